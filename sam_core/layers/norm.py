@@ -1,0 +1,24 @@
+"""Layer normalisation over the channels of a feature map."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class LayerNorm2d(nn.Module):
+    """Normalise each pixel of a (B, C, H, W) map over its channels, then scale and shift per channel."""
+
+    def __init__(self, channels: int, eps: float = 1e-6) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the normalised map, same shape and dtype as `x` (B, C, H, W)."""
+        mean = x.mean(1, keepdim=True)
+        centred = x - mean
+        variance = centred.square().mean(1, keepdim=True)
+        normed = centred * torch.rsqrt(variance + self.eps)
+        return normed * self.weight[:, None, None] + self.bias[:, None, None]

@@ -1,0 +1,78 @@
+"""What the networks hand to each other: small frozen bundles of tensors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class ImageFeatures:
+    """Encoded images; computed once per frame, shared by all objects.
+
+    Attributes:
+        embedding: (B, d, h, w) features at stride 16, not conditioned on any memory.
+        high_res: skips of the mask decoder, (B, d / 8, 4 h, 4 w) and (B, d / 4, 2 h, 2 w).
+        position: (1, d, h, w) sine encoding of the grid.
+    """
+
+    embedding: Tensor
+    high_res: tuple[Tensor, Tensor]
+    position: Tensor
+
+    def expand(self, count: int) -> ImageFeatures:
+        """Repeat one image's features for `count` objects, without copying."""
+        fine, middle = self.high_res
+        return ImageFeatures(
+            self.embedding.expand(count, -1, -1, -1),
+            (fine.expand(count, -1, -1, -1), middle.expand(count, -1, -1, -1)),
+            self.position,
+        )
+
+    def select(self, index: Tensor | slice) -> ImageFeatures:
+        """Take some images of the batch."""
+        return ImageFeatures(self.embedding[index], (self.high_res[0][index], self.high_res[1][index]), self.position)
+
+
+@dataclass(frozen=True)
+class MemoryTokens:
+    """Memories of B objects, ready for memory attention.
+
+    Attributes:
+        tokens: (B, L, c) spatial memories, then object pointers.
+        position: (B or 1, L, c) encoding of place and time, added to the keys.
+        num_pointer_tokens: how many of the L tokens, at the end, come from object pointers.
+    """
+
+    tokens: Tensor
+    position: Tensor
+    num_pointer_tokens: int
+
+
+@dataclass(frozen=True)
+class SamOutput:
+    """Masks of B objects on one frame, M candidates each.
+
+    Attributes:
+        masks: (B, M, 4 h, 4 w) float32 logits; -1024 everywhere for an object that is absent.
+        raw_masks: the same before absence was applied, in the network's dtype.
+        ious: (B, M) predicted IoU.
+        best: (B,) index of the candidate with the highest predicted IoU.
+        low_res: (B, 1, 4 h, 4 w) float32 logits of that candidate.
+        pointer: (B, d) object pointer.
+        object_score: (B, 1) logit that the object is visible.
+    """
+
+    masks: Tensor
+    raw_masks: Tensor
+    ious: Tensor
+    best: Tensor
+    low_res: Tensor
+    pointer: Tensor
+    object_score: Tensor
+
+    @property
+    def best_iou(self) -> Tensor:
+        """(B,) predicted IoU of the best candidate."""
+        return self.ious.gather(1, self.best[:, None])[:, 0]

@@ -1,0 +1,285 @@
+"""SAM 2: the weights, and the pure functions of one frame. What a stream remembers lives in `sam_core.streaming`.
+
+Source: "SAM 2: Segment Anything in Images and Videos" (Ravi et al., 2024), section 4 and appendix D. Parameter names
+are those of Meta's checkpoints.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sam_core.layers import MLP, SinePositionEncoding, sine_encoding_1d
+from sam_core.sam2.features import ImageFeatures, MemoryTokens, SamOutput
+from sam_core.sam2.image_encoder import ImageEncoder
+from sam_core.sam2.mask_decoder import MaskDecoder
+from sam_core.sam2.memory_attention import MemoryAttention
+from sam_core.sam2.memory_encoder import MemoryEncoder
+from sam_core.sam2.prompt_encoder import PADDING, PromptEncoder
+
+# Mask logit of an object that is not in the image.
+ABSENT_LOGIT = -1024.0
+# A mask given as prompt becomes logits of -10 and +10; the memory encoder's input has the same range.
+_MASK_SCALE, _MASK_BIAS = 20.0, -10.0
+_IMAGE_MEAN = (0.485, 0.456, 0.406)
+_IMAGE_STD = (0.229, 0.224, 0.225)
+
+
+class Sam2(nn.Module):
+    """SAM 2 or SAM 2.1.
+
+    Args:
+        image_encoder: trunk and neck.
+        memory_attention: conditions a frame's features on memories.
+        memory_encoder: makes a memory of a frame and a mask.
+        prompt_encoder: embeds prompts.
+        mask_decoder: predicts masks.
+        image_size: side of the square input in px.
+        d_model: channels of the features.
+        num_memories: spatial memories per object: conditioning frames count as one place in time, then the last
+            `num_memories` - 1 frames.
+        max_object_pointers: longest reach of object pointers in frames; also the unit of their time encoding.
+        pointer_time_encoding: encode how old a pointer is (SAM 2.1); SAM 2.0 adds nothing.
+        no_object_memory: learnt embedding added to the memory of a frame where the object is absent (SAM 2.1).
+    """
+
+    image_mean: Tensor
+    image_std: Tensor
+
+    def __init__(
+        self,
+        image_encoder: ImageEncoder,
+        memory_attention: MemoryAttention,
+        memory_encoder: MemoryEncoder,
+        prompt_encoder: PromptEncoder,
+        mask_decoder: MaskDecoder,
+        image_size: int,
+        d_model: int,
+        num_memories: int = 7,
+        max_object_pointers: int = 16,
+        pointer_time_encoding: bool = True,
+        no_object_memory: bool = True,
+    ) -> None:
+        super().__init__()
+        memory_dim = memory_encoder.memory_dim
+        if d_model % memory_dim:
+            raise ValueError(f"d_model {d_model} must be a multiple of the memory width {memory_dim}.")
+        self.image_size = image_size
+        self.d_model = d_model
+        self.memory_dim = memory_dim
+        self.num_memories = num_memories
+        self.max_object_pointers = max_object_pointers
+
+        self.image_encoder = image_encoder
+        self.memory_attention = memory_attention
+        self.memory_encoder = memory_encoder
+        self.sam_prompt_encoder = prompt_encoder
+        self.sam_mask_decoder = mask_decoder
+        self.mask_downsample = nn.Conv2d(1, 1, kernel_size=4, stride=4)
+        self.obj_ptr_proj = MLP(d_model, d_model, d_model, num_layers=3)
+        self.obj_ptr_tpos_proj = nn.Linear(d_model, memory_dim) if pointer_time_encoding else None
+
+        self.maskmem_tpos_enc = nn.Parameter(torch.zeros(num_memories, 1, 1, memory_dim))
+        self.no_mem_embed = nn.Parameter(torch.zeros(1, 1, d_model))
+        self.no_mem_pos_enc = nn.Parameter(torch.zeros(1, 1, d_model))  # in the checkpoints; unused by SAM 2
+        self.no_obj_ptr = nn.Parameter(torch.zeros(1, d_model))
+        self.no_obj_embed_spatial = nn.Parameter(torch.zeros(1, memory_dim)) if no_object_memory else None
+        for embedding in (self.maskmem_tpos_enc, self.no_mem_embed, self.no_mem_pos_enc, self.no_obj_ptr):
+            nn.init.trunc_normal_(embedding, std=0.02)
+        if self.no_obj_embed_spatial is not None:
+            nn.init.trunc_normal_(self.no_obj_embed_spatial, std=0.02)
+
+        self.image_position = SinePositionEncoding(d_model)
+        self.memory_position = SinePositionEncoding(memory_dim)
+        self.register_buffer("image_mean", torch.tensor(_IMAGE_MEAN)[:, None, None], persistent=False)
+        self.register_buffer("image_std", torch.tensor(_IMAGE_STD)[:, None, None], persistent=False)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.no_mem_embed.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The weights' dtype, and so the networks'."""
+        return self.no_mem_embed.dtype
+
+    @property
+    def feature_size(self) -> int:
+        """Side of the feature grid (stride 16)."""
+        return self.sam_prompt_encoder.grid_size
+
+    @property
+    def mask_size(self) -> int:
+        """Side of the low-resolution masks (stride 4)."""
+        return 4 * self.feature_size
+
+    # --- image -------------------------------------------------------------------------------------------------
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """Resize and normalise images as the encoder expects them.
+
+        The resize is bilinear with antialiasing, on the images' device; the aspect ratio is not kept. (Meta's loader
+        resizes on the host, bicubically for JPEG folders.)
+
+        Args:
+            images: (B, H, W, 3) uint8 RGB, any size.
+
+        Returns:
+            (B, 3, S, S) in the weights' dtype.
+        """
+        x = images.permute(0, 3, 1, 2).float()
+        size = (self.image_size, self.image_size)
+        if x.shape[-2:] != size:
+            x = F.interpolate(x, size=size, mode="bilinear", align_corners=False, antialias=True)
+        return ((x / 255 - self.image_mean.float()) / self.image_std.float()).to(self.dtype)
+
+    def encode_image(self, images: Tensor) -> ImageFeatures:
+        """Encode normalised images (B, 3, S, S)."""
+        fine, middle, coarse = self.image_encoder(images)
+        high_res = (self.sam_mask_decoder.conv_s0(fine), self.sam_mask_decoder.conv_s1(middle))
+        return ImageFeatures(coarse, high_res, self.image_position(coarse))
+
+    # --- memory ------------------------------------------------------------------------------------------------
+
+    def embed_without_memory(self, features: ImageFeatures) -> Tensor:
+        """Return the (B, d, h, w) embedding of a frame on which an object begins: no memory attention."""
+        return features.embedding + self.no_mem_embed[0, 0, :, None, None]
+
+    def assemble_memory(self, spatial: Tensor, t_pos: Tensor, pointers: Tensor, distances: Tensor) -> MemoryTokens:
+        """Line up what is remembered of B objects, with its place and time.
+
+        Args:
+            spatial: (B, S, c, h, w) spatial memories, any float dtype.
+            t_pos: (B or 1, S) integer place in time: 0 for a conditioning frame, then 1 (oldest) to
+                `num_memories` - 1 (the frame before this one).
+            pointers: (B, P, d) object pointers.
+            distances: (B or 1, P) how many frames ago each pointer was made.
+
+        Returns:
+            The tokens: S maps of h * w tokens, then P pointers of d / c tokens each.
+        """
+        batch, maps = spatial.shape[:2]
+        grid = self.memory_position(spatial[:, 0].to(self.dtype)).flatten(2).transpose(1, 2)  # (1, hw, c)
+        time = self.maskmem_tpos_enc[:, 0, 0][self.num_memories - 1 - t_pos]  # (B or 1, S, c)
+        map_position = (grid[:, None] + time[:, :, None]).flatten(1, 2)
+        map_tokens = spatial.flatten(3).transpose(2, 3).reshape(batch, -1, self.memory_dim)
+
+        pieces = self.d_model // self.memory_dim
+        pointer_tokens = pointers.unflatten(-1, (pieces, self.memory_dim)).flatten(1, 2)
+        if self.obj_ptr_tpos_proj is None:
+            pointer_position = map_position.new_zeros(map_position.shape[0], pointer_tokens.shape[1], self.memory_dim)
+        else:
+            age = distances.float() / (self.max_object_pointers - 1)
+            encoded = self.obj_ptr_tpos_proj(sine_encoding_1d(age, self.d_model).to(self.dtype))  # (B or 1, P, c)
+            pointer_position = encoded.repeat_interleave(pieces, dim=1)
+        tokens = torch.cat((map_tokens.to(self.dtype), pointer_tokens.to(self.dtype)), dim=1)
+        rows = max(map_position.shape[0], pointer_position.shape[0])
+        position = torch.cat((map_position.expand(rows, -1, -1), pointer_position.expand(rows, -1, -1)), dim=1)
+        return MemoryTokens(tokens, position, pointer_tokens.shape[1])
+
+    def embed_with_memory(self, features: ImageFeatures, memory: MemoryTokens) -> Tensor:
+        """Condition a frame (1 or B images) on the memories of B objects; returns (B, d, h, w)."""
+        return self.memory_attention(
+            features.embedding, features.position, memory.tokens, memory.position, memory.num_pointer_tokens
+        )
+
+    def encode_memory(
+        self, features: ImageFeatures, low_res: Tensor, object_score: Tensor, from_prompt: bool
+    ) -> Tensor:
+        """Make memories of a frame.
+
+        Args:
+            features: the frame's features, 1 or B images.
+            low_res: (B, 1, S / 4, S / 4) mask logits.
+            object_score: (B, 1) logits.
+            from_prompt: the masks answer a prompt: they are binarised (outside of training), as the user saw them.
+
+        Returns:
+            (B, c, h, w) spatial memories.
+        """
+        size = (self.image_size, self.image_size)
+        logits = F.interpolate(low_res.float(), size=size, mode="bilinear", align_corners=False)
+        mask = (logits > 0).float() if from_prompt and not self.training else logits.sigmoid()
+        memory = self.memory_encoder(features.embedding, (mask * _MASK_SCALE + _MASK_BIAS).to(self.dtype))
+        if self.no_obj_embed_spatial is not None:
+            absent = (object_score <= 0).to(memory.dtype)[:, :, None, None]
+            memory = memory + absent * self.no_obj_embed_spatial[:, :, None, None]
+        return memory
+
+    # --- masks -------------------------------------------------------------------------------------------------
+
+    def decode(
+        self,
+        embedding: Tensor,
+        features: ImageFeatures,
+        points: Tensor | None = None,
+        labels: Tensor | None = None,
+        mask: Tensor | None = None,
+        *,
+        multimask: bool,
+    ) -> SamOutput:
+        """Predict the masks of B objects.
+
+        Args:
+            embedding: (B, d, h, w) of `embed_without_memory` or `embed_with_memory`.
+            features: the same frame's features, 1 or B images.
+            points: (B, K, 2) xy in px of the model's input; none at all is encoded as one padding point.
+            labels: (B, K) 1 positive, 0 negative, 2 and 3 a box's corners, -1 padding.
+            mask: (B, 1, S / 4, S / 4) logits of an earlier mask of this frame.
+            multimask: three candidates rather than one mask.
+
+        Returns:
+            Masks, their predicted IoU, object pointers and presence.
+        """
+        if points is None or labels is None:
+            points = torch.zeros(embedding.shape[0], 1, 2, device=embedding.device)
+            labels = torch.full((embedding.shape[0], 1), PADDING, device=embedding.device)
+        sparse, dense = self.sam_prompt_encoder(points, labels, mask)
+        position = self.sam_prompt_encoder.dense_position().to(embedding.dtype)
+        decoded = self.sam_mask_decoder(embedding, position, sparse, dense, features.high_res, multimask)
+        visible = decoded.object_score > 0  # (B, 1)
+        masks = torch.where(visible[:, :, None, None], decoded.masks.float(), ABSENT_LOGIT)
+        best = decoded.ious.argmax(-1)
+        rows = torch.arange(best.shape[0], device=best.device)
+        token = decoded.tokens[rows, best] if decoded.tokens.shape[1] > 1 else decoded.tokens[:, 0]
+        pointer = self._pointer_or_absent(self.obj_ptr_proj(token), visible)
+        return SamOutput(
+            masks, decoded.masks, decoded.ious, best, masks[rows, best][:, None], pointer, decoded.object_score
+        )
+
+    def adopt_mask(self, features: ImageFeatures, mask: Tensor) -> SamOutput:
+        """Take a mask prompt as the output itself; the decoder runs only for the object pointer.
+
+        Args:
+            features: the frame's features, 1 or B images.
+            mask: (B, 1, S, S), 0 or 1.
+
+        Returns:
+            One mask of logits -10 and +10, of predicted IoU 1.
+        """
+        mask = mask.float()
+        low_res = F.interpolate(
+            mask * _MASK_SCALE + _MASK_BIAS,
+            size=(self.mask_size, self.mask_size),
+            mode="bilinear",
+            align_corners=False,
+            antialias=True,
+        )
+        as_prompt = self.mask_downsample(mask.to(self.dtype))
+        embedding = features.embedding.expand(mask.shape[0], -1, -1, -1)
+        decoded = self.decode(embedding, features, mask=as_prompt, multimask=False)
+        visible = mask.flatten(1).any(-1, keepdim=True)
+        return SamOutput(
+            masks=low_res,
+            raw_masks=low_res,
+            ious=torch.ones(mask.shape[0], 1, device=mask.device),
+            best=torch.zeros(mask.shape[0], dtype=torch.long, device=mask.device),
+            low_res=low_res,
+            pointer=self._pointer_or_absent(decoded.pointer, visible),
+            object_score=visible.float() * _MASK_SCALE + _MASK_BIAS,
+        )
+
+    def _pointer_or_absent(self, pointer: Tensor, visible: Tensor) -> Tensor:
+        return torch.where(visible, pointer, self.no_obj_ptr)
