@@ -1,0 +1,74 @@
+"""From a model's name to a concept detector: Hydra configuration, modules, strict checkpoint."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
+
+import torch
+from hydra.utils import instantiate
+
+from sam_core.build import _parse_device, _parse_dtype, config_dir, load_config
+from sam_core.sam3.checkpoint import load_detector_checkpoint
+from sam_core.sam3.detector import ConceptDetector
+from sam_core.sam3.network import ConceptNetwork
+
+_log = logging.getLogger(__name__)
+
+
+def detector_names() -> list[str]:
+    """List the models that `build_detector` knows by name."""
+    return sorted(path.stem for path in config_dir().glob("sam3*.yaml"))
+
+
+def build_network(name: str = "sam3", overrides: Sequence[str] = ()) -> ConceptNetwork:
+    """Build a network with random weights, float32 on the current default device, in evaluation mode.
+
+    Raises:
+        ValueError: no such model, or an override that does not apply.
+    """
+    _check_name(name)
+    return instantiate(load_config(name, overrides).model).eval()
+
+
+def build_detector(
+    name: str = "sam3",
+    checkpoint: str | Path | None = None,
+    device: str | torch.device | None = None,
+    dtype: str | torch.dtype | None = None,
+    overrides: Sequence[str] = (),
+) -> ConceptDetector:
+    """Build a SAM 3 concept detector.
+
+    Args:
+        name: a model of `config/models`.
+        checkpoint: Meta's `sam3.pt` or the Hugging Face layout of it; random weights (with a warning) where None.
+        device: where to run; CUDA if there is any, else the CPU.
+        dtype: the network's dtype (`float32`, `bfloat16`, `float16`); bfloat16 on CUDA, float32 elsewhere.
+        overrides: Hydra overrides of the configuration, for instance `["detector.cached_phrases=16"]`.
+
+    Raises:
+        ValueError: an unknown name, device, dtype or override.
+        CheckpointError: a checkpoint that cannot be read or does not fit.
+    """
+    _check_name(name)
+    target = _parse_device(device)
+    kind = _parse_dtype(dtype, target)
+    config = load_config(name, overrides)
+    # With a checkpoint to come, the modules need no memory of their own: they take over the file's tensors.
+    with torch.device("meta") if checkpoint else nullcontext():
+        network: ConceptNetwork = instantiate(config.model).eval()
+    report = None
+    if checkpoint:
+        report = load_detector_checkpoint(network, checkpoint, name)
+    else:
+        _log.warning("%s has random weights: no checkpoint was given, so its detections mean nothing.", name)
+    network.requires_grad_(False)
+    return ConceptDetector(network.to(device=target, dtype=kind), name, load_report=report, **config.detector)
+
+
+def _check_name(name: str) -> None:
+    if name not in detector_names():
+        raise ValueError(f"There is no detector {name!r}; known are {', '.join(detector_names())}.")
