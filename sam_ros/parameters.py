@@ -1,0 +1,118 @@
+"""The tracker's parameters: names, defaults, descriptions, ranges, and which of them change live."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+
+__all__ = ["TrackerParameters", "check_parameters", "declare_parameters"]
+
+IMAGE_TRANSPORTS = ("raw", "compressed")
+
+
+@dataclass(frozen=True)
+class TrackerParameters:
+    """The values of all parameters at one moment.
+
+    The defaults here are the parameters' defaults; `_DESCRIPTORS` describes each field under its name.
+    """
+
+    model: str = "sam2_nano"
+    checkpoint: str = ""
+    device: str = ""
+    dtype: str = ""
+    overrides: tuple[str, ...] = ()
+    max_objects: int = 16
+    mask_threshold: float = 0.0
+    image_transport: str = "raw"
+    autostart: bool = False
+    publish_masks: bool = True
+    expected_rate: float = 0.0
+    image_timeout: float = 2.0
+    cpu_threads: int = 0
+
+    @classmethod
+    def read(cls, node: Node) -> TrackerParameters:
+        """Return the current values of a node that has declared them."""
+        values: dict[str, Any] = {field.name: node.get_parameter(field.name).value for field in fields(cls)}
+        values["overrides"] = tuple(text for text in values["overrides"] if text)
+        return cls(**values)
+
+
+def _fixed(description: str, constraints: str = "", **ranges: Any) -> ParameterDescriptor:
+    """Describe a parameter that is set when the node starts and cannot change afterwards."""
+    return ParameterDescriptor(description=description, additional_constraints=constraints, read_only=True, **ranges)
+
+
+def _live(description: str, **ranges: Any) -> ParameterDescriptor:
+    """Describe a parameter that may change while the node runs."""
+    return ParameterDescriptor(description=description, **ranges)
+
+
+_DESCRIPTORS: dict[str, ParameterDescriptor] = {
+    "model": _fixed("Name of a model configuration (config/models/<name>.yaml), e.g. sam2.1_hiera_tiny."),
+    "checkpoint": _fixed(
+        "File with the weights (.pt or .safetensors). Empty: the weights that the package ships for this model, "
+        "else random ones (with a warning)."
+    ),
+    "device": _fixed("Torch device, e.g. cuda, cuda:1 or cpu. Empty: cuda where there is one, else cpu."),
+    "dtype": _fixed("Number type of the model, e.g. float32 or bfloat16. Empty: the model's default on this device."),
+    "overrides": _fixed("Changes to the model configuration in Hydra's syntax, e.g. ['model.image_size=512']."),
+    "max_objects": _fixed(
+        "Most objects tracked at once; memory for them is set aside when the node is configured.",
+        integer_range=[IntegerRange(from_value=1, to_value=256)],
+    ),
+    "mask_threshold": _live(
+        "A pixel belongs to the object where the mask's logit is above this; 0 is probability one half.",
+        floating_point_range=[FloatingPointRange(from_value=-32.0, to_value=32.0)],
+    ),
+    "image_transport": _fixed(
+        "raw: sensor_msgs/Image on `image`. compressed: sensor_msgs/CompressedImage on `image/compressed`.",
+        "one of " + ", ".join(IMAGE_TRANSPORTS),
+    ),
+    "autostart": _fixed("Configure and activate at start, without a lifecycle manager."),
+    "publish_masks": _live("Put the cropped masks into ~/objects; without them the message is small."),
+    "expected_rate": _live(
+        "Image rate in Hz below which diagnostics warn (below 80 % of it). 0: no expectation.",
+        floating_point_range=[FloatingPointRange(from_value=0.0, to_value=1000.0)],
+    ),
+    "image_timeout": _live(
+        "Seconds without an image after which diagnostics warn while the node is active. 0: never.",
+        floating_point_range=[FloatingPointRange(from_value=0.0, to_value=3600.0)],
+    ),
+    "cpu_threads": _fixed(
+        "Threads that torch uses on the CPU. 0: torch's own choice.",
+        integer_range=[IntegerRange(from_value=0, to_value=1024)],
+    ),
+}
+
+
+def declare_parameters(node: Node) -> TrackerParameters:
+    """Declare all parameters of the tracker and return their values.
+
+    Raises:
+        rclpy.exceptions.InvalidParameterValueException: A value given at start is out of range.
+    """
+    node.add_on_set_parameters_callback(check_parameters)
+    for field in fields(TrackerParameters):
+        # An empty list has no type in rclpy; [""] is a list of strings that says nothing, and read() takes it so.
+        default = [""] if field.name == "overrides" else field.default
+        node.declare_parameter(field.name, default, _DESCRIPTORS[field.name])
+    return TrackerParameters.read(node)
+
+
+def check_parameters(parameters: Sequence[Parameter]) -> SetParametersResult:
+    """Refuse values that the descriptors' ranges cannot refuse."""
+    for parameter in parameters:
+        if parameter.name == "image_transport" and parameter.value not in IMAGE_TRANSPORTS:
+            reason = f"image_transport is '{parameter.value}', but must be one of {', '.join(IMAGE_TRANSPORTS)}"
+            return SetParametersResult(successful=False, reason=reason)
+        if isinstance(parameter.value, float) and not math.isfinite(parameter.value):
+            return SetParametersResult(successful=False, reason=f"{parameter.name} must be a finite number")
+    return SetParametersResult(successful=True)

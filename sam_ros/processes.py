@@ -1,0 +1,132 @@
+"""Run our executables as child processes in a DDS domain of their own: for the demo, the tests and the benchmarks."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+from sam_ros.paths import config_file
+
+__all__ = ["Executable", "private_domain"]
+
+DOMAINS = range(1, 102)  # domain ids whose ports are free on every platform (docs.ros.org, "The ROS_DOMAIN_ID")
+EXECUTABLES = {"tracker": "sam_ros.tracker_node", "camera": "sam_ros.camera"}
+
+
+def private_domain() -> IO[str]:
+    """Give this process and its children a DDS domain of their own; call it before rclpy is imported.
+
+    Sets ROS_DOMAIN_ID (one that no other such process on this machine holds), local discovery, and the Fast DDS profile
+    with a shared-memory segment large enough for images, unless the user chose a profile.
+
+    Returns:
+        A lock: keep it as long as the domain is used.
+
+    Raises:
+        RuntimeError: All domains are taken.
+    """
+    os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+    os.environ.setdefault("FASTDDS_DEFAULT_PROFILES_FILE", str(config_file("dds/fastdds_shm.xml")))
+    for i in range(len(DOMAINS)):
+        domain = DOMAINS[(os.getpid() + i) % len(DOMAINS)]
+        lock = open(Path(tempfile.gettempdir()) / f"sam_ros_domain_{domain}.lock", "w")  # noqa: SIM115
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.close()
+            continue
+        os.environ["ROS_DOMAIN_ID"] = str(domain)
+        return lock
+    raise RuntimeError("no ROS domain is free on this machine")
+
+
+class Executable:
+    """One of our executables as a child process; leaving the context ends it, whatever happened.
+
+    Args:
+        name: "tracker" or "camera".
+        parameters: ROS parameters of the node.
+        remappings: Names by names, e.g. {"image": "/camera/image"}.
+        log: File for the output; None for this process's own output.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        remappings: Mapping[str, str] | None = None,
+        log: Path | None = None,
+    ) -> None:
+        self._command = [sys.executable, "-m", EXECUTABLES[name], "--ros-args"]
+        self._command += _arguments("-p", {key: _yaml(value) for key, value in (parameters or {}).items()})
+        self._command += _arguments("-r", remappings or {})
+        self.log = log
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start the process."""
+        output = None if self.log is None else self.log.open("wb")
+        # A session of its own: Ctrl-C reaches the parent alone, which then ends its children in order.
+        self._process = subprocess.Popen(
+            self._command, stdout=output, stderr=subprocess.STDOUT if output else None, start_new_session=True
+        )
+        if output is not None:
+            output.close()
+
+    def stop(self, how: signal.Signals = signal.SIGINT, timeout: float = 60.0) -> int:
+        """Ask the process to end and return its exit code; it is killed if it has not ended after `timeout` s."""
+        process = self._process
+        if process is None:
+            raise RuntimeError("the process was never started")
+        if process.poll() is None:
+            process.send_signal(how)
+            try:
+                process.wait(timeout)
+            except subprocess.TimeoutExpired:
+                process.kill()
+        return process.wait()
+
+    @property
+    def running(self) -> bool:
+        """Whether the process runs."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def exit_code(self) -> int | None:
+        """The exit code; None while the process runs."""
+        return None if self._process is None else self._process.poll()
+
+    def output(self) -> str:
+        """Return what the process wrote to its log so far."""
+        return "" if self.log is None else self.log.read_text(errors="replace")
+
+    def __enter__(self) -> Executable:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+def _arguments(flag: str, pairs: Mapping[str, str]) -> list[str]:
+    return [word for name, value in pairs.items() for word in (flag, f"{name}:={value}")]
+
+
+def _yaml(value: Any) -> str:
+    """Write a parameter's value as rcl reads it: YAML."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return "[" + ", ".join(map(_yaml, value)) + "]"
+    return f"'{value}'" if isinstance(value, (str, Path)) else str(value)

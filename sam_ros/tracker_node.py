@@ -1,0 +1,393 @@
+"""The tracker: a lifecycle node that follows prompted objects through a camera's images.
+
+A frame's way: `image` -> mailbox -> inference thread (array, `Stream.step`, messages) -> `~/objects` and companions.
+One executor thread receives images and serves services, one inference thread owns the stream. A service hands its
+command to the inference thread and awaits the answer, so images keep coming in meanwhile.
+"""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import Any, TypeAlias, TypeVar
+
+import numpy as np
+import torch
+from diagnostic_msgs.msg import DiagnosticArray
+from geometry_msgs.msg import PointStamped
+from numpy.typing import NDArray
+from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.clock import Clock, ClockType
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.parameter import Parameter
+from rclpy.qos import QoSProfile, QoSReliabilityPolicy
+from rclpy.qos_overriding_options import QoSOverridingOptions
+from rclpy.task import Future as RosFuture
+from sam_msgs.srv import AddPrompt, ListObjects, RemoveObject
+from sensor_msgs.msg import CompressedImage, Image
+from std_srvs.srv import SetBool, Trigger
+
+from sam_core import CheckpointError, FrameResult, build_tracker
+from sam_core.streaming import Tracker
+from sam_ros.arrivals import Arrivals
+from sam_ros.diagnostics import Condition, device_memory, diagnostic_array, diagnostic_status
+from sam_ros.encodings import compressed_to_rgb, image_to_rgb
+from sam_ros.inference import InferenceThread
+from sam_ros.logs import forwarded_logs
+from sam_ros.messages import stamp_of, summary_message
+from sam_ros.outputs import Outputs
+from sam_ros.parameters import TrackerParameters, declare_parameters
+from sam_ros.prompts import REFUSALS, prompt_of
+from sam_ros.run import run
+from sam_ros.session import Session
+from sam_ros.statistics import DropCause, Statistics, Timing
+
+__all__ = ["TrackerNode", "main"]
+
+R = TypeVar("R")
+ImageMessage: TypeAlias = "Image | CompressedImage"
+
+# Sensor data's best effort, but only the newest image: an older one would be replaced unread anyway.
+IMAGE_QOS = QoSProfile(depth=1, reliability=QoSReliabilityPolicy.BEST_EFFORT)
+
+
+class NotReadyError(RuntimeError):
+    """Say in which lifecycle state the node would have to be."""
+
+
+class TrackerNode(LifecycleNode):
+    """Wire images, prompts and results to one stream.
+
+    Args:
+        name: Name of the node.
+        **kwargs: Passed to `rclpy.lifecycle.LifecycleNode`, e.g. `parameter_overrides`.
+    """
+
+    def __init__(self, name: str = "tracker", **kwargs: Any) -> None:
+        super().__init__(name, **kwargs)
+        self._settings = declare_parameters(self)
+        self.add_post_set_parameters_callback(self._apply_parameters)
+        self._statistics = Statistics()
+        self._reported = self._statistics.snapshot()
+        self._arrivals = Arrivals()
+        self._inference: InferenceThread[ImageMessage] | None = None  # from configure to cleanup
+        self._outputs: Outputs | None = None  # from configure to cleanup
+        self._device: torch.device | None = None  # from configure to cleanup
+        self._inputs: list[Any] = []  # subscriptions, from activate to deactivate
+        self._activated = 0.0  # monotonic s
+        self._paused = False
+        self._create_services()
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        # Steady time: a paused simulation must not silence the diagnostics.
+        self.create_timer(1.0, self._report, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        if self._settings.autostart:
+            self._autostart()
+        else:
+            self.get_logger().info("unconfigured: waiting for a lifecycle manager, or start with autostart:=true")
+
+    # --- Lifecycle, in the order of its states ------------------------------------------------------------------------
+
+    def _autostart(self) -> None:
+        if self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
+            self.trigger_activate()
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Build the model, open its stream and create the publishers."""
+        settings, started = self._settings, time.monotonic()
+        try:
+            with forwarded_logs("sam_core", self.get_logger()):
+                tracker = build_tracker(
+                    settings.model,
+                    checkpoint=settings.checkpoint or None,
+                    device=settings.device or None,
+                    dtype=settings.dtype or None,
+                    overrides=settings.overrides,
+                )
+                stream = tracker.open_stream(max_objects=settings.max_objects, mask_threshold=settings.mask_threshold)
+        except (ValueError, CheckpointError, FileNotFoundError) as error:
+            self.get_logger().error(f"cannot configure: {error}")
+            self._release()
+            return TransitionCallbackReturn.FAILURE
+        except Exception as error:
+            return self._transition_failed("configure", error)
+        self._device = tracker.device
+        self._outputs = Outputs(self)
+        self._inference = InferenceThread(
+            Session(stream),
+            decode=compressed_to_rgb if settings.image_transport == "compressed" else image_to_rgb,
+            deliver=self._deliver,
+            statistics=self._statistics,
+            logger=self.get_logger(),
+        )
+        self._inference.start()
+        if settings.cpu_threads:
+            self._inference.submit(lambda _: torch.set_num_threads(settings.cpu_threads))  # counts in its own thread
+        self._log_model(tracker, time.monotonic() - started)
+        return super().on_configure(state)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Let the publishers speak, then subscribe to images and clicks."""
+        result = super().on_activate(state)
+        self._arrivals.forget()
+        self._activated = time.monotonic()
+        compressed = self._settings.image_transport == "compressed"
+        options = QoSOverridingOptions.with_default_policies()
+        self._inputs = [
+            self.create_subscription(
+                CompressedImage if compressed else Image,
+                self._image_topic(),
+                self._on_image,
+                IMAGE_QOS,
+                qos_overriding_options=options,
+            ),
+            self.create_subscription(PointStamped, "~/click", self._on_click, 10, qos_overriding_options=options),
+        ]
+        self.get_logger().info(f"active: tracking in {self._image_topic()}")
+        return result
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop receiving and finish the frame at work; objects and memory stay."""
+        self._stop_receiving()
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Give back the model, the stream and their device memory."""
+        self._release()
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Release everything, from any state."""
+        self._release()
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Release everything after a failed transition, and be unconfigured again."""
+        self._release()
+        self.get_logger().warning("unconfigured after an error; configure again to go on")
+        return TransitionCallbackReturn.SUCCESS
+
+    def destroy_node(self) -> None:
+        """Release everything and leave the graph; also without a shutdown transition, as after a signal."""
+        self._release()
+        super().destroy_node()
+
+    def _transition_failed(self, name: str, error: Exception) -> TransitionCallbackReturn:
+        text = f"{name} failed: {type(error).__name__}: {error}"
+        self._statistics.error(text)
+        self.get_logger().error(text)
+        return TransitionCallbackReturn.ERROR
+
+    def _stop_receiving(self) -> None:
+        for subscription in self._inputs:
+            self.destroy_subscription(subscription)
+        self._inputs.clear()
+        if self._inference is not None:
+            self._inference.discard()
+            self._inference.submit(lambda _: None).result()  # the queue is in order: work before it is done
+
+    def _release(self) -> None:
+        self._stop_receiving()
+        if self._inference is not None:
+            self._inference.stop()
+            self._inference = None
+        if self._outputs is not None:
+            self._outputs.destroy()
+            self._outputs = None
+        self._device = None
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+    def _log_model(self, tracker: Tracker, seconds: float) -> None:
+        weights = f"weights from {tracker.checkpoint}" if tracker.checkpoint else "random weights"
+        memory, mebibytes = device_memory(tracker.device)
+        self.get_logger().info(
+            f"configured: {tracker.name} at {tracker.image_size} px with {weights}, on {tracker.device} as "
+            f"{tracker.dtype}, ready after {seconds:.1f} s; {memory}: {mebibytes:.0f}"
+        )
+
+    # --- Frames -------------------------------------------------------------------------------------------------------
+
+    def _image_topic(self) -> str:
+        topic: str = self.resolve_topic_name("image")
+        # As image_transport does: who remaps `image` remaps its compressed companion too.
+        return topic + "/compressed" if self._settings.image_transport == "compressed" else topic
+
+    def _on_image(self, message: ImageMessage, info: dict[str, int]) -> None:
+        """Take an image in (executor thread)."""
+        self._statistics.image_received()
+        if self._inputs and self._inputs[0].get_publisher_count() > 1:
+            self._arrivals.forget()  # numbers of several publishers say nothing
+        self._statistics.dropped(DropCause.LOST, self._arrivals.missing(info["publication_sequence_number"]))
+        if self._paused:
+            self._statistics.dropped(DropCause.PAUSED)
+        elif self._inference is not None:
+            self._inference.offer(message)
+
+    def _deliver(self, message: ImageMessage, image: NDArray[np.uint8], result: FrameResult, seconds: float) -> None:
+        """Publish a processed frame (inference thread); `seconds` is the model's time."""
+        outputs, settings = self._outputs, self._settings
+        if outputs is None or not self.context.ok():
+            return
+        masks = outputs.publish_results(
+            result, message.header, with_masks=settings.publish_masks, threshold=settings.mask_threshold
+        )
+        stamp = stamp_of(message.header)
+        latency = (self.get_clock().now().nanoseconds - stamp) * 1e-9 if stamp else None
+        self._statistics.frame_processed(None if latency is None else Timing(latency, seconds))
+        outputs.publish_overlay(image, masks, message.header)
+
+    # --- Prompts ------------------------------------------------------------------------------------------------------
+
+    def _create_services(self) -> None:
+        # Reentrant: a service that awaits the inference thread keeps neither images nor other services waiting.
+        group = ReentrantCallbackGroup()
+        self.create_service(AddPrompt, "~/add_prompt", self._on_add_prompt, callback_group=group)
+        self.create_service(RemoveObject, "~/remove_object", self._on_remove_object, callback_group=group)
+        self.create_service(ListObjects, "~/list_objects", self._on_list_objects, callback_group=group)
+        self.create_service(Trigger, "~/reset", self._on_reset, callback_group=group)
+        self.create_service(SetBool, "~/set_paused", self._on_set_paused, callback_group=group)
+
+    async def _on_add_prompt(self, request: AddPrompt.Request, response: AddPrompt.Response) -> AddPrompt.Response:
+        stamp = request.stamp.sec * 10**9 + request.stamp.nanosec
+
+        def add(session: Session) -> int:
+            return session.add_prompt(prompt_of(request), request.object_id or None, request.label, stamp)
+
+        object_id, response.message = await self._ask(add, active=True)
+        response.success = object_id is not None
+        response.object_id = object_id or 0
+        return response
+
+    async def _on_remove_object(
+        self, request: RemoveObject.Request, response: RemoveObject.Response
+    ) -> RemoveObject.Response:
+        def remove(session: Session) -> bool:
+            session.remove(request.object_id)
+            return True
+
+        removed, response.message = await self._ask(remove)
+        response.success = bool(removed)
+        return response
+
+    async def _on_list_objects(self, _: ListObjects.Request, response: ListObjects.Response) -> ListObjects.Response:
+        objects, response.message = await self._ask(lambda session: session.stream.objects)
+        response.success = objects is not None
+        response.objects = [summary_message(info) for info in objects or ()]
+        return response
+
+    async def _on_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        def reset(session: Session) -> bool:
+            session.reset()
+            return True
+
+        done, response.message = await self._ask(reset)
+        response.success = bool(done)
+        return response
+
+    def _on_set_paused(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        self._paused = request.data
+        response.success = True
+        response.message = "paused: images are not tracked until you resume" if self._paused else "resumed"
+        return response
+
+    def _on_click(self, message: PointStamped) -> None:
+        """Apply a click to the newest image, whatever its stamp; the answer goes to the log."""
+        if self._inference is None:
+            return
+
+        def tell(answer: Future[tuple[int, bool]]) -> None:
+            try:
+                object_id, new = answer.result()
+            except Exception as error:
+                self._refuse(error)
+            else:
+                self.get_logger().info(f"click {'starts' if new else 'corrects'} object {object_id}")
+
+        point = message.point
+        self._inference.submit(lambda session: session.click(point.x, point.y)).add_done_callback(tell)
+
+    async def _ask(self, command: Callable[[Session], R], *, active: bool = False) -> tuple[R | None, str]:
+        """Run a command in the inference thread without holding up the executor.
+
+        Args:
+            command: What to do.
+            active: Whether the node must be active for it.
+
+        Returns:
+            The command's result and an empty text, or None and the reason in a full sentence.
+        """
+        if self._inference is None or (active and not self._inputs):
+            needed = "activate" if self._inference is not None else "configure and activate" if active else "configure"
+            return None, self._refuse(NotReadyError(f"the tracker is {self._state()}; {needed} it first"))
+        done: RosFuture = RosFuture()
+
+        def wake(answer: Future[R]) -> None:
+            done.set_result(answer)
+            if self.executor is not None:
+                self.executor.wake()
+
+        self._inference.submit(command).add_done_callback(wake)
+        answer = await done
+        try:
+            return answer.result(), ""
+        except Exception as error:
+            return None, self._refuse(error)
+
+    def _refuse(self, error: Exception) -> str:
+        """Count and log a command that failed, and return what to answer."""
+        if isinstance(error, (*REFUSALS, NotReadyError)):
+            self._statistics.prompt_refused()
+            self.get_logger().warning(f"refused: {error}")
+            return str(error)
+        text = f"{type(error).__name__}: {error}"
+        self._statistics.error(text)
+        self.get_logger().error(f"a command failed: {text}")
+        return text
+
+    # --- Parameters and diagnostics -----------------------------------------------------------------------------------
+
+    def _apply_parameters(self, _: Sequence[Parameter]) -> None:
+        """Take over values that were accepted."""
+        self._settings = settings = TrackerParameters.read(self)
+        if self._inference is not None:
+
+            def apply(session: Session) -> None:
+                session.stream.mask_threshold = settings.mask_threshold
+
+            self._inference.submit(apply)
+
+    def _state(self) -> str:
+        return "unconfigured" if self._inference is None else "active" if self._inputs else "inactive"
+
+    def _report(self) -> None:
+        """Publish the diagnostics, once a second in every state."""
+        snapshot = self._statistics.snapshot()
+        waiting = None
+        if self._inputs and not self._paused:
+            waiting = time.monotonic() - self._activated
+            if snapshot.since_last_image is not None:
+                waiting = min(waiting, snapshot.since_last_image)
+        condition = Condition(
+            state=self._state(),
+            paused=self._paused,
+            waiting=waiting,
+            topic=self._image_topic(),
+            publishers=self._inputs[0].get_publisher_count() if self._inputs else 0,
+            device=self._device,
+            stream=self._inference.report if self._inference is not None else None,
+        )
+        status = diagnostic_status(self.get_fully_qualified_name(), snapshot, self._reported, condition, self._settings)
+        self._reported = snapshot
+        self._diagnostics.publish(diagnostic_array(status, self.get_clock().now().nanoseconds))
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Run the tracker until a signal ends it."""
+    run(TrackerNode, args)
+
+
+if __name__ == "__main__":
+    main()
