@@ -1,0 +1,77 @@
+"""Python distribution of the repository: the library `sam_core` and the ROS nodes `sam_ros`.
+
+For pip; colcon builds the same with CMakeLists.txt. The interfaces (`sam_msgs`) are a distribution of their own, in
+`msg/`, because they are compiled.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from xml.etree import ElementTree
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).resolve().parent
+
+# The interpreter-independent requirements of the library; PyTorch's build (CPU, CUDA) is the user's choice.
+LIBRARY = [
+    "hydra-core>=1.3,<2",
+    "numpy>=1.23",
+    "omegaconf>=2.3,<3",
+    "opencv-python-headless>=4.5",
+    "safetensors>=0.4",
+    "torch>=2.3",
+]
+
+
+def pinned(name: str) -> list[str]:
+    """Read the requirements of a file in `requirements/`."""
+    lines = (ROOT / "requirements" / name).read_text().splitlines()
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def share(folder: str, pattern: str) -> tuple[str, list[str]]:
+    """Say that the files of a folder go to the same folder below the package's `share/`."""
+    files = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / folder).glob(pattern))
+    return f"share/sam_ros/{folder}".rstrip("/."), files
+
+
+setup(
+    name="sam-ros",
+    version=ElementTree.parse(ROOT / "package.xml").findtext("version"),
+    description="Prompt an object in a live camera, get its mask and box frame after frame: SAM 2 as a ROS 2 node",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    python_requires=">=3.10",
+    install_requires=LIBRARY,
+    extras_require={
+        # ROS 2 Kilted from PyPI, pinned. Only for environments without an apt ROS: two ROS distributions in one process
+        # don't work. It isn't called `ros` so that nobody with an apt ROS asks for it in passing.
+        "ros-wheels": pinned("ros.txt"),
+        "test": pinned("test.txt"),
+    },
+    # Configuration lives in config/ of the repository and inside the packages once installed.
+    packages=[*find_packages(include=["sam_core*", "sam_ros*"]), "sam_core.config", "sam_ros.config"],
+    package_dir={"sam_core.config": "config", "sam_ros.config": "config"},
+    package_data={
+        "sam_core": ["data/*", "weights/*.safetensors", "weights/*.json", "py.typed"],
+        "sam_core.config": ["models/**/*.yaml", "training/**/*.yaml"],
+        "sam_ros": ["py.typed"],
+        "sam_ros.config": ["ros/*.yaml", "dds/*.xml"],
+    },
+    data_files=[
+        ("share/ament_index/resource_index/packages", ["resource/sam_ros"]),
+        share(".", "package.xml"),
+        share("launch", "*.launch.py"),
+        share("config/ros", "*.yaml"),
+        share("config/dds", "*.xml"),
+    ],
+    entry_points={
+        "console_scripts": [
+            "sam-tracker = sam_ros.tracker_node:main",
+            "sam-camera = sam_ros.camera:main",
+            "sam-demo = sam_ros.demo:main",
+        ]
+    },
+    zip_safe=False,
+)

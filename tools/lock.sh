@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# Write requirements/lock.txt anew: the newest versions of everything in requirements/*.txt and of what those need, for
+# Python 3.10 and later on Linux. Needs `uv` (pip install uv). Run the tests before you commit what it wrote.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+# The interfaces' build requirements, one a line.
+sed -n '/^requires = \[/,/^\]/s/^ *"\(.*\)",$/\1/p' msg/pyproject.toml >"$work/build.txt"
+
+{
+  echo "# Every version that 'make demo' and 'make test' install. Written by tools/lock.sh; used with pip's --constraint."
+  echo "# PyTorch's own requirements on CUDA are left out: its CPU build has none, and its CUDA builds pin theirs."
+  uv pip compile --quiet --universal --python-version 3.10 --no-annotate --no-header \
+    requirements/torch.txt requirements/run.txt requirements/ros.txt requirements/test.txt "$work/build.txt" \
+    - <<<'pip' | grep -vE '^(cuda-|nvidia-|triton|torch=|ros-rclpy\[)' | grep -vE "sys_platform == '(win32|emscripten)'"
+} >"$work/lock.txt"
+mv "$work/lock.txt" requirements/lock.txt

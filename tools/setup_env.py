@@ -1,0 +1,240 @@
+#!/usr/bin/env python3
+"""Set up the environment of `make demo` and `make test`: ROS 2 from PyPI, PyTorch, our interfaces, this package.
+
+    python3 tools/setup_env.py demo      # what the demo needs
+    python3 tools/setup_env.py test      # and what the tests need besides
+
+Needs Python 3.10 to 3.14 with its headers, a C++ compiler, and a package index; no ROS, no root, no CUDA. Every step
+leaves a stamp with a digest of what it was made from, so a second run does nothing and a changed requirement repeats its
+step alone. Two runs at once wait for each other.
+
+Environment variables:
+    VENV         folder of the environment (.venv)
+    TORCH_INDEX  index that PyTorch comes from: a URL, `default` for pip's own index (on PyPI the Linux build is the CUDA
+                 one, several GB), or empty: PyTorch's index of CPU builds where it answers, else pip's own index
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import hashlib
+import importlib.util
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+REQUIREMENTS = ROOT / "requirements"
+LOCK = REQUIREMENTS / "lock.txt"
+TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
+PIP_WHEEL = "pip-26.3-py3-none-any.whl"
+PIP_SHA256 = "f3b60b20ffaadd4415ed7957212a38ac63fa4c5fa375bd0f4a797777940fad13"
+
+
+class SetupError(Exception):
+    """The set-up can't go on; the message says what to do about it."""
+
+
+class Environment:
+    """A virtual environment and the stamps of the steps that were completed in it.
+
+    Args:
+        folder: The environment's folder; made by `create`.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.python = folder / "bin" / "python"
+
+    def create(self) -> None:
+        """Make the environment, also where Debian's python3-venv isn't installed."""
+        if self.python.exists():
+            return
+        shutil.rmtree(self.folder, ignore_errors=True)
+        arguments = [sys.executable, "-m", "venv", str(self.folder)]
+        if importlib.util.find_spec("ensurepip") is None:
+            _run([*arguments, "--without-pip"])
+            with tempfile.TemporaryDirectory() as work:
+                wheel = _download_pip(Path(work))
+                _run([self.python, f"{wheel}/pip", "install", "--quiet", "--no-index", wheel])
+        else:
+            _run(arguments)
+            self.pip("install", "--upgrade", "pip", constrained=True)
+
+    def pip(self, *arguments: str | Path, constrained: bool) -> None:
+        """Run pip, quietly; `constrained` holds every version to requirements/lock.txt."""
+        pins = ["--constraint", LOCK] if constrained else []
+        _run([self.python, "-m", "pip", *arguments[:1], "--quiet", *pins, *arguments[1:]])
+
+    def step(self, name: str, inputs: Iterable[Path], action: Callable[[], None]) -> None:
+        """Do a step unless it was done before with the same inputs.
+
+        Args:
+            name: Name of the step, shown to the user and of its stamp.
+            inputs: Files and folders that the step's result depends on.
+            action: The step.
+        """
+        digest = _digest(inputs)
+        stamp = self.folder / ".setup" / name
+        if stamp.is_file() and stamp.read_text() == digest:
+            return
+        print(f"set-up: {name} ...", flush=True)
+        action()
+        stamp.parent.mkdir(exist_ok=True)
+        stamp.write_text(digest)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Set up the environment and return the exit status."""
+    parser = argparse.ArgumentParser(description="Set up the environment of `make demo` and `make test`.")
+    parser.add_argument("purpose", choices=("demo", "test"))
+    purpose = parser.parse_args(arguments).purpose
+    folder = Path(os.environ.get("VENV") or ROOT / ".venv").absolute()
+    try:
+        _check_machine()
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with open(f"{folder}.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            _set_up(Environment(folder), test=purpose == "test")
+    except SetupError as error:
+        print(f"set-up: {error}", file=sys.stderr)
+        return 1
+    except subprocess.CalledProcessError as error:
+        print(f"set-up: failed with status {error.returncode}: {' '.join(map(str, error.cmd))}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _set_up(environment: Environment, *, test: bool) -> None:
+    """Do all steps, cheap ones first where the order is free."""
+
+    def install(name: str) -> Callable[[], None]:
+        return lambda: environment.pip("install", "--requirement", REQUIREMENTS / name, constrained=True)
+
+    environment.create()
+    torch = REQUIREMENTS / "torch.txt"
+    environment.step("PyTorch", [torch], lambda: environment.pip(
+        "install", "--requirement", torch, *_torch_index(), constrained=True
+    ))  # fmt: skip
+    environment.step("libraries", [REQUIREMENTS / "run.txt", LOCK], install("run.txt"))
+    environment.step("ROS 2", [REQUIREMENTS / "ros.txt", LOCK], install("ros.txt"))
+    environment.step("interfaces", [ROOT / "msg", ROOT / "srv", LOCK], lambda: environment.pip(
+        "install", "--no-deps", "--force-reinstall", "--build-constraint", LOCK, ROOT / "msg", constrained=False
+    ))  # fmt: skip
+    environment.step("this package", [ROOT / "setup.py", ROOT / "pyproject.toml"], lambda: environment.pip(
+        "install", "--no-deps", "--build-constraint", LOCK, "--editable", ROOT, constrained=False
+    ))  # fmt: skip
+    if test:
+        environment.step("test tools", [REQUIREMENTS / "test.txt", LOCK], install("test.txt"))
+        official = REQUIREMENTS / "sam2.txt"
+        environment.step("official SAM 2 code", [official], lambda: _install_official(environment, official))
+
+
+def _install_official(environment: Environment, requirements: Path) -> None:
+    """Install the official SAM 2 code alone: not what it asks for, and not its CUDA extension."""
+    os.environ["SAM2_BUILD_CUDA"] = "0"
+    environment.pip("install", "--no-deps", "--no-build-isolation", "--requirement", requirements, constrained=False)
+
+
+def _check_machine() -> None:
+    """Refuse machines on which a later step would fail, with what to do.
+
+    Raises:
+        SetupError: Another processor, Python, or something is missing.
+    """
+    if os.environ.get("ROS_DISTRO"):
+        raise SetupError(
+            f"ROS {os.environ['ROS_DISTRO']} is sourced in this shell. This environment brings its own ROS; use a shell "
+            "without one, or build with colcon (README, 'On a robot')."
+        )
+    if platform.system() != "Linux" or platform.machine() != "x86_64":
+        raise SetupError(
+            f"ROS 2 is on PyPI for Linux on x86_64 only, this is {platform.system()} on {platform.machine()}: "
+            "install ROS 2 with apt and build with colcon (README, 'On a robot')."
+        )
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    if not (3, 10) <= sys.version_info[:2] <= (3, 14):
+        raise SetupError(f"Python 3.10 to 3.14 is needed, this is {version}: name another one, `make PYTHON=python3.12`.")
+    missing = []
+    if not Path(sysconfig.get_path("include"), "Python.h").is_file():
+        missing.append(f"python{version}-dev")
+    if not (shutil.which("cc") and shutil.which("c++")):
+        missing.append("g++")
+    if missing:
+        raise SetupError(f"To compile the ROS interfaces, first do: sudo apt-get install {' '.join(missing)}")
+
+
+def _torch_index() -> list[str]:
+    """Choose where PyTorch comes from; see the module's docstring."""
+    chosen = os.environ.get("TORCH_INDEX", "")
+    if chosen == "default":
+        return []
+    if chosen:
+        return ["--extra-index-url", chosen]
+    try:
+        with urllib.request.urlopen(f"{TORCH_CPU_INDEX}/torch/", timeout=10):
+            # Beside pip's own index: of equal versions the one with a local part ("2.13.0+cpu") is the newer one.
+            return ["--extra-index-url", TORCH_CPU_INDEX]
+    except OSError:
+        print(f"set-up: {TORCH_CPU_INDEX} doesn't answer; PyTorch comes from pip's own index", flush=True)
+        return []
+
+
+def _package_index() -> str:
+    """Return the package index to use: the one that the user named to pip, else PyPI."""
+    return os.environ.get("PIP_INDEX_URL", "https://pypi.org/simple").rstrip("/")
+
+
+def _download_pip(folder: Path) -> Path:
+    """Download pip's wheel, which runs as it is, and check it against its known digest."""
+    page = f"{_package_index()}/pip/"
+    try:
+        with urllib.request.urlopen(page, timeout=60) as answer:
+            links = re.findall(r'href="([^"#]*)', answer.read().decode())
+        link = next((link for link in links if link.endswith(f"/{PIP_WHEEL}")), None)
+        if link is None:
+            raise SetupError(f"{page} has no {PIP_WHEEL}.")
+        with urllib.request.urlopen(urllib.parse.urljoin(page, link), timeout=60) as answer:
+            data = answer.read()
+    except OSError as error:
+        raise SetupError(
+            f"pip can't be downloaded from {page} ({error}). Either make the index reachable, or do: "
+            "sudo apt-get install python3-venv"
+        ) from error
+    if hashlib.sha256(data).hexdigest() != PIP_SHA256:
+        raise SetupError(f"{page} gave a {PIP_WHEEL} that isn't the published one.")
+    wheel = folder / PIP_WHEEL
+    wheel.write_bytes(data)
+    return wheel
+
+
+def _digest(inputs: Iterable[Path]) -> str:
+    """Compute a digest of files, and of all files below folders: their paths and contents."""
+    total = hashlib.sha256(sys.version.encode())
+    for item in inputs:
+        for path in sorted(item.rglob("*")) if item.is_dir() else [item]:
+            if path.is_file() and "__pycache__" not in path.parts:
+                total.update(f"{path.relative_to(ROOT)}\0".encode() + path.read_bytes())
+    return total.hexdigest()
+
+
+def _run(command: Sequence[str | Path]) -> None:
+    """Run a command in the repository's root; its output is the user's to see."""
+    # A Python of another environment with ROS wheels leaves its library path and a mark that it is set.
+    foreign = ("LD_LIBRARY_PATH", "_ROS_WHEELS_BOOTSTRAP_COMPLETE") if "_ROS_WHEELS_BOOTSTRAP_COMPLETE" in os.environ else ()
+    environment = {name: value for name, value in os.environ.items() if name not in foreign}
+    subprocess.run(command, cwd=ROOT, env=environment, check=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
