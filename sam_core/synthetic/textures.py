@@ -8,7 +8,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["blend", "checks", "dots", "gradient", "noise", "planks", "random_colour", "stripes", "value_noise"]
+__all__ = [
+    "blend", "cells", "checks", "dots", "gradient", "noise", "planks", "random_colour", "rings", "stripes", "value_noise",
+]  # fmt: skip
 
 Image = NDArray[np.uint8]
 Colour = tuple[float, float, float]
@@ -89,3 +91,21 @@ def planks(rng: np.random.Generator, height: int, width: int, board: int, tone: 
             left = right
         shade[top : top + 2] *= 0.6
     return (shade[..., None] * np.asarray(tone, np.float32)).clip(0, 255).astype(np.uint8)
+
+
+def cells(rng: np.random.Generator, height: int, width: int, low: Colour, high: Colour, size: float) -> Image:
+    """Return a Voronoi mosaic of about ``size`` px wide cells in shades between two colours."""
+    count = max(4, int(height * width / (size * size)))
+    sites = rng.random((count, 2)) * (height, width)
+    small = 2  # the nearest site is looked up at half resolution
+    y, x = np.mgrid[0:height:small, 0:width:small].astype(np.float32)
+    distance = (y[..., None] - sites[:, 0]) ** 2 + (x[..., None] - sites[:, 1]) ** 2
+    shade = rng.random(count, dtype=np.float32)[distance.argmin(-1)]
+    return blend(cv2.resize(shade, (width, height), interpolation=cv2.INTER_NEAREST), low, high)
+
+
+def rings(rng: np.random.Generator, height: int, width: int, low: Colour, high: Colour, period: float) -> Image:
+    """Return concentric rings around a random point, ``period`` px apart."""
+    y, x = np.mgrid[0:height, 0:width].astype(np.float32)
+    radius = np.hypot(y - float(rng.uniform(0, height)), x - float(rng.uniform(0, width)))
+    return blend((0.5 + np.sin(radius * (2 * np.pi / period)) * period / 6).clip(0, 1), low, high)

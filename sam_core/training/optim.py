@@ -1,0 +1,48 @@
+"""Optimisers: AdamW, or Muon for the matrices inside the network with AdamW for the rest."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+__all__ = ["make_optimizer"]
+
+
+def make_optimizer(
+    model: nn.Module, auxiliary: nn.Module | None, kind: str, lr: float, muon_lr: float = 0.01, decay: float = 0.02
+) -> list[torch.optim.Optimizer]:
+    """Return the optimisers of a model; each parameter group keeps its peak rate under ``base``.
+
+    Args:
+        model: its parameters with gradients are optimised.
+        auxiliary: readouts that are optimised along with it.
+        kind: ``adamw`` or ``muon`` ("Muon: an optimizer for hidden layers", Jordan et al., 2024).
+        lr: AdamW's peak rate.
+        muon_lr: Muon's peak rate.
+        decay: weight decay of matrices.
+    """
+    if kind not in ("adamw", "muon"):
+        raise ValueError(f"unknown optimiser {kind!r}: adamw or muon")
+    matrices, plain, vectors = [], [], []
+    for name, p in model.named_parameters():
+        if not p.requires_grad:
+            continue
+        hidden = p.ndim == 2 and min(p.shape) >= 16 and "embed" not in name and "token" not in name
+        if kind == "muon" and hidden:
+            matrices.append(p)
+        elif p.ndim >= 2 and "embed" not in name and "token" not in name:
+            plain.append(p)
+        else:
+            vectors.append(p)
+    groups = [{"params": plain, "weight_decay": decay}, {"params": vectors, "weight_decay": 0.0}]
+    if auxiliary is not None:
+        groups.append({"params": list(auxiliary.parameters()), "weight_decay": 0.0})
+    result: list[torch.optim.Optimizer] = [
+        torch.optim.AdamW([g for g in groups if g["params"]], lr=lr, betas=(0.9, 0.98), eps=1e-8)
+    ]
+    if matrices:
+        result.append(torch.optim.Muon(matrices, lr=muon_lr, weight_decay=decay, momentum=0.95, ns_steps=5))
+    for optimizer in result:
+        for group in optimizer.param_groups:
+            group["base"] = group["lr"]
+    return result

@@ -1,0 +1,138 @@
+"""Typed settings of a training run, composed by Hydra from ``config/training``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from sam_core.training.losses import LossWeights
+from sam_core.training.scenes import SceneSettings
+from sam_core.training.unroll import PromptPlan
+
+__all__ = ["Settings", "Stage", "config_dir", "load_settings"]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of a run.
+
+    Attributes:
+        name: shown in the progress bar and the curve.
+        steps: optimiser steps.
+        size: side of the pictures, px: a multiple of 64.
+        clips: clips a step.
+        objects: largest number of objects of a clip.
+        rate: learning rate at the start of the stage, as a share of the peak.
+        rate_end: the same at its end; the course between is half a cosine.
+        warmup: first steps, in which the rate rises from 0.
+        prompts: how objects are prompted.
+        scenes: distribution of the clips, one picture for a stage of still images.
+        harder: a second distribution that takes over linearly during the stage; None for none.
+    """
+
+    name: str
+    steps: int
+    size: int
+    clips: int
+    objects: int
+    rate: float
+    rate_end: float
+    warmup: int
+    prompts: PromptPlan
+    scenes: SceneSettings
+    harder: SceneSettings | None
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A training run; see ``config/training/nano.yaml`` for what each value means."""
+
+    model: str
+    model_overrides: tuple[str, ...]
+    checkpoint: str | None
+    folder: str | None
+    stride: int
+    freeze: tuple[str, ...]
+    initialise: bool
+    output: Path
+    seed: int
+    device: str
+    workers: int
+    average_every: int
+    autocast: bool
+    optimizer: str
+    lr: float
+    muon_lr: float
+    decay: float
+    clip_grad: float
+    ema: float
+    loss: LossWeights
+    save_minutes: float
+    evaluate_minutes: float
+    evaluate_clips: int
+    stages: tuple[Stage, ...]
+
+
+def config_dir() -> Path:
+    """Return the folder of training configurations: inside an installed package, or beside it in a checkout."""
+    package = Path(__file__).resolve().parent.parent
+    for folder in (package / "config" / "training", package.parent / "config" / "training"):
+        if folder.is_dir():
+            return folder
+    raise FileNotFoundError(f"no training configurations beside {package}: the installation is incomplete")
+
+
+def _scenes(raw: dict[str, Any], size: int) -> SceneSettings:
+    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in raw.items()}
+    return SceneSettings(**{**values, "size": size})
+
+
+def _stage(raw: dict[str, Any], common: dict[str, Any]) -> Stage:
+    base = {**common, **raw.pop("scenes", {})}
+    harder = raw.pop("harder", None)
+    size = int(raw["size"])
+    if size % 64:
+        raise ValueError(f"stage {raw.get('name')!r}: size {size} is not a multiple of 64")
+    return Stage(
+        prompts=PromptPlan(**raw.pop("prompts", {})),
+        scenes=_scenes(base, size),
+        harder=None if harder is None else _scenes({**base, **harder}, size),
+        **raw,
+    )
+
+
+def load_settings(name: str, overrides: Sequence[str] = ()) -> Settings:
+    """Compose the settings of a run.
+
+    Args:
+        name: stem of a file in ``config/training``.
+        overrides: Hydra overrides such as ``lr=1e-4`` or ``stages.0.steps=100``.
+
+    Raises:
+        ValueError: no such file, or an override that does not apply.
+    """
+    folder = config_dir()
+    if not (folder / f"{name}.yaml").is_file():
+        known = ", ".join(sorted(p.stem for p in folder.glob("*.yaml")))
+        raise ValueError(f"there is no training configuration {name!r}; known are {known}")
+    try:
+        with initialize_config_dir(str(folder), version_base="1.3"):
+            raw = OmegaConf.to_container(compose(f"{name}.yaml", overrides=list(overrides)), resolve=True)
+        assert isinstance(raw, dict)
+        values: dict[str, Any] = {str(k): v for k, v in raw.items()}
+        scenes = values.pop("scenes", {})
+        stages = tuple(_stage(dict(s), scenes) for s in values.pop("stages"))
+        loss = LossWeights(**values.pop("loss", {}))
+        for key in ("model_overrides", "freeze"):
+            values[key] = tuple(values[key])
+        values["output"] = Path(values["output"])
+        return Settings(stages=stages, loss=loss, **values)
+    except (HydraException, OmegaConfBaseException, TypeError) as error:
+        raise ValueError(f"training configuration {name!r} with {list(overrides)} is not valid: {error}") from error

@@ -1,0 +1,234 @@
+"""A clip through the model as a stream would see it, differentiable: prompts, then memory, frame after frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sam_core.sam2.features import ImageFeatures, SamOutput
+from sam_core.sam2.model import Sam2
+from sam_core.training.batches import Batch
+from sam_core.training.losses import FrameLoss, LossWeights, frame_loss, grid_loss
+from sam_core.training.prompts import sample_boxes, sample_clicks, sample_corrections
+
+__all__ = ["AuxiliaryHeads", "ClipLoss", "PromptPlan", "clip_losses"]
+
+
+@dataclass(frozen=True)
+class ClipLoss:
+    """What a batch cost; F answers per object (frames, and corrections).
+
+    Attributes:
+        total: () loss, differentiable.
+        parts: its unweighted mean parts by name.
+        iou: (O, F) IoU of the chosen mask with the truth, before absence is applied.
+        score: (O, F) object score logits.
+        visible: (O, F) whether the object was there.
+        sure: (O, F) whether the truth of that is clear.
+    """
+
+    total: Tensor
+    parts: dict[str, float]
+    iou: Tensor
+    score: Tensor
+    visible: Tensor
+    sure: Tensor
+
+    def summary(self) -> dict[str, float]:
+        """Return the mean IoU over visible frames (0 where said absent) and the share of absent frames said absent."""
+        here, gone = self.visible & self.sure, ~self.visible & self.sure
+        tracked = (self.iou * (self.score > 0))[here]
+        absent = (self.score <= 0)[gone]
+        return {
+            "mean_iou": float(tracked.mean()) if len(tracked) else float("nan"),
+            "absent": float(absent.float().mean()) if len(absent) else float("nan"),
+        }
+
+
+@dataclass(frozen=True)
+class PromptPlan:
+    """How objects are prompted; probabilities.
+
+    Attributes:
+        box: a box rather than a click on the first frame.
+        mask: a mask as the prompt of the whole clip's objects.
+        correct: a correction click on the first frame after the first answer.
+        correct_later: a correction click on a later frame of a clip.
+        teach: the true mask rather than the predicted one goes into a frame's memory.
+        far: the distance to the prompted frame is enlarged by up to ``far_frames``, as late in a stream.
+        far_frames: see ``far``.
+    """
+
+    box: float = 0.5
+    mask: float = 0.15
+    correct: float = 0.3
+    correct_later: float = 0.1
+    teach: float = 0.0
+    far: float = 0.3
+    far_frames: int = 300
+
+
+class AuxiliaryHeads(nn.Module):
+    """Two linear readouts on the feature grid, used only in training: deep supervision of what they read.
+
+    They predict the object's mask from the memory-conditioned features and from the image side of the decoder's
+    transformer, so that both get a gradient that does not pass through the decoder's product of tokens and pixels
+    ("Deeply-Supervised Nets", Lee et al., 2015).
+    """
+
+    def __init__(self, model: Sam2) -> None:
+        super().__init__()
+        self.memory = nn.Linear(model.d_model, 1)
+        self.decoder = nn.Linear(model.d_model, 1)
+        self._image: Tensor | None = None
+        transformer = model.sam_mask_decoder.transformer
+        self._handle = transformer.register_forward_hook(self._keep)
+
+    def _keep(self, module: nn.Module, args: object, output: tuple[Tensor, Tensor]) -> None:
+        self._image = output[1]
+
+    def close(self) -> None:
+        """Stop listening to the model."""
+        self._handle.remove()
+
+    def from_memory(self, embedding: Tensor, target: Tensor) -> Tensor:
+        """Return the loss of the readout of (O, d, h, w) features."""
+        return grid_loss(self.memory(embedding.permute(0, 2, 3, 1))[..., 0], target)
+
+    def from_decoder(self, target: Tensor, side: int) -> Tensor:
+        """Return the loss of the readout of the decoder's last call."""
+        assert self._image is not None
+        return grid_loss(self.decoder(self._image)[..., 0].unflatten(1, (side, side)), target)
+
+
+@dataclass
+class _Memory:
+    """What O objects remember: one entry a frame, the first is the prompted frame."""
+
+    spatial: list[Tensor]
+    pointers: list[Tensor]
+
+    def tokens(self, model: Sam2, extra: int) -> object:
+        """Line up the memories as a stream does; ``extra`` frames are added to the prompted frame's distance."""
+        now = len(self.spatial)
+        recent = list(range(max(1, now - model.num_memories + 1), now))
+        device = self.spatial[0].device
+        t_pos = torch.tensor([[0, *(model.num_memories - (now - t) for t in recent)]], device=device)
+        spatial = torch.stack([self.spatial[0], *(self.spatial[t] for t in recent)], 1)
+        near = [t for t in range(1, now) if now - t < model.max_object_pointers]
+        distances = torch.tensor([[now + extra, *(now - t for t in near)]], device=device, dtype=torch.float32)
+        pointers = torch.stack([self.pointers[0], *(self.pointers[t] for t in near)], 1)
+        return model.assemble_memory(spatial, t_pos, pointers, distances)
+
+
+def clip_losses(
+    model: Sam2,
+    batch: Batch,
+    plan: PromptPlan,
+    weights: LossWeights,
+    auxiliary: AuxiliaryHeads | None = None,
+    generator: torch.Generator | None = None,
+) -> ClipLoss:
+    """Run a batch through the model and return its loss.
+
+    Args:
+        model: in training mode.
+        batch: T = 1 trains on still images.
+        plan: how objects are prompted.
+        weights: weights of the losses.
+        auxiliary: readouts for deep supervision.
+        generator: CPU randomness of the prompts.
+    """
+    frames = batch.images.shape[1]
+    features = model.encode_image(model.normalise(batch.images.flatten(0, 1)))
+
+    def chance(probability: float) -> bool:
+        return float(torch.rand((), generator=generator)) < probability
+
+    memory = _Memory([], [])
+    losses: list[FrameLoss] = []
+    answers: list[tuple[Tensor, Tensor, Tensor]] = []
+    extras: list[Tensor] = []
+    by_mask = frames > 1 and chance(plan.mask)
+    extra = int(torch.randint(plan.far_frames, (), generator=generator)) if chance(plan.far) else 0
+    later = int(torch.randint(1, frames, (), generator=generator)) if frames > 1 and chance(plan.correct_later) else -1
+    for t in range(frames):
+        view = features.select(batch.clip * frames + t)
+        target, visible, sure = batch.targets[:, t], batch.visible[:, t], batch.sure[:, t]
+
+        def judge(output: SamOutput, target: Tensor = target, visible: Tensor = visible, sure: Tensor = sure) -> None:
+            losses.append(
+                frame_loss(output.raw_masks, output.ious, output.object_score, target, visible, sure, weights)
+            )
+            answers.append((output.object_score.detach()[:, 0], visible, sure))
+            if auxiliary is not None:
+                extras.append(auxiliary.from_decoder(target, model.feature_size))
+
+        if t == 0:
+            embedding = model.embed_without_memory(view)
+            if by_mask:
+                full = F.interpolate(target[:, None], size=(model.image_size, model.image_size), mode="nearest")
+                output = model.adopt_mask(view, full)
+            else:
+                output = _first_answer(model, view, embedding, target, plan, judge, chance, generator)
+        else:
+            embedding = model.embed_with_memory(view, memory.tokens(model, extra))  # type: ignore[arg-type]
+            if auxiliary is not None:
+                extras.append(auxiliary.from_memory(embedding, target))
+            output = model.decode(embedding, view, multimask=True)
+            judge(output)
+            if t == later:
+                points, labels = sample_corrections(output.low_res[:, 0].detach(), target, model.image_size, generator)
+                labels = torch.where(visible[:, None], labels, -1)
+                clamped = output.low_res.detach().clamp(-32, 32)
+                output = model.decode(embedding, view, points, labels, clamped, multimask=True)
+                judge(output)
+        if t + 1 < frames:
+            low_res, score = output.low_res, output.object_score
+            if chance(plan.teach):
+                truth = F.interpolate(target[:, None], size=low_res.shape[-2:], mode="bilinear", antialias=True)
+                low_res = truth * 20 - 10
+                score = visible.to(score.dtype)[:, None] * 20 - 10
+            memory.spatial.append(model.encode_memory(view, low_res, score, from_prompt=t == 0))
+            memory.pointers.append(output.pointer)
+    total = torch.stack([x.total for x in losses]).mean()
+    parts = {k: float(torch.stack([x.parts[k] for x in losses]).mean()) for k in losses[0].parts}
+    if extras:
+        mean = torch.stack(extras).mean()
+        parts["auxiliary"] = float(mean.detach())
+        total = total + weights.auxiliary * mean
+    score, visible, sure = (torch.stack(x, 1) for x in zip(*answers, strict=True))
+    return ClipLoss(total, parts, torch.stack([x.iou for x in losses], 1), score, visible, sure)
+
+
+def _first_answer(
+    model: Sam2,
+    view: ImageFeatures,
+    embedding: Tensor,
+    target: Tensor,
+    plan: PromptPlan,
+    judge: object,
+    chance: object,
+    generator: torch.Generator | None,
+) -> SamOutput:
+    """Prompt the first frame with clicks or boxes (one kind a batch), perhaps with a correction click."""
+    assert callable(judge)
+    assert callable(chance)
+    size = model.image_size
+    if chance(plan.box):
+        points = sample_boxes(target, size, generator=generator)
+        labels = torch.tensor([2, 3], device=target.device).expand(len(target), 2)
+    else:
+        points = sample_clicks(target, size, generator)
+        labels = torch.ones(points.shape[:2], dtype=torch.long, device=target.device)
+    output = model.decode(embedding, view, points, labels, multimask=points.shape[1] == 1)
+    judge(output)
+    if chance(plan.correct):
+        more, kinds = sample_corrections(output.low_res[:, 0].detach(), target, size, generator)
+        points, labels = torch.cat([points, more], 1), torch.cat([labels, kinds], 1)
+        output = model.decode(embedding, view, points, labels, output.low_res.detach().clamp(-32, 32), multimask=False)
+        judge(output)
+    return output
