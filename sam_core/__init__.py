@@ -1,1 +1,25 @@
 """Segment and track anything in a live camera: SAM 2, SAM 2.1 and SAM 3 in PyTorch, without ROS."""
+
+from __future__ import annotations
+
+from sam_core.build import build_tracker, model_names
+from sam_core.errors import CapacityError, CheckpointError, ImageError, NoFrameError, PromptError, UnknownObjectError
+from sam_core.streaming import FrameResult, ObjectInfo, ObjectState, Prompt, Stream, StreamReport, Tracker
+
+__all__ = [
+    "CapacityError",
+    "CheckpointError",
+    "FrameResult",
+    "ImageError",
+    "NoFrameError",
+    "ObjectInfo",
+    "ObjectState",
+    "Prompt",
+    "PromptError",
+    "Stream",
+    "StreamReport",
+    "Tracker",
+    "UnknownObjectError",
+    "build_tracker",
+    "model_names",
+]

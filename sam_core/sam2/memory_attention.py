@@ -91,6 +91,7 @@ class MemoryAttention(nn.Module):
         x = (features + _INPUT_POSITION_WEIGHT * position).flatten(2).transpose(1, 2)  # (B, HW, C)
         keys = memory + memory_position
         for layer in self.layers:
+            assert isinstance(layer, MemoryAttentionLayer)
             x = layer.attend_to_self(x, grid)
             if x.shape[0] != memory.shape[0]:
                 x = x.expand(memory.shape[0], -1, -1)

@@ -160,7 +160,7 @@ class Sam2(nn.Module):
         Returns:
             The tokens: S maps of h * w tokens, then P pointers of d / c tokens each.
         """
-        batch, maps = spatial.shape[:2]
+        batch = spatial.shape[0]
         grid = self.memory_position(spatial[:, 0].to(self.dtype)).flatten(2).transpose(1, 2)  # (1, hw, c)
         time = self.maskmem_tpos_enc[:, 0, 0][self.num_memories - 1 - t_pos]  # (B or 1, S, c)
         map_position = (grid[:, None] + time[:, :, None]).flatten(1, 2)
@@ -207,6 +207,11 @@ class Sam2(nn.Module):
             absent = (object_score <= 0).to(memory.dtype)[:, :, None, None]
             memory = memory + absent * self.no_obj_embed_spatial[:, :, None, None]
         return memory
+
+    @staticmethod
+    def uses_multimask(num_points: int) -> bool:
+        """Tell whether a prompt is ambiguous enough for three candidates: no point at all (tracking) or one."""
+        return num_points <= 1
 
     # --- masks -------------------------------------------------------------------------------------------------
 

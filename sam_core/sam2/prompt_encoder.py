@@ -59,7 +59,7 @@ class PromptEncoder(nn.Module):
         points = torch.cat((points.float() + 0.5, points.new_zeros(points.shape[0], 1, 2)), dim=1)
         labels = torch.cat((labels, labels.new_full((labels.shape[0], 1), PADDING)), dim=1)
         position = self.pe_layer(points / self.image_size)
-        kinds = torch.cat([self.not_a_point_embed.weight, *(e.weight for e in self.point_embeddings)])  # (5, C)
+        kinds = torch.cat([self.not_a_point_embed.weight, *self.point_embeddings.parameters()])  # (5, C)
         is_point = (labels != PADDING)[..., None]
         return torch.where(is_point, position, 0.0).to(kinds.dtype) + kinds[labels.long() + 1]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from sam_core.build import build_model
 from sam_core.sam2 import Sam2
 from tests.core.reference import OFFICIAL_CONFIGS, micro_pair, official_predictor, randomise, relative_error
 
+Figure = Callable[[str, float], None]
 TOLERANCE = 1e-5
 Pair = tuple[Sam2, Any]
 
@@ -28,20 +30,20 @@ def _no_grad() -> Any:
         yield
 
 
-def check(record: Any, **errors: float) -> None:
+def check(record: Figure, **errors: float) -> None:
     """Record the errors in the test report and hold each against the tolerance."""
     for name, error in errors.items():
         record(name, error)
         assert error <= TOLERANCE, f"{name}: relative error {error:.2e}"
 
 
-def test_image_encoder(pair: Pair, record_property: Any) -> None:
+def test_image_encoder(pair: Pair, figure: Figure) -> None:
     ours, official = pair
     images = torch.randn(2, 3, 128, 128)
     features = ours.encode_image(images)
     reference = official.forward_image(images)
     check(
-        record_property,
+        figure,
         embedding=relative_error(features.embedding, reference["backbone_fpn"][2]),
         stride_8=relative_error(features.high_res[1], reference["backbone_fpn"][1]),
         stride_4=relative_error(features.high_res[0], reference["backbone_fpn"][0]),
@@ -50,7 +52,7 @@ def test_image_encoder(pair: Pair, record_property: Any) -> None:
 
 
 @pytest.mark.parametrize("shared_image", [False, True])
-def test_memory_attention(pair: Pair, shared_image: bool, record_property: Any) -> None:
+def test_memory_attention(pair: Pair, shared_image: bool, figure: Figure) -> None:
     ours, official = pair
     batch, maps, pointers = 3, 4, 6
     features = ours.encode_image(torch.randn(1 if shared_image else batch, 3, 128, 128))
@@ -69,11 +71,11 @@ def test_memory_attention(pair: Pair, shared_image: bool, record_property: Any) 
         memory_pos=memory.position.expand(batch, -1, -1).transpose(0, 1),
         num_obj_ptr_tokens=memory.num_pointer_tokens,
     )
-    check(record_property, memory_attention=relative_error(mine.flatten(2).permute(2, 0, 1), theirs))
+    check(figure, memory_attention=relative_error(mine.flatten(2).permute(2, 0, 1), theirs))
 
 
 @pytest.mark.parametrize("from_prompt", [False, True])
-def test_memory_encoder(pair: Pair, from_prompt: bool, record_property: Any) -> None:
+def test_memory_encoder(pair: Pair, from_prompt: bool, figure: Figure) -> None:
     ours, official = pair
     features = ours.encode_image(torch.randn(2, 3, 128, 128))
     low_res = 4 * torch.randn(2, 1, 32, 32)
@@ -84,13 +86,13 @@ def test_memory_encoder(pair: Pair, from_prompt: bool, record_property: Any) -> 
         [features.embedding.flatten(2).permute(2, 0, 1)], [(8, 8)], high_res, score, from_prompt
     )
     check(
-        record_property,
+        figure,
         memory=relative_error(mine, theirs),
         position=relative_error(ours.memory_position(mine).expand(2, -1, -1, -1), position[0]),
     )
 
 
-def test_prompt_encoder(pair: Pair, record_property: Any) -> None:
+def test_prompt_encoder(pair: Pair, figure: Figure) -> None:
     ours, official = pair
     points = 128 * torch.rand(2, 5, 2)
     labels = torch.tensor([[2, 3, 1, 0, -1], [1, 1, 0, -1, -1]])
@@ -100,7 +102,7 @@ def test_prompt_encoder(pair: Pair, record_property: Any) -> None:
     _, mine_dense = ours.sam_prompt_encoder(points, labels)
     _, their_dense = official.sam_prompt_encoder(points=(points, labels), boxes=None, masks=None)
     check(
-        record_property,
+        figure,
         points=relative_error(mine[0], theirs[0]),
         mask=relative_error(mine[1], theirs[1]),
         no_mask=relative_error(mine_dense.expand(2, -1, 8, 8), their_dense),
@@ -135,40 +137,40 @@ def decoder_errors(mine: Any, theirs: Any) -> dict[str, float]:
     }
 
 
-def test_mask_decoder_three_candidates(pair: Pair, record_property: Any) -> None:
+def test_mask_decoder_three_candidates(pair: Pair, figure: Figure) -> None:
     mine, theirs = decode_both(pair, multimask=True)
     assert mine.masks.shape == (2, 3, 32, 32)
-    check(record_property, **decoder_errors(mine, theirs))
+    check(figure, **decoder_errors(mine, theirs))
 
 
 @pytest.mark.parametrize("threshold", [0.0, 2.0], ids=["stable", "fall-back"])
-def test_mask_decoder_one_mask(pair: Pair, threshold: float, record_property: Any, monkeypatch: Any) -> None:
+def test_mask_decoder_one_mask(pair: Pair, threshold: float, figure: Figure, monkeypatch: Any) -> None:
     ours, official = pair
     monkeypatch.setattr(ours.sam_mask_decoder, "stability_threshold", threshold)
     monkeypatch.setattr(official.sam_mask_decoder, "dynamic_multimask_stability_thresh", threshold)
     mine, theirs = decode_both(pair, multimask=False)
     assert mine.masks.shape == (2, 1, 32, 32)
-    check(record_property, **decoder_errors(mine, theirs))
+    check(figure, **decoder_errors(mine, theirs))
     candidates, _ = decode_both(pair, multimask=True)
     falls_back = torch.equal(mine.ious[:, 0], candidates.best_iou)
     assert falls_back == (threshold > 1)
 
 
-def test_mask_as_output(pair: Pair, record_property: Any) -> None:
+def test_mask_as_output(pair: Pair, figure: Figure) -> None:
     ours, official = pair
     features = ours.encode_image(torch.randn(2, 3, 128, 128))
     mask = torch.zeros(2, 1, 128, 128)
     mask[0, 0, 20:70, 30:90] = 1  # the second mask stays empty: absent
     mine = ours.adopt_mask(features, mask)
     theirs = official._use_mask_as_output(features.embedding, list(features.high_res), mask)
-    check(record_property, **decoder_errors(mine, theirs))
+    check(figure, **decoder_errors(mine, theirs))
 
 
 def test_absent_object() -> None:
-    ours, official = pair = micro_pair(object_score_bias=-50.0)
+    pair = micro_pair(object_score_bias=-50.0)
     mine, theirs = decode_both(pair, multimask=True)
     assert (mine.low_res == -1024).all()
-    assert torch.equal(mine.pointer, ours.no_obj_ptr.expand(2, -1))
+    assert torch.equal(mine.pointer, pair[0].no_obj_ptr.expand(2, -1))
     for error in decoder_errors(mine, theirs).values():
         assert error <= TOLERANCE
 
@@ -187,7 +189,7 @@ def test_state_dicts_load_both_ways(name: str) -> None:
     assert relative_error(mine, theirs) <= TOLERANCE
 
 
-def test_tiny_at_full_size(record_property: Any) -> None:
+def test_tiny_at_full_size(figure: Figure) -> None:
     ours = build_model("sam2.1_hiera_tiny")
     randomise(ours)
     official = official_predictor("sam2.1_hiera_tiny")
@@ -196,7 +198,7 @@ def test_tiny_at_full_size(record_property: Any) -> None:
     features = ours.encode_image(image)
     reference = official.forward_image(image)
     check(
-        record_property,
+        figure,
         embedding=relative_error(features.embedding, reference["backbone_fpn"][2]),
         stride_4=relative_error(features.high_res[0], reference["backbone_fpn"][0]),
     )

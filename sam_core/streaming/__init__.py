@@ -1,0 +1,23 @@
+"""Streaming: what is remembered of each object, and the one step that a frame takes."""
+
+from __future__ import annotations
+
+from sam_core.streaming.policy import FifoPolicy, MemoryPolicy
+from sam_core.streaming.prompt import Prompt
+from sam_core.streaming.result import FrameResult, ObjectInfo, ObjectState, StreamReport
+from sam_core.streaming.settings import StreamSettings
+from sam_core.streaming.stream import Stream
+from sam_core.streaming.tracker import Tracker
+
+__all__ = [
+    "FifoPolicy",
+    "FrameResult",
+    "MemoryPolicy",
+    "ObjectInfo",
+    "ObjectState",
+    "Prompt",
+    "Stream",
+    "StreamReport",
+    "StreamSettings",
+    "Tracker",
+]

@@ -1,0 +1,57 @@
+"""Which frames an object's memory keeps, and where in time they stand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What is known of an object on a frame when the frame knocks at its memory.
+
+    Attributes:
+        frame: frame number.
+        predicted_iou: the decoder's estimate of its own mask's quality, 0 … 1.
+        object_score: logit that the object is visible.
+        prompted: whether a prompt was given on this frame.
+    """
+
+    frame: int
+    predicted_iou: float
+    object_score: float
+    prompted: bool
+
+
+class MemoryPolicy(Protocol):
+    """Choice of memories."""
+
+    def admits(self, observation: Observation) -> bool:
+        """Tell whether this frame's spatial memory is stored, in place of the oldest."""
+        ...
+
+    def place_in_time(self, now: int, stored: Sequence[int], num_memories: int) -> list[tuple[int, int]]:
+        """Choose among stored frames.
+
+        Args:
+            now: number of the frame that is about to be tracked.
+            stored: numbers of the stored non-conditioning frames, ascending, all before `now`.
+            num_memories: the model's count of places in time; 1 is the oldest, `num_memories` - 1 the newest.
+
+        Returns:
+            Pairs of frame number and place, oldest first.
+        """
+        ...
+
+
+class FifoPolicy:
+    """SAM 2 as published (section 4, "Memory bank"): the last `num_memories` - 1 frames, whatever they show."""
+
+    def admits(self, observation: Observation) -> bool:
+        """Every frame enters."""
+        return True
+
+    def place_in_time(self, now: int, stored: Sequence[int], num_memories: int) -> list[tuple[int, int]]:
+        """A frame's place is its distance to now; frames that are missing leave a gap."""
+        return [(frame, num_memories - (now - frame)) for frame in stored if now - frame < num_memories]

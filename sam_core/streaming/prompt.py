@@ -1,0 +1,129 @@
+"""A prompt: what an operator or another node says about an object."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from sam_core.errors import PromptError
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """Points and a box, or a mask, in pixels of the image that was seen.
+
+    Attributes:
+        points: (K, 2) xy in px.
+        labels: (K,) 1 for a positive click, 0 for a negative one; all positive where None.
+        box: (4,) x_min, y_min, x_max, y_max in px.
+        mask: (H, W) of the image's size, nonzero on the object; stands alone.
+        stamp: stamp of the image that was prompted; the newest where None.
+    """
+
+    points: ArrayLike | None = None
+    labels: ArrayLike | None = None
+    box: ArrayLike | None = None
+    mask: ArrayLike | None = None
+    stamp: Any = None
+
+
+@dataclass(frozen=True)
+class CheckedPrompt:
+    """A prompt whose every part was found to make sense on its image.
+
+    Attributes:
+        points: (K, 2) float32 xy in px.
+        labels: (K,) int64.
+        box: (4,) float32 or None.
+        mask: (H, W) bool or None.
+    """
+
+    points: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    box: NDArray[np.float32] | None
+    mask: NDArray[np.bool_] | None
+
+
+def check_prompt(prompt: Prompt, height: int, width: int) -> CheckedPrompt:
+    """Check a prompt against the size of its image, in px.
+
+    Raises:
+        PromptError: with a sentence that says what is wrong.
+    """
+    if prompt.mask is not None:
+        if prompt.points is not None or prompt.box is not None:
+            raise PromptError("A mask stands alone: give either a mask, or points and a box.")
+        return CheckedPrompt(_no_points(), np.zeros(0, np.int64), None, _check_mask(prompt.mask, height, width))
+    if prompt.points is None and prompt.box is None:
+        raise PromptError("The prompt is empty: give points, a box or a mask.")
+    points, labels = _check_points(prompt.points, prompt.labels, height, width)
+    box = None if prompt.box is None else _check_box(prompt.box, height, width)
+    if box is None and len(points) == 0:
+        raise PromptError("The prompt is empty: give points, a box or a mask.")
+    return CheckedPrompt(points, labels, box, None)
+
+
+def _no_points() -> NDArray[np.float32]:
+    return np.zeros((0, 2), np.float32)
+
+
+def _floats(values: ArrayLike, what: str) -> NDArray[np.float32]:
+    try:
+        array = np.asarray(values, dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise PromptError(f"The {what} must be numbers.") from error
+    if not np.isfinite(array).all():
+        raise PromptError(f"The {what} contain a value that is not finite (NaN or infinity).")
+    return array
+
+
+def _check_points(
+    points: ArrayLike | None, labels: ArrayLike | None, height: int, width: int
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    xy = _no_points() if points is None else _floats(points, "points")
+    if xy.size == 0:
+        xy = xy.reshape(0, 2)
+    if xy.ndim != 2 or xy.shape[1] != 2:
+        raise PromptError(f"Points must be a list of (x, y) pairs, not an array of shape {xy.shape}.")
+    kinds = np.ones(len(xy)) if labels is None else _floats(labels, "labels").reshape(-1)
+    if len(kinds) != len(xy):
+        raise PromptError(f"There are {len(xy)} points but {len(kinds)} labels.")
+    if not np.isin(kinds, (0, 1)).all():
+        raise PromptError(f"A label is 1 (positive) or 0 (negative), not {kinds[~np.isin(kinds, (0, 1))][0]:g}.")
+    for x, y in xy:
+        if not (0 <= x < width and 0 <= y < height):
+            raise PromptError(f"The point ({x:g}, {y:g}) lies outside the image of {width}×{height} px.")
+    return xy, kinds.astype(np.int64)
+
+
+def _check_box(box: ArrayLike, height: int, width: int) -> NDArray[np.float32]:
+    corners = _floats(box, "box corners").reshape(-1)
+    if len(corners) != 4:
+        raise PromptError(f"A box has 4 numbers (x_min, y_min, x_max, y_max), not {len(corners)}.")
+    x_min, y_min, x_max, y_max = corners
+    if x_max <= x_min or y_max <= y_min:
+        raise PromptError(
+            f"The box ({x_min:g}, {y_min:g}) to ({x_max:g}, {y_max:g}) is empty: its corners are out of order."
+        )
+    if x_min < 0 or y_min < 0 or x_max > width or y_max > height:
+        raise PromptError(
+            f"The box ({x_min:g}, {y_min:g}) to ({x_max:g}, {y_max:g}) leaves the image of {width}×{height} px."
+        )
+    return corners
+
+
+def _check_mask(mask: ArrayLike, height: int, width: int) -> NDArray[np.bool_]:
+    array = np.asarray(mask)
+    if array.shape != (height, width):
+        raise PromptError(
+            f"The mask has {' × '.join(map(str, array.shape))} (height × width) px; the image has {height} × {width}."
+        )
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise PromptError("The mask contains a value that is not finite (NaN or infinity).")
+    chosen = array != 0
+    if not chosen.any():
+        raise PromptError("The mask is empty: no pixel belongs to the object.")
+    return chosen

@@ -1,0 +1,124 @@
+"""What a stream answers: results of a frame, facts about objects, facts about memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class ObjectState(str, Enum):
+    """Whether an object is seen on a frame."""
+
+    TRACKED = "tracked"
+    ABSENT = "absent"
+
+
+@dataclass(frozen=True)
+class FrameResult:
+    """Objects on one frame; row i of every tensor is the object `object_ids[i]`.
+
+    The tensors are on the stream's device.
+
+    Attributes:
+        frame: number of the frame in the stream, from 0.
+        stamp: the stamp that came with the image, unchanged.
+        image_size: (H, W) of the image in px.
+        object_ids: ids, ascending.
+        labels: what each object was called.
+        states: whether each object is seen.
+        mask_logits: (N, H, W) float32.
+        masks: (N, H, W) bool, logits above the stream's threshold.
+        boxes: (N, 4) int64 x_min, y_min, x_max, y_max of the masks in px, maxima exclusive; zeros for an empty mask.
+        areas: (N,) int64 px.
+        centroids: (N, 2) float32 xy in px, pixel centres at whole numbers; NaN for an empty mask.
+        predicted_iou: (N,) float32, the decoder's estimate of its mask's IoU, 0 … 1.
+        presence: (N,) float32, probability that the object is visible, 0 … 1.
+    """
+
+    frame: int
+    stamp: Any
+    image_size: tuple[int, int]
+    object_ids: tuple[int, ...]
+    labels: tuple[str, ...]
+    states: tuple[ObjectState, ...]
+    mask_logits: Tensor
+    masks: Tensor
+    boxes: Tensor
+    areas: Tensor
+    centroids: Tensor
+    predicted_iou: Tensor
+    presence: Tensor
+
+    def __len__(self) -> int:
+        """Return the number of objects."""
+        return len(self.object_ids)
+
+
+@dataclass(frozen=True)
+class ObjectInfo:
+    """What a stream knows of an object.
+
+    Attributes:
+        object_id: its id, unique in the stream for ever.
+        label: what it was called.
+        first_frame: number of the frame on which it was prompted first.
+        state: whether it was seen on its newest frame.
+        predicted_iou: of its newest mask, 0 … 1.
+        presence: on its newest frame, 0 … 1.
+    """
+
+    object_id: int
+    label: str
+    first_frame: int
+    state: ObjectState
+    predicted_iou: float
+    presence: float
+
+
+@dataclass(frozen=True)
+class StreamReport:
+    """How full a stream is.
+
+    Attributes:
+        frames: frames seen since the stream was opened.
+        objects: objects tracked now.
+        max_objects: capacity.
+        spatial_slots_used: spatial memories that hold something.
+        spatial_slots: spatial memories that `max_objects` objects can hold.
+        bytes_allocated: size of the preallocated memory in bytes; it never changes.
+    """
+
+    frames: int
+    objects: int
+    max_objects: int
+    spatial_slots_used: int
+    spatial_slots: int
+    bytes_allocated: int
+
+
+def measure_masks(masks: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Measure masks (N, H, W) bool.
+
+    Returns:
+        Boxes (N, 4) int64 xyxy px with exclusive maxima (zeros where empty), areas (N,) int64 px, centroids (N, 2)
+        float32 xy px (NaN where empty).
+    """
+    columns, rows = masks.sum(1), masks.sum(2)  # pixels per column (N, W), per row (N, H)
+    areas = rows.sum(1)
+    height, width = masks.shape[1:]
+    xs = torch.arange(width, device=masks.device)
+    ys = torch.arange(height, device=masks.device)
+
+    def span(counts: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
+        filled = counts > 0
+        first = torch.where(filled, places, places.numel()).amin(1)
+        last = torch.where(filled, places + 1, 0).amax(1)
+        return torch.where(areas > 0, first, 0), last
+
+    (x_min, x_max), (y_min, y_max) = span(columns, xs), span(rows, ys)
+    centroids = torch.stack(((columns * xs).sum(1), (rows * ys).sum(1)), dim=1) / areas[:, None].float()
+    return torch.stack((x_min, y_min, x_max, y_max), dim=1), areas, centroids

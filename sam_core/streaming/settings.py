@@ -1,0 +1,49 @@
+"""The bounds and choices of one stream."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+
+from sam_core.streaming.policy import FifoPolicy, MemoryPolicy
+
+
+@dataclass(frozen=True)
+class StreamSettings:
+    """Settings of a stream; all memory that they imply is taken when the stream opens.
+
+    Attributes:
+        max_objects: capacity; one object more is a `CapacityError`.
+        mask_threshold: a pixel belongs to an object where its logit is above this.
+        corrections_are_conditioning: whether the frame of a correction becomes a conditioning frame, which is kept
+            for good. SAM 2's builder leaves it off: the correction replaces that frame's ordinary memory.
+        max_conditioning_frames: conditioning frames kept per object where corrections count as such; the first
+            prompt's frame stays, of the others the oldest leaves.
+        max_pointer_distance: greatest age, in frames, that the pointer of a conditioning frame is given. SAM 2 has no
+            such bound (None), and in an endless stream the age leaves what training has seen.
+        memory_dtype: how spatial memories are stored; bfloat16 as the official predictor does on every device.
+        policy: which frames enter the memory.
+    """
+
+    max_objects: int = 16
+    mask_threshold: float = 0.0
+    corrections_are_conditioning: bool = False
+    max_conditioning_frames: int = 4
+    max_pointer_distance: int | None = None
+    memory_dtype: torch.dtype = torch.bfloat16
+    policy: MemoryPolicy = field(default_factory=FifoPolicy)
+
+    def __post_init__(self) -> None:
+        """Refuse settings that make no sense."""
+        if self.max_objects < 1:
+            raise ValueError(f"max_objects must be at least 1, not {self.max_objects}.")
+        if self.max_conditioning_frames < 2:  # the first prompt's and the newest correction's
+            raise ValueError(f"max_conditioning_frames must be at least 2, not {self.max_conditioning_frames}.")
+        if self.max_pointer_distance is not None and self.max_pointer_distance < 1:
+            raise ValueError(f"max_pointer_distance must be at least 1 frame, not {self.max_pointer_distance}.")
+
+    @property
+    def conditioning_slots(self) -> int:
+        """Conditioning memories to keep room for, per object."""
+        return self.max_conditioning_frames if self.corrections_are_conditioning else 1

@@ -1,0 +1,56 @@
+"""A tracker: the weights, ready to open streams."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sam_core.sam2 import Sam2
+from sam_core.streaming.settings import StreamSettings
+from sam_core.streaming.stream import Stream
+
+
+class Tracker:
+    """SAM 2 on a device; any number of streams share it.
+
+    Args:
+        model: the network, in evaluation mode, on its device.
+        name: name of its configuration.
+        checkpoint: file of its weights; None for random ones.
+    """
+
+    def __init__(self, model: Sam2, name: str, checkpoint: Path | None = None) -> None:
+        self.model = model
+        self.name = name
+        self.checkpoint = checkpoint
+
+    @property
+    def image_size(self) -> int:
+        """Side of the model's square input in px."""
+        return self.model.image_size
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model runs."""
+        return self.model.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The networks' dtype."""
+        return self.model.dtype
+
+    @property
+    def num_parameters(self) -> int:
+        """Number of weights."""
+        return sum(parameter.numel() for parameter in self.model.parameters())
+
+    def open_stream(self, **settings: Any) -> Stream:
+        """Open a stream; keyword arguments are those of `StreamSettings`.
+
+        Raises:
+            ValueError: a setting out of range.
+            torch.cuda.OutOfMemoryError: the memory for `max_objects` objects does not fit.
+        """
+        return Stream(self.model, StreamSettings(**settings))
