@@ -4,14 +4,14 @@
     python3 tools/setup_env.py demo      # what the demo needs
     python3 tools/setup_env.py test      # and what the tests need besides
 
-Needs Python 3.10 to 3.14 with its headers, a C++ compiler, and a package index; no ROS, no root, no CUDA. Every step
-leaves a stamp with a digest of what it was made from, so a second run does nothing and a changed requirement repeats its
-step alone. Two runs at once wait for each other.
+Needs Python 3.10 to 3.14 with its headers, a C++ compiler, and a package index; no ROS, no root, no CUDA. Every
+step leaves a stamp with a digest of what it was made from, so a second run does nothing and a changed requirement
+repeats its step alone. Two runs at once wait for each other.
 
 Environment variables:
     VENV         folder of the environment (.venv)
-    TORCH_INDEX  index that PyTorch comes from: a URL, `default` for pip's own index (on PyPI the Linux build is the CUDA
-                 one, several GB), or empty: PyTorch's index of CPU builds where it answers, else pip's own index
+    TORCH_INDEX  index that PyTorch comes from: a URL, `default` for pip's own index (PyPI's build for Linux is the
+                 CUDA one, several GB), or empty: PyTorch's index of CPU builds where it answers, else pip's own
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Environment:
 
     def pip(self, *arguments: str | Path, constrained: bool) -> None:
         """Run pip, quietly; `constrained` holds every version to requirements/lock.txt."""
-        pins = ["--constraint", LOCK] if constrained else []
+        pins: list[str | Path] = ["--constraint", LOCK] if constrained else []
         _run([self.python, "-m", "pip", *arguments[:1], "--quiet", *pins, *arguments[1:]])
 
     def step(self, name: str, inputs: Iterable[Path], action: Callable[[], None]) -> None:
@@ -154,8 +154,8 @@ def _check_machine() -> None:
     """
     if os.environ.get("ROS_DISTRO"):
         raise SetupError(
-            f"ROS {os.environ['ROS_DISTRO']} is sourced in this shell. This environment brings its own ROS; use a shell "
-            "without one, or build with colcon (README, 'On a robot')."
+            f"ROS {os.environ['ROS_DISTRO']} is sourced in this shell. This environment brings its own ROS; "
+            "use a shell without one, or build with colcon (README, 'On a robot')."
         )
     if platform.system() != "Linux" or platform.machine() != "x86_64":
         raise SetupError(
@@ -164,7 +164,7 @@ def _check_machine() -> None:
         )
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     if not (3, 10) <= sys.version_info[:2] <= (3, 14):
-        raise SetupError(f"Python 3.10 to 3.14 is needed, this is {version}: name another one, `make PYTHON=python3.12`.")
+        raise SetupError(f"Python 3.10 to 3.14 is needed, this is {version}: name another, `make PYTHON=python3.12`.")
     missing = []
     if not Path(sysconfig.get_path("include"), "Python.h").is_file():
         missing.append(f"python{version}-dev")
@@ -231,8 +231,9 @@ def _digest(inputs: Iterable[Path]) -> str:
 def _run(command: Sequence[str | Path]) -> None:
     """Run a command in the repository's root; its output is the user's to see."""
     # A Python of another environment with ROS wheels leaves its library path and a mark that it is set.
-    foreign = ("LD_LIBRARY_PATH", "_ROS_WHEELS_BOOTSTRAP_COMPLETE") if "_ROS_WHEELS_BOOTSTRAP_COMPLETE" in os.environ else ()
-    environment = {name: value for name, value in os.environ.items() if name not in foreign}
+    environment = dict(os.environ)
+    if environment.pop("_ROS_WHEELS_BOOTSTRAP_COMPLETE", None):
+        environment.pop("LD_LIBRARY_PATH", None)
     subprocess.run(command, cwd=ROOT, env=environment, check=True)
 
 
