@@ -1,5 +1,6 @@
 """Start a camera and the tracker, and give the tracker a first prompt.
 
+Examples:
     ros2 launch sam_ros demo.launch.py
     ros2 launch sam_ros demo.launch.py source:=0 prompt:='{box: [200, 100, 400, 300], label: me}'
 
@@ -8,6 +9,7 @@ Look at the result with `ros2 run rqt_image_view rqt_image_view /tracker/overlay
 
 from pathlib import Path
 
+from launch import LaunchDescription
 from launch.actions import (
     DeclareLaunchArgument,
     ExecuteProcess,
@@ -20,8 +22,6 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.event_handlers import OnStateTransition
 from launch_ros.parameter_descriptions import ParameterValue
-
-from launch import LaunchDescription
 
 HERE = Path(__file__).parent
 

@@ -1,10 +1,12 @@
 """Start the tracker and lead it through its lifecycle.
 
-ros2 launch sam_ros tracker.launch.py image:=/camera/color/image_raw model:=sam2.1_hiera_tiny checkpoint:=tiny.pt
+Example:
+    ros2 launch sam_ros tracker.launch.py image:=/camera/color/image_raw model:=sam2.1_hiera_tiny checkpoint:=tiny.pt
 """
 
 from pathlib import Path
 
+from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 from launch.actions import (
     DeclareLaunchArgument,
     EmitEvent,
@@ -21,8 +23,6 @@ from launch_ros.event_handlers import OnStateTransition
 from launch_ros.events.lifecycle import ChangeState
 from launch_ros.parameter_descriptions import ParameterValue
 from lifecycle_msgs.msg import Transition
-
-from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 
 # Beside launch/, in a checkout as in share/sam_ros.
 CONFIG = Path(__file__).parent.parent / "config"
