@@ -376,12 +376,12 @@ def _as_tensor(image: NDArray[np.uint8] | Tensor) -> Tensor:
     if isinstance(image, np.ndarray):
         if image.dtype != np.uint8:
             raise ImageError(f"An image must be uint8, not {image.dtype}.")
-        shareable = image.flags.writeable and all(stride >= 0 for stride in image.strides)
-        image = torch.from_numpy(image if shareable else image.copy())
+        image = np.ascontiguousarray(image)
+        image = torch.from_numpy(image if image.flags.writeable else image.copy())
     if image.dtype != torch.uint8:
         raise ImageError(f"An image must be uint8, not {image.dtype}.")
     if image.ndim != 3 or image.shape[2] != 3:
         raise ImageError(f"An image must be (height, width, 3) RGB, not {tuple(image.shape)}.")
     if image.numel() == 0:
         raise ImageError(f"The image is empty: {image.shape[1]}×{image.shape[0]} px.")
-    return image
+    return image.contiguous()

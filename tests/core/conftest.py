@@ -7,6 +7,8 @@ from collections.abc import Callable
 import pytest
 import torch
 
+from sam_core import Tracker, build_tracker
+
 # Small models gain nothing from two threads, and on a loaded machine two can be many times slower.
 torch.set_num_threads(1)
 
@@ -31,3 +33,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section("relative errors against the official SAM 2 code (float32)")
         for name, error in figures.items():
             terminalreporter.write_line(f"{error:9.1e}  {name}")
+
+
+@pytest.fixture(scope="session")
+def micro_tracker() -> Tracker:
+    """Return a small tracker with fixed random weights in which objects count as present."""
+    torch.manual_seed(0)
+    tracker = build_tracker("sam2.1_micro", device="cpu")
+    with torch.no_grad():
+        tracker.model.sam_mask_decoder.pred_obj_score_head.layers[-1].bias.fill_(5.0)
+    return tracker
