@@ -1,0 +1,201 @@
+"""The tokenizer against `transformers`' CLIPTokenizer, built from the shipped merges."""
+
+from __future__ import annotations
+
+import gzip
+import html
+import random
+from typing import Any
+
+import ftfy
+import pytest
+
+from sam_core.sam3.tokenizer import VOCABULARY_FILE, Tokenizer, clean, split_words
+
+START, END = 49406, 49407
+
+WRITTEN = [
+    "",
+    " ",
+    "\t\n",
+    "yellow cup",
+    "  Yellow   CUP ",
+    "a person's hat",
+    "they're isn't I'll we've I'd I'm",
+    "THEY'RE ISN'T",
+    "rock 'n' roll",
+    "''''s",
+    "3 cats and 2 dogs",
+    "1234567890",
+    "iphone13pro",
+    "x86_64",
+    "snake_case_name",
+    "hello!!! what?? ...",
+    "!",
+    "!!",
+    "!?!?",
+    "a!b",
+    "#@$%^&*()",
+    "<b>bold</b>",
+    "a & b",
+    "a &amp; b &lt;c&gt;",
+    "&amp;amp;amp;",
+    "&eacute;t&eacute;",
+    "caf\u00e9",
+    "cafe\u0301",
+    "\u00c9T\u00c9 \u00c0 la MER",
+    "stra\u00dfe STRASSE",
+    "\u0130stanbul",
+    "na\u00efve co\u00f6peration",
+    "schöner gelber Becher",
+    "красная машина",
+    "ΚΌΚΚΙΝΟ αυτοκίνητο",
+    "黄色いカップ",
+    "红色的汽车",
+    "노란 컵",
+    "كوب أصفر",
+    "כוס צהובה",
+    "पीला कप",
+    "ถ้วยสีเหลือง",
+    "kırmızı araba",
+    "đèn giao thông màu đỏ",
+    "\U0001f600\U0001f697 car",
+    "\U0001f468\u200d\U0001f469\u200d\U0001f467 family",
+    "flag \U0001f1eb\U0001f1f7",
+    "\u2192 arrow \u2190",
+    "x\u00b2 + y\u00b3",
+    "\u00bd cup",
+    "\u2162 \u2163 roman",
+    "\u0661\u0662\u0663",
+    "en\u2013dash em\u2014dash",
+    "\u201cquoted\u201d \u2018single\u2019",
+    "no\u00a0break\u2003em space",
+    "zero\u200bwidth",
+    "soft\u00adhyphen",
+    "\ufb01ne \ufb02ow ligatures",
+    "\uff26\uff55\uff4c\uff4c width",
+    "schÃ¶n mojibake",
+    "donâ€™t",
+    "tab\tand\nnewline",
+    "http://example.com/a?b=c&d=e",
+    "name@example.org",
+    "C++ and C#",
+    "state-of-the-art",
+    "e.g. i.e. etc.",
+    "50% off $9.99",
+    "O'Brien's",
+    "d'or l'eau qu'il",
+    "\U0001d400\U0001d401 math letters",
+    "a" * 300,
+    "1" * 60,
+    "!" * 100,
+    "word " * 80,
+    "supercalifragilisticexpialidocious pneumonoultramicroscopicsilicovolcanoconiosis " * 4,
+    "\U0001f600" * 40,
+    "黄" * 50,
+]
+
+NOUNS = ["cup", "chair", "fire hydrant", "forklift", "apple", "pallet", "traffic light", "dog", "screwdriver", "person"]
+QUALITIES = ["yellow", "small", "left-most", "half-empty", "broken", "striped", "Grandma's", "2nd", "metallic", "wooden"]
+PLACES = ["", " on the table", " behind the car", ", please", " (not the other one)"]
+
+
+def generated() -> list[str]:
+    """Combinations of words, and random strings over several alphabets."""
+    rng = random.Random(4)
+    phrases = [f"{quality} {noun}{place}" for quality in QUALITIES for noun in NOUNS for place in PLACES]
+    alphabets = [
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ      ",
+        "ab c'\"!?.,;:-_()[]{}/|~^*+=0123456789 ",
+        "aeiouäöüßéèçñøåæœ ÄÖÜÉÈÇÑØÅÆŒ 0",
+        "абвгдежзийклмн ОПРСТУФХЦ ab1 ",
+        "αβγδεζηθ ικλμνξο 日本語の漢字 한국어 ab ",
+        "a1 \U0001f600\U0001f697\u2600\u2764 \u20ac\u00a3\u00b5\u00b0\u00bc",
+    ]
+    for alphabet in alphabets:
+        phrases += ["".join(rng.choices(alphabet, k=rng.randint(1, 60))) for _ in range(60)]
+    return phrases
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Tokenizer:
+    return Tokenizer()
+
+
+@pytest.fixture(scope="module")
+def reference() -> Any:
+    """CLIPTokenizer on a vocabulary built here from the merges, without our tokenizer's help."""
+    transformers = pytest.importorskip("transformers")
+    byte_level = pytest.importorskip("tokenizers").pre_tokenizers.ByteLevel
+    lines = gzip.decompress(VOCABULARY_FILE.read_bytes()).decode().split("\n")
+    merges = [line.split() for line in lines[1:48895]]
+    symbols = sorted(byte_level.alphabet())
+    names = symbols + [f"{symbol}</w>" for symbol in symbols] + ["".join(merge) for merge in merges]
+    names += ["<|startoftext|>", "<|endoftext|>"]
+    vocabulary = {name: index for index, name in enumerate(names)}
+    return transformers.CLIPTokenizer(vocab=vocabulary, merges=[tuple(merge) for merge in merges])
+
+
+def repaired(text: str) -> str:
+    """What SAM 3 does to a text before the reference's part: the port leaves it to the caller."""
+    return html.unescape(html.unescape(ftfy.fix_text(text))).strip()
+
+
+def test_ids_equal_the_reference(tokenizer: Tokenizer, reference: Any) -> None:
+    phrases = WRITTEN + generated()
+    assert len(phrases) >= 900
+    differing = []
+    for phrase in phrases:
+        expected = reference(repaired(phrase), truncation=True, max_length=32)["input_ids"]
+        if list(tokenizer(phrase).ids) != expected:
+            differing.append((phrase, tokenizer(phrase).ids, expected))
+    assert not differing, differing[:5]
+
+
+def test_uncut_ids_equal_the_reference(tokenizer: Tokenizer, reference: Any) -> None:
+    for phrase in WRITTEN:
+        assert [START, *tokenizer.encode(phrase), END] == reference(repaired(phrase))["input_ids"], phrase
+
+
+def test_plain_phrases_need_no_repair(tokenizer: Tokenizer, reference: Any) -> None:
+    for phrase in generated()[:500]:
+        assert list(tokenizer(phrase).ids) == reference(phrase)["input_ids"], phrase
+
+
+def test_known_ids(tokenizer: Tokenizer) -> None:
+    assert tokenizer.vocabulary_size == 49408
+    assert tokenizer("").ids == (START, END)
+    assert tokenizer("a photo of a cat").ids == (START, 320, 1125, 539, 320, 2368, END)
+
+
+def test_text_is_cleaned_before_it_is_split(tokenizer: Tokenizer) -> None:
+    assert clean("  Caf\u00c3\u00a9 &amp;amp; \n BAR ") == "café & bar"
+    assert list(split_words("they're 42 cats!!")) == ["they", "'re", "4", "2", "cats", "!!"]
+
+
+def test_what_does_not_fit_is_cut_and_reported(tokenizer: Tokenizer) -> None:
+    words = [f"word{letter}" for letter in "abcdefghijklmnopqrstuvwxyz"]
+    phrase = " ".join(words)
+    tokenized = tokenizer(phrase)
+    assert len(tokenized.ids) == 32
+    assert tokenized.ids[0] == START
+    assert tokenized.ids[-1] == END
+    assert tokenizer.decode(tokenized.ids) + " " + tokenized.cut == phrase
+    assert tokenized.text == phrase
+
+
+def test_nothing_is_reported_cut_at_exactly_the_context(tokenizer: Tokenizer) -> None:
+    fits = tokenizer("cat " * 30)
+    assert (len(fits.ids), fits.cut) == (32, "")
+    longer = tokenizer("cat " * 31)
+    assert (len(longer.ids), longer.cut) == (32, "cat")
+
+
+@pytest.mark.parametrize("phrase", ["yellow cup", "they ' re", "日本語 text", "a ! b"])
+def test_decode_inverts_encode(tokenizer: Tokenizer, phrase: str) -> None:
+    assert tokenizer.decode(tokenizer.encode(phrase)) == phrase
+
+
+def test_context_must_hold_start_and_end() -> None:
+    with pytest.raises(ValueError, match="no room"):
+        Tokenizer(context_length=1)
