@@ -20,7 +20,7 @@ from sam_core.training.scenes import (
     random_texture,
 )
 
-__all__ = ["Clip", "make_clip"]
+__all__ = ["Clip", "degrade", "draw_frame", "make_clip"]
 
 _FILL = SPRITE_SIDE / 2 - 8  # sprite px that an outline of radius 1 reaches
 
@@ -71,8 +71,8 @@ def make_clip(rng: np.random.Generator, settings: SceneSettings) -> Clip:
     labels = np.zeros((frames, size, size), np.uint8)
     camera = _camera(rng, settings)
     for t in range(frames):
-        _draw_frame(images[t], labels[t], background, cast, camera[t], t)
-    _degrade(rng, settings, images)
+        draw_frame(images[t], labels[t], background, cast, camera[t], t)
+    degrade(rng, settings, images)
     return Clip(images, labels, count)
 
 
@@ -147,9 +147,13 @@ def _camera(rng: np.random.Generator, settings: SceneSettings) -> list[NDArray[n
     return maps
 
 
-def _draw_frame(
+def draw_frame(
     image: Image, labels: Image, background: Image, cast: list[Actor], camera: NDArray[np.float64], t: int
 ) -> None:
+    """Draw frame ``t`` of a cast onto ``image`` (S, S, 3) and its truth onto ``labels`` (S, S), both in place.
+
+    ``camera`` is the 2x3 map from world to picture, both in picture sizes; later actors cover earlier ones.
+    """
     size, side = image.shape[0], background.shape[0]
     linear, shift = camera[:, :2], camera[:, 2] * size
     middle = np.array([(side - 1) / 2, (side - 1) / 2])
@@ -168,7 +172,7 @@ def _draw_frame(
         paste(image, labels, actor.sprite, matrix, actor.label, wave)
 
 
-def _degrade(rng: np.random.Generator, settings: SceneSettings, images: Image) -> None:
+def degrade(rng: np.random.Generator, settings: SceneSettings, images: Image) -> None:
     """Change light, blur or add noise, in place, over the whole clip."""
     frames = len(images)
     if rng.random() < settings.degrade:

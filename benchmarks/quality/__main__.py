@@ -1,0 +1,85 @@
+"""Command line: ``python -m benchmarks.quality --clips 40``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+from benchmarks.quality.clips import LEVELS, make_benchmark_clip
+from benchmarks.quality.metrics import ObjectFigures, average
+from benchmarks.quality.run import PROMPTS, frame_time, track
+from benchmarks.quality.strip import save_png, strip
+from sam_core import build_tracker
+
+_COLUMNS = {
+    "first": "first frame",
+    "j": "J",
+    "f": "F",
+    "j_late": "J last half",
+    "static": "J static mask",
+    "absent": "absent said absent",
+    "again": "found again",
+    "switched": "switched",
+}
+
+
+def main() -> None:
+    """Print a table in Markdown; write figures and pictures where asked."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.quality", description=__doc__)
+    parser.add_argument("--model", default="sam2_nano")
+    parser.add_argument("--checkpoint", default=None, help="default: the weights that ship with the model")
+    parser.add_argument("--device", default=None)
+    parser.add_argument("--clips", type=int, default=40, help="clips a level")
+    parser.add_argument("--frames", type=int, default=60)
+    parser.add_argument("--levels", nargs="+", default=list(LEVELS), choices=list(LEVELS))
+    parser.add_argument("--prompts", nargs="+", default=["click", "box"], choices=PROMPTS)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--time", action="store_true", help="measure the time of a frame too")
+    parser.add_argument("--json", type=Path, default=None, help="write all figures here")
+    parser.add_argument("--pictures", type=Path, default=None, help="write a strip a level into this folder")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    cv2.setNumThreads(1)
+    tracker = build_tracker(arguments.model, checkpoint=arguments.checkpoint, device=arguments.device)
+    print(f"| level | prompt | objects | {' | '.join(_COLUMNS.values())} |")
+    print(f"|---|---|---|{'---|' * len(_COLUMNS)}", flush=True)
+    begin = time.perf_counter()
+    everything: dict[str, dict[str, float]] = {}
+    for level in arguments.levels:
+        figures: dict[str, list[ObjectFigures]] = {kind: [] for kind in arguments.prompts}
+        rows = []
+        for seed in range(arguments.clips):
+            clip = make_benchmark_clip(level, seed, arguments.frames)
+            for kind in arguments.prompts:
+                found, shown = track(tracker, clip, kind, seed)
+                figures[kind] += found
+            if seed < 3:
+                rows.append(strip(clip.images, shown))
+            print(f"{level} {seed + 1}/{arguments.clips}", end="\r", file=sys.stderr, flush=True)
+        for kind, found in figures.items():
+            means = average(found)
+            everything[f"{level} {kind}"] = {**means, "objects": len(found)}
+            cells = " | ".join(f"{means[name]:.3f}" for name in _COLUMNS)
+            print(f"| {level} | {kind} | {len(found)} | {cells} |", flush=True)
+        if arguments.pictures is not None:
+            save_png(arguments.pictures / f"quality_{level}.png", np.vstack(rows))
+    print(f"\n{arguments.clips} clips a level, {arguments.frames} frames, {time.perf_counter() - begin:.0f} s")
+    if arguments.time:
+        clip = make_benchmark_clip("clear", 0, 60)
+        for objects in (1, 4):
+            value = frame_time(tracker, clip, objects, threads=2)
+            everything[f"time {objects}"] = {"ms": value}
+            print(f"{objects} object(s): {value:.1f} ms a frame (median, 2 threads)")
+    if arguments.json is not None:
+        arguments.json.write_text(json.dumps(everything, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
