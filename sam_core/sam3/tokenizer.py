@@ -47,8 +47,12 @@ def clean(text: str) -> str:
     return " ".join(text.split()).lower()
 
 
-def split_words(text: str) -> Iterator[str]:
-    """Split cleaned text into contractions' ends, runs of letters, single digits, and runs of anything else."""
+def word_spans(text: str) -> Iterator[tuple[int, int]]:
+    """Split cleaned text into contractions' ends, runs of letters, single digits, and runs of anything else.
+
+    Yields:
+        The start and end of each in `text`; white space is in none of them.
+    """
     start = 0
     while start < len(text):
         if text[start].isspace():
@@ -62,7 +66,7 @@ def split_words(text: str) -> Iterator[str]:
             kind = _character_kind(text[start])
             while kind != "N" and end < len(text) and _character_kind(text[end]) == kind:
                 end += 1
-        yield text[start:end]
+        yield start, end
         start = end
 
 
@@ -136,7 +140,8 @@ class Tokenizer:
 
     def encode(self, text: str) -> list[int]:
         """Return the ids of all tokens of `text`, cleaned, without start and end tokens and without a cut."""
-        return [token for word in split_words(clean(text)) for token in self._merge_cached(word)]
+        text = clean(text)
+        return [token for start, end in word_spans(text) for token in self._merge_cached(text[start:end])]
 
     def decode(self, ids: list[int] | tuple[int, ...]) -> str:
         """Return the text of token ids (start and end tokens are left out); halves of a character become U+FFFD."""
@@ -147,7 +152,16 @@ class Tokenizer:
 
     def __call__(self, phrase: str) -> TokenizedPhrase:
         """Tokenize one phrase; what exceeds the context is cut and reported, never an error."""
-        tokens = self.encode(phrase)
+        text = clean(phrase)
         room = self.context_length - 2
-        kept, cut = tokens[:room], tokens[room:]
-        return TokenizedPhrase(clean(phrase), (self.start, *kept, self.end), self.decode(cut))
+        kept: list[int] = []
+        cut = ""
+        for start, end in word_spans(text):
+            tokens = self._merge_cached(text[start:end])
+            rest = tokens[room - len(kept) :]
+            kept += tokens[: room - len(kept)]
+            if rest:
+                # A word may be cut in its middle; then its tokens tell where.
+                cut = text[start:] if rest == tokens else self.decode(rest) + text[end:]
+                break
+        return TokenizedPhrase(text, (self.start, *kept, self.end), cut)

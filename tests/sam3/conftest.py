@@ -21,7 +21,7 @@ from sam_core.sam3.roi_align import roi_align
 
 MANIFESTS = Path(__file__).resolve().parents[3] / "shared" / "manifests"
 
-# The toy's grid of 8 patches is two windows; the other one's 9 patches need padded windows, and its positions tile evenly.
+# The toy's grid of 8 patches is two windows; the other one's 9 patches need padded windows and tile evenly.
 CONFIGS: dict[str, list[str]] = {
     "even windows": [],
     "padded windows": ["sizes.image_size=126", "sizes.channels=64", "sizes.num_heads=8", "sizes.text_width=48"],

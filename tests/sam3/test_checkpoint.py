@@ -105,7 +105,10 @@ def test_tracker_neck_is_loaded_or_ignored_as_configured(tmp_path: Path) -> None
 def test_hugging_face_layout(tmp_path: Path, pair: Any, prefix: str) -> None:
     state = {f"{prefix}{name}": tensor.contiguous() for name, tensor in pair.reference.state_dict().items()}
     if prefix:
-        state |= {"tracker_model.no_memory_embedding": torch.zeros(1), "tracker_neck.fpn_layers.0.proj1.bias": torch.ones(2)}
+        state |= {
+            "tracker_model.no_memory_embedding": torch.zeros(1),
+            "tracker_neck.fpn_layers.0.proj1.bias": torch.ones(2),
+        }
     path = tmp_path / "model.safetensors"
     save_file(state, path)
     overrides = [f"sizes.image_size={pair.network.image_size}"]

@@ -10,7 +10,7 @@ from typing import Any
 import ftfy
 import pytest
 
-from sam_core.sam3.tokenizer import VOCABULARY_FILE, Tokenizer, clean, split_words
+from sam_core.sam3.tokenizer import VOCABULARY_FILE, Tokenizer, clean, word_spans
 
 START, END = 49406, 49407
 
@@ -96,7 +96,18 @@ WRITTEN = [
 ]
 
 NOUNS = ["cup", "chair", "fire hydrant", "forklift", "apple", "pallet", "traffic light", "dog", "screwdriver", "person"]
-QUALITIES = ["yellow", "small", "left-most", "half-empty", "broken", "striped", "Grandma's", "2nd", "metallic", "wooden"]
+QUALITIES = [
+    "yellow",
+    "small",
+    "left-most",
+    "half-empty",
+    "broken",
+    "striped",
+    "Grandma's",
+    "2nd",
+    "metallic",
+    "wooden",
+]
 PLACES = ["", " on the table", " behind the car", ", please", " (not the other one)"]
 
 
@@ -170,7 +181,8 @@ def test_known_ids(tokenizer: Tokenizer) -> None:
 
 def test_text_is_cleaned_before_it_is_split(tokenizer: Tokenizer) -> None:
     assert clean("  Caf\u00c3\u00a9 &amp;amp; \n BAR ") == "café & bar"
-    assert list(split_words("they're 42 cats!!")) == ["they", "'re", "4", "2", "cats", "!!"]
+    text = "they're 42 cats!!"
+    assert [text[start:end] for start, end in word_spans(text)] == ["they", "'re", "4", "2", "cats", "!!"]
 
 
 def test_what_does_not_fit_is_cut_and_reported(tokenizer: Tokenizer) -> None:
@@ -189,6 +201,12 @@ def test_nothing_is_reported_cut_at_exactly_the_context(tokenizer: Tokenizer) ->
     assert (len(fits.ids), fits.cut) == (32, "")
     longer = tokenizer("cat " * 31)
     assert (len(longer.ids), longer.cut) == (32, "cat")
+
+
+def test_the_cut_part_is_the_text_as_it_was(tokenizer: Tokenizer) -> None:
+    assert tokenizer("cat " * 29 + "x86_64 and the rest").cut == "86_64 and the rest"
+    # "screwdrivers" is two tokens, and only the first fits.
+    assert tokenizer("cat " * 29 + "screwdrivers and nails").cut == "drivers and nails"
 
 
 @pytest.mark.parametrize("phrase", ["yellow cup", "they ' re", "日本語 text", "a ! b"])
