@@ -15,8 +15,8 @@ from launch.actions import (
     ExecuteProcess,
     IncludeLaunchDescription,
     RegisterEventHandler,
-    TimerAction,
 )
+from launch.event_handlers import OnProcessExit
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
@@ -45,7 +45,7 @@ ARGUMENTS = (
 
 
 def generate_launch_description() -> LaunchDescription:
-    """Describe the demo: the tracker first; once it is active, the camera; a second later, the prompt."""
+    """Describe the demo: the tracker; once it is active, the camera; once a frame is processed, the prompt."""
     tracker = IncludeLaunchDescription(
         PythonLaunchDescriptionSource(str(HERE / "tracker.launch.py")),
         launch_arguments=[(name, LaunchConfiguration(name)) for name in ("model", "checkpoint", "device", "log_level")],
@@ -61,15 +61,21 @@ def generate_launch_description() -> LaunchDescription:
         arguments=["--ros-args", "--log-level", LaunchConfiguration("log_level")],
         output="screen",
     )
+    first_frame = ExecuteProcess(
+        cmd=[
+            *("ros2", "topic", "echo", "--once", "--field", "sequence"),
+            *("/tracker/objects", "sam_msgs/msg/TrackedObjectArray"),
+        ],
+    )
     prompt = ExecuteProcess(
         cmd=[
-            "ros2", "service", "call", "/tracker/add_prompt", "sam_msgs/srv/AddPrompt", LaunchConfiguration("prompt"),
+            *("ros2", "service", "call", "/tracker/add_prompt", "sam_msgs/srv/AddPrompt"),
+            LaunchConfiguration("prompt"),
         ],
         output="screen",
-    )  # fmt: skip
-    when_active = RegisterEventHandler(
-        OnStateTransition(
-            goal_state="active", entities=[camera, TimerAction(period=1.0, actions=[prompt])], handle_once=True
-        )
     )
-    return LaunchDescription([*ARGUMENTS, when_active, tracker])
+    when_active = OnStateTransition(goal_state="active", entities=[first_frame, camera], handle_once=True)
+    when_processed = OnProcessExit(target_action=first_frame, on_exit=[prompt])
+    return LaunchDescription(
+        [*ARGUMENTS, RegisterEventHandler(when_active), RegisterEventHandler(when_processed), tracker]
+    )
