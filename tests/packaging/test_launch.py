@@ -1,0 +1,137 @@
+"""The launch files: their arguments anywhere, their behaviour where ROS's launch is installed."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from sam_core.synthetic import DemoScene
+
+ROOT = Path(__file__).resolve().parents[2]
+LAUNCH = ROOT / "launch"
+ARGUMENTS = {
+    "tracker.launch.py": {
+        *("namespace", "params_file", "model", "checkpoint", "device"),
+        *("image", "autostart", "use_sim_time", "log_level"),
+    },
+    "demo.launch.py": {"source", "model", "checkpoint", "device", "prompt", "log_level"},
+}
+
+
+def declared(name: str) -> dict[str, dict[str, ast.expr]]:
+    """Return the launch arguments that a file declares: the keyword arguments of each, by its name."""
+    found = {}
+    for node in ast.walk(ast.parse((LAUNCH / name).read_text())):
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "DeclareLaunchArgument":
+            assert isinstance(node.args[0], ast.Constant)
+            found[str(node.args[0].value)] = {str(word.arg): word.value for word in node.keywords}
+    return found
+
+
+def test_every_launch_file_is_known() -> None:
+    assert {path.name for path in LAUNCH.glob("*")} - {"__pycache__"} == set(ARGUMENTS)
+
+
+@pytest.mark.parametrize("name", ARGUMENTS)
+def test_arguments_are_declared_with_default_and_description(name: str) -> None:
+    arguments = declared(name)
+
+    assert set(arguments) == ARGUMENTS[name]
+    assert all(set(words) == {"default_value", "description"} for words in arguments.values())
+
+
+@pytest.mark.parametrize("name", ARGUMENTS)
+def test_configurations_that_are_used_are_declared(name: str) -> None:
+    tree = ast.parse((LAUNCH / name).read_text())
+    used = {
+        node.args[0].value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and getattr(node.func, "id", "") == "LaunchConfiguration"
+        and isinstance(node.args[0], ast.Constant)
+    }
+
+    assert used <= ARGUMENTS[name]
+
+
+def test_first_prompt_is_on_the_turtle() -> None:
+    """The prompt arrives some time in the scene's first three seconds, and means the object that it names."""
+    prompt = yaml.safe_load(ast.literal_eval(declared("demo.launch.py")["prompt"]["default_value"]))
+    scene = DemoScene()
+    turtle = scene.object_names.index(prompt["label"]) + 1
+    (point,) = prompt["points"]
+
+    assert point["label"] == 1
+    for index in range(0, 90, 10):
+        assert scene.render(index).labels[int(point["y"]), int(point["x"])] == turtle
+
+
+@pytest.mark.parametrize("name", ["tracker", "camera"])
+def test_parameter_files_give_every_parameter_its_default(name: str, tmp_path: Path) -> None:
+    """A node started with its file of parameters has the same values as one started without."""
+    pytest.importorskip("rclpy")
+    module, node = {"tracker": ("tracker_node", "TrackerNode"), "camera": ("camera", "CameraNode")}[name]
+    script = tmp_path / "dump.py"
+    script.write_text(
+        "import json, sys, rclpy\n"
+        f"from sam_ros.{module} import {node}\n"
+        "rclpy.init(args=sys.argv)\n"
+        f"node = {node}()\n"
+        "values = {key: value.value for key, value in node._parameters.items() if '.' not in key}\n"
+        "values.pop('use_sim_time', None)\n"
+        "values.pop('start_type_description_service', None)\n"
+        "print(json.dumps(values, default=list, sort_keys=True))\n"
+        "node.destroy_node()\n"
+    )
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "ROS_AUTOMATIC_DISCOVERY_RANGE": "OFF"}
+    file = ROOT / "config" / "ros" / f"{name}.yaml"
+
+    def dump(*arguments: str | Path) -> str:
+        done = subprocess.run(
+            [sys.executable, script, *arguments], env=environment, check=False, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout.splitlines()[-1]
+
+    plain = dump()
+    assert dump("--ros-args", "--params-file", file) == plain
+    assert set(yaml.safe_load(file.read_text())["/**"]["ros__parameters"]) == set(yaml.safe_load(plain))
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("launch_ros") is None or shutil.which("ros2") is None,
+    reason="ROS's launch is not on PyPI: this runs on an apt ROS with the package built by colcon",
+)
+def test_launch_leads_the_tracker_to_active(tmp_path: Path) -> None:
+    script = tmp_path / "launch_tracker.py"
+    script.write_text(
+        "from launch import LaunchDescription, LaunchService\n"
+        "from launch.actions import EmitEvent, IncludeLaunchDescription, RegisterEventHandler, TimerAction\n"
+        "from launch.events import Shutdown\n"
+        "from launch.launch_description_sources import PythonLaunchDescriptionSource\n"
+        "from launch_ros.event_handlers import OnStateTransition\n"
+        f"file = PythonLaunchDescriptionSource({str(LAUNCH / 'tracker.launch.py')!r})\n"
+        "arguments = [('model', 'sam2.1_micro'), ('namespace', 'robot')]\n"
+        "stop = EmitEvent(event=Shutdown(reason='active'))\n"
+        "service = LaunchService()\n"
+        "service.include_launch_description(LaunchDescription([\n"
+        "    RegisterEventHandler(OnStateTransition(goal_state='active', entities=[stop])),\n"
+        "    IncludeLaunchDescription(file, launch_arguments=arguments),\n"
+        "    TimerAction(period=120.0, actions=[EmitEvent(event=Shutdown(reason='too late'))]),\n"
+        "]))\n"
+        "raise SystemExit(service.run())\n"
+    )
+    done = subprocess.run([sys.executable, script], check=False, capture_output=True, text=True)
+
+    output = done.stdout + done.stderr
+    assert done.returncode == 0, output
+    assert "too late" not in output
+    assert "[robot.tracker]: active" in output
