@@ -226,7 +226,7 @@ class ConceptDetector:
         order = order[scores[order] > threshold]
         if nms_iou is None:
             order = order[:max_instances]
-        logits = self.network.masks(grounding.queries[index, order], grounding.pixels[index]).float()
+        logits = self._mask_logits(state, grounding, index, order)
         if nms_iou is not None:
             kept = suppress_same_masks(logits > 0, nms_iou)[:max_instances]
             order, logits = order[kept], logits[kept]
@@ -242,6 +242,12 @@ class ConceptDetector:
             presence=grounding.presence[index].sigmoid().item(),
             cut=cut,
         )
+
+    def _mask_logits(self, state: ImageState, grounding: Grounding, index: int, order: Tensor) -> Tensor:
+        """Make the masks (N, h, w) of one phrase's instances, float32; without instances there is nothing to do."""
+        if len(order) == 0:
+            return torch.zeros((0, *state.features.levels[0].shape[-2:]), device=self.device)
+        return self.network.masks(state.features, grounding, index, order)[0].float()
 
 
 def _masks_at_size(logits: Tensor, image_size: tuple[int, int]) -> Tensor:

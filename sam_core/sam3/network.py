@@ -26,17 +26,17 @@ class Grounding:
         logits: (B, Q) class logits, float32.
         presence: (B,) logits that the concept is in the image, float32.
         boxes: (B, Q, 4) centre x, y, width, height in [0, 1], float32.
-        queries: (B, Q, C) features for `ConceptNetwork.masks`.
-        pixels: (B, C, h, w) pixel embeddings for `ConceptNetwork.masks`.
-        semantic: (B, h, w) logits of the whole concept's mask.
+        queries: (B, Q, C) features of the queries.
+        image: (B, h * w, C) image tokens, fused with the prompt.
+        prompt: the B prompts.
     """
 
     logits: Tensor
     presence: Tensor
     boxes: Tensor
     queries: Tensor
-    pixels: Tensor
-    semantic: Tensor
+    image: Tensor
+    prompt: PromptTokens
 
     def scores(self) -> Tensor:
         """Return each instance's class probability times the concept's presence: (B, Q) in [0, 1]."""
@@ -119,10 +119,24 @@ class ConceptNetwork(nn.Module):
         position = features.position.flatten(2).transpose(1, 2)
         image = self.transformer.encoder(coarsest.flatten(2).transpose(1, 2), position, prompt)
         found = self.transformer.decoder(image, position, prompt, grid)
-        pixels, semantic = self.segmentation_head(features.levels, image, prompt)
         logits = self.dot_prod_scoring(found.queries, prompt)
-        return Grounding(logits, found.presence, found.boxes, found.queries, pixels, semantic)
+        return Grounding(logits, found.presence, found.boxes, found.queries, image, prompt)
 
-    def masks(self, queries: Tensor, pixels: Tensor) -> Tensor:
-        """Return mask logits (N, h, w) of N queries (N, C) of one prompt, over its pixel embeddings (C, h, w)."""
-        return self.segmentation_head.mask_predictor(queries, pixels)
+    def masks(
+        self, features: ImageFeatures, grounding: Grounding, index: int, queries: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Make the masks of one prompt's queries: apart from `ground`, for most queries find nothing.
+
+        Args:
+            features: of the image that was grounded.
+            grounding: of B prompts.
+            index: of the prompt.
+            queries: (N,) indices of its queries.
+
+        Returns:
+            Mask logits (N, h, w) of the queries, and (h, w) of the whole concept, at the finest level's resolution.
+        """
+        one = slice(index, index + 1)
+        prompt = PromptTokens(grounding.prompt.tokens[one], grounding.prompt.valid[one])
+        pixels, semantic = self.segmentation_head(features.levels, grounding.image[one], prompt)
+        return self.segmentation_head.mask_predictor(grounding.queries[index, queries], pixels[0]), semantic[0]

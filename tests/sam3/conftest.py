@@ -82,11 +82,11 @@ def let_some_pass(network: ConceptNetwork) -> None:
     scoring.hs_proj.bias.add_(shift * direction)
 
 
-def reference_config(overrides: list[str]) -> Any:
-    """Describe the toy configuration in the reference's words."""
+def reference_config(name: str, overrides: list[str] | tuple[str, ...] = ()) -> Any:
+    """Describe one of our configurations in the reference's words."""
     from transformers.models.sam3 import configuration_sam3 as c
 
-    config = load_config("sam3_toy", overrides)
+    config = load_config(name, overrides)
     sizes, model = config.sizes, config.model
     trunk = model.backbone.vision_backbone.trunk
     text = model.backbone.language_backbone.encoder
@@ -158,7 +158,7 @@ def pair(request: pytest.FixtureRequest) -> Iterator[Pair]:
     with pytest.MonkeyPatch.context() as patch:
         stub = SimpleNamespace(ops=SimpleNamespace(roi_align=_reference_roi_align))
         patch.setattr(modeling, "torchvision", stub, raising=False)
-        reference = modeling.Sam3Model(reference_config(overrides)).eval()
+        reference = modeling.Sam3Model(reference_config("sam3_toy", overrides)).eval()
         randomise(reference, seed=7)
         network = build_network("sam3_toy", overrides)
         randomise(network, seed=11)
@@ -169,6 +169,12 @@ def pair(request: pytest.FixtureRequest) -> Iterator[Pair]:
             reference.dot_product_scoring.query_proj.load_state_dict(network.dot_prod_scoring.hs_proj.state_dict())
             reference.dot_product_scoring.text_proj.load_state_dict(network.dot_prod_scoring.prompt_proj.state_dict())
         yield Pair(reference, network)
+
+
+@pytest.fixture
+def in_reference_words() -> Callable[..., Any]:
+    """Describe one of our configurations as the reference's."""
+    return reference_config
 
 
 @pytest.fixture

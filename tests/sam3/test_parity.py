@@ -70,6 +70,27 @@ def random_prompt(pair: Any, batch: int, seed: int = 1) -> PromptTokens:
     return PromptTokens(tokens, valid)
 
 
+def test_released_sizes_are_the_reference_s(in_reference_words: Callable[..., Any]) -> None:
+    """What shapes do not show (heads, windows, layers that repeat) must agree too."""
+    transformers = pytest.importorskip("transformers")
+    ours = in_reference_words("sam3").to_dict()
+    # Meta's trunk was trained with PyTorch's default epsilon, which the port changed.
+    assert ours["vision_config"]["backbone_config"].pop("layer_norm_eps") == 1e-5
+    reference = transformers.Sam3Config().to_dict()
+    assert reference["vision_config"]["backbone_config"].pop("layer_norm_eps") == 1e-6
+
+    def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+        nested = [flat(v, f"{prefix}{k}.") if isinstance(v, dict) else {f"{prefix}{k}": v} for k, v in values.items()]
+        return {key: value for part in nested for key, value in part.items()}
+
+    ours, reference = flat(ours), flat(reference)
+    differing = {
+        key: (ours.get(key), reference.get(key)) for key in ours | reference if ours.get(key) != reference.get(key)
+    }
+    assert not differing
+    assert len(ours) > 60
+
+
 def test_image_trunk(pair: Any, relative_error: Error, report: Callable[..., None]) -> None:
     images = torch.randn(2, 3, pair.network.image_size, pair.network.image_size)
     ours = pair.network.backbone.vision_backbone.trunk(images).flatten(2).transpose(1, 2)
@@ -171,7 +192,8 @@ def test_segmentation_head(pair: Any, relative_error: Error, report: Callable[..
     image = torch.randn(3, grid[0] * grid[1], channels)
     queries = torch.randn(3, 12, channels)
     pixels, semantic = pair.network.segmentation_head(levels, image, prompt)
-    ours = torch.stack([pair.network.masks(queries[row], pixels[row]) for row in range(3)])
+    predictor = pair.network.segmentation_head.mask_predictor
+    ours = torch.stack([predictor(queries[row], pixels[row]) for row in range(3)])
     reference = pair.reference.mask_decoder(
         queries, [level.expand(3, -1, -1, -1) for level in levels], image, prompt.tokens, prompt.valid
     )
@@ -279,8 +301,9 @@ def test_words_alone_as_the_reference_has_them(pair: Any, relative_error: Error,
     report("class logits", relative_error(ours.logits, reference.pred_logits))
     report("boxes", relative_error(centre_to_corners(ours.boxes), reference.pred_boxes))
     report("presence", relative_error(ours.presence[:, None], reference.presence_logits))
-    report("masks", relative_error(pair.network.masks(ours.queries[0], ours.pixels[0])[None], reference.pred_masks))
-    report("semantic", relative_error(ours.semantic[:, None], reference.semantic_seg))
+    masks, semantic = pair.network.masks(features, ours, 0, torch.arange(ours.logits.shape[1]))
+    report("masks", relative_error(masks[None], reference.pred_masks))
+    report("semantic", relative_error(semantic[None, None], reference.semantic_seg))
     with_cls = pair.network.ground(
         features,
         pair.network.encode_text(torch.where(mask.bool(), ids, 0)),
