@@ -87,6 +87,18 @@ def byte_symbols() -> dict[int, str]:
     return symbols
 
 
+@lru_cache(maxsize=2)
+def _read_vocabulary(path: Path) -> tuple[list[str], dict[str, int], dict[tuple[str, ...], int]]:
+    """Read CLIP's merges: the token of each id, the id of each token, and the rank of each merge."""
+    # The first line is a header.
+    lines = gzip.decompress(path.read_bytes()).decode("utf-8").split("\n")[1 : 1 + _NUM_MERGES]
+    merges = [tuple(line.split()) for line in lines]
+    singles = list(byte_symbols().values())
+    names = [*singles, *(symbol + _WORD_END for symbol in singles), *("".join(merge) for merge in merges)]
+    ids = {name: place for place, name in enumerate(names)}
+    return names, ids, {merge: rank for rank, merge in enumerate(merges)}
+
+
 class Tokenizer:
     """Turns phrases into token ids.
 
@@ -105,18 +117,11 @@ class Tokenizer:
             raise ValueError(f"a context of {context_length} tokens has no room for the start and end tokens.")
         self.context_length = context_length
         self._symbols = byte_symbols()
-        # The first line is a header.
-        lines = gzip.decompress(vocabulary.read_bytes()).decode("utf-8").split("\n")[1 : 1 + _NUM_MERGES]
-        merges = [tuple(line.split()) for line in lines]
-        singles = list(self._symbols.values())
-        names = [*singles, *(symbol + _WORD_END for symbol in singles), *("".join(merge) for merge in merges)]
-        self._ids = {name: place for place, name in enumerate(names)}
-        self._names = names
-        self._ranks = {merge: rank for rank, merge in enumerate(merges)}
+        self._names, self._ids, self._ranks = _read_vocabulary(vocabulary)
         self._merge_cached = lru_cache(maxsize=4096)(self._merge)
-        self.start = len(names)
-        self.end = len(names) + 1
-        self.vocabulary_size = len(names) + 2
+        self.start = len(self._names)
+        self.end = len(self._names) + 1
+        self.vocabulary_size = len(self._names) + 2
 
     def _merge(self, word: str) -> tuple[int, ...]:
         """Encode one word: join the pair that was learnt first, everywhere, until no known pair is left."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 
 from sam_core.build import load_config
 from sam_core.sam3 import ConceptDetector, ConceptNetwork, build_network
+from sam_core.sam3.attention import PackedAttention
 from sam_core.sam3.geometry import GeometryPrompts
 from sam_core.sam3.hugging_face import rename_hugging_face_detector
 from sam_core.sam3.roi_align import roi_align
@@ -47,15 +49,16 @@ class Pair:
 def randomise(module: nn.Module, seed: int) -> None:
     """Fill every parameter so that signals keep their scale and no zero or constant hides a mistake."""
     generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for name, parameter in sorted(module.named_parameters()):
+    for _, part in sorted(module.named_modules()):
+        for name, parameter in sorted(part.named_parameters(recurse=False)):
             noise = torch.randn(parameter.shape, generator=generator)
-            if "norm" in name or ".ln_" in name:
-                parameter.copy_(0.2 * noise + (1.0 if name.endswith("weight") else 0.0))
-            elif parameter.dim() > 1 and "embed" not in name and "reference_points" not in name:
-                parameter.copy_(noise * (1.2 / parameter[0].numel() ** 0.5))
+            if isinstance(part, (nn.LayerNorm, nn.GroupNorm)):
+                noise = 0.2 * noise + (1.0 if name == "weight" else 0.0)
+            elif isinstance(part, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d, PackedAttention)) and parameter.dim() > 1:
+                noise *= 1.2 / parameter[0].numel() ** 0.5
             else:
-                parameter.copy_(0.5 * noise)
+                noise *= 0.5
+            parameter.data.copy_(noise)
 
 
 def presence_layer(network: ConceptNetwork) -> nn.Linear:
@@ -177,15 +180,21 @@ def in_reference_words() -> Callable[..., Any]:
     return reference_config
 
 
+@cache
+def toy_network(overrides: tuple[str, ...]) -> ConceptNetwork:
+    """Build a toy network on random weights under which instances pass the threshold; tests must not change it."""
+    network = build_network("sam3_toy", overrides).requires_grad_(False)
+    randomise(network, seed=3)
+    let_some_pass(network)
+    return network
+
+
 @pytest.fixture
 def make_detector() -> Callable[..., ConceptDetector]:
-    """Build a toy detector on random weights under which instances pass the threshold."""
+    """Build a toy detector; detectors with the same overrides share their weights."""
 
     def make(overrides: tuple[str, ...] = (), **options: Any) -> ConceptDetector:
-        network = build_network("sam3_toy", overrides)
-        randomise(network, seed=3)
-        let_some_pass(network)
-        return ConceptDetector(network.requires_grad_(False), "sam3_toy", **options)
+        return ConceptDetector(toy_network(overrides), "sam3_toy", **options)
 
     return make
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Callable
 from dataclasses import FrozenInstanceError
@@ -340,10 +341,9 @@ def test_half_precision_stays_close(make_detector: Make, image: Any, recwarn: py
     detector = make_detector()
     exemplars = Exemplars(boxes=[[10, 10, 30, 30]], points=[[50, 50]])
     (full,) = detector.detect(detector.encode_image(image), ["cup"], exemplars, threshold=0.0)
-    detector.network.bfloat16()
+    detector = ConceptDetector(copy.deepcopy(detector.network).bfloat16())
     attention = detector.network.backbone.vision_backbone.trunk.blocks[0].attn
     assert attention.freqs_cis.dtype == torch.complex64
-    detector = ConceptDetector(detector.network)  # without the phrases cached in float32
     assert detector.dtype == torch.bfloat16
     (half,) = detector.detect(detector.encode_image(image), ["cup"], exemplars, threshold=0.0)
     assert half.scores.dtype == half.boxes.dtype == torch.float32
