@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 from sam_core.build import build_tracker, model_names
-from sam_core.errors import CapacityError, CheckpointError, ImageError, NoFrameError, PromptError, UnknownObjectError
+from sam_core.errors import (
+    CapacityError,
+    CheckpointError,
+    ImageError,
+    NoFrameError,
+    PromptError,
+    StampError,
+    UnknownObjectError,
+)
 from sam_core.streaming import FrameResult, ObjectInfo, ObjectState, Prompt, Stream, StreamReport, Tracker
 
 __all__ = [
@@ -16,6 +24,7 @@ __all__ = [
     "ObjectState",
     "Prompt",
     "PromptError",
+    "StampError",
     "Stream",
     "StreamReport",
     "Tracker",

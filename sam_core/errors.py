@@ -7,6 +7,10 @@ class PromptError(ValueError):
     """A prompt that cannot be applied: empty, outside the image, contradictory."""
 
 
+class StampError(PromptError):
+    """A prompt for a frame that is no longer, or not yet, at hand."""
+
+
 class CapacityError(RuntimeError):
     """One object more than the stream was opened for."""
 

@@ -115,6 +115,11 @@ class Sam2(nn.Module):
         """Side of the low-resolution masks (stride 4)."""
         return 4 * self.feature_size
 
+    def feature_shapes(self) -> tuple[tuple[int, int, int], ...]:
+        """Return the (C, H, W) of one image's features: embedding, fine skip, middle skip."""
+        side, width = self.feature_size, self.d_model
+        return (width, side, side), (width // 8, 4 * side, 4 * side), (width // 4, 2 * side, 2 * side)
+
     # --- image -------------------------------------------------------------------------------------------------
 
     def normalise(self, images: Tensor) -> Tensor:
@@ -136,10 +141,11 @@ class Sam2(nn.Module):
         return ((x / 255 - self.image_mean.float()) / self.image_std.float()).to(self.dtype)
 
     def encode_image(self, images: Tensor) -> ImageFeatures:
-        """Encode normalised images (B, 3, S, S)."""
+        """Encode normalised images (B, 3, S, S); the features lie channels last, as the trunk works."""
         fine, middle, coarse = self.image_encoder(images)
-        high_res = (self.sam_mask_decoder.conv_s0(fine), self.sam_mask_decoder.conv_s1(middle))
-        return ImageFeatures(coarse, high_res, self.image_position(coarse))
+        levels = (coarse, self.sam_mask_decoder.conv_s0(fine), self.sam_mask_decoder.conv_s1(middle))
+        coarse, fine, middle = (x.contiguous(memory_format=torch.channels_last) for x in levels)
+        return ImageFeatures(coarse, (fine, middle), self.image_position(coarse))
 
     # --- memory ------------------------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ frames, and object pointers of both. Rows share nothing: each object has its own
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 
 import torch
@@ -69,7 +70,7 @@ class _Selection:
 
 
 class MemoryBank:
-    """Memories of up to `max_objects` objects.
+    """Memories of up to `max_objects` objects, and of objects whose correction is under way.
 
     Spatial slots of a row: conditioning frames first, then a ring of recent ones. The ring has one slot more than is
     attended to, so that a correction on the newest frame still finds the memories that frame was tracked with.
@@ -84,7 +85,8 @@ class MemoryBank:
         self._settings = settings
         self._num_conditioning = settings.conditioning_slots
         self._num_recent = model.num_memories
-        rows, side, device = settings.max_objects, model.feature_size, model.device
+        rows = settings.max_objects + settings.max_corrections
+        side, device = model.feature_size, model.device
         slots = self._num_conditioning + self._num_recent
         pointer_slots = self._num_conditioning + model.max_object_pointers
         self.spatial = torch.zeros(
@@ -92,6 +94,10 @@ class MemoryBank:
         )
         self.pointers = torch.zeros(rows, pointer_slots, model.d_model, dtype=model.dtype, device=device)
         self._rows: list[_Row | None] = [None] * rows
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self._rows)
 
     def allocate(self) -> int | None:
         """Take a free row; None where all are taken."""
@@ -108,6 +114,19 @@ class MemoryBank:
     def free(self, row: int) -> None:
         """Give a row back."""
         self._rows[row] = None
+
+    def copy(self, source: int, target: int, before: int) -> None:
+        """Copy to row `target` what row `source` holds of frames before a number."""
+        self.spatial[target].copy_(self.spatial[source])
+        self.pointers[target].copy_(self.pointers[source])
+        self._rows[target] = deepcopy(self._row(source))
+        self.forget_from(target, before)
+
+    def forget_from(self, row: int, frame: int) -> None:
+        """Forget what a row holds of this frame and later ones."""
+        index = self._row(row)
+        for ring in (index.conditioning, index.recent, index.pointers):
+            ring.frames = [_EMPTY if held >= frame else held for held in ring.frames]
 
     def write(
         self,

@@ -66,6 +66,7 @@ class ObjectInfo:
         object_id: its id, unique in the stream for ever.
         label: what it was called.
         first_frame: number of the frame on which it was prompted first.
+        frames_behind: frames that it is still to be carried through before it appears in results; 0 for most.
         state: whether it was seen on its newest frame.
         predicted_iou: of its newest mask, 0 … 1.
         presence: on its newest frame, 0 … 1.
@@ -74,6 +75,7 @@ class ObjectInfo:
     object_id: int
     label: str
     first_frame: int
+    frames_behind: int
     state: ObjectState
     predicted_iou: float
     presence: float
@@ -88,7 +90,9 @@ class StreamReport:
         objects: objects tracked now.
         max_objects: capacity.
         spatial_slots_used: spatial memories that hold something.
-        spatial_slots: spatial memories that `max_objects` objects can hold.
+        spatial_slots: spatial memories that there is room for.
+        history_frames: frames that a prompt can still be given on.
+        max_history_frames: how many there can be.
         bytes_allocated: size of the preallocated memory in bytes; it never changes.
     """
 
@@ -97,6 +101,8 @@ class StreamReport:
     max_objects: int
     spatial_slots_used: int
     spatial_slots: int
+    history_frames: int
+    max_history_frames: int
     bytes_allocated: int
 
 

@@ -24,6 +24,12 @@ class StreamSettings:
             such bound (None), and in an endless stream the age leaves what training has seen.
         memory_dtype: how spatial memories are stored; bfloat16 as the official predictor does on every device.
         policy: which frames enter the memory.
+        history_frames: newest frames whose features are kept, so that a prompt can be given on the frame that the
+            operator saw; 1 allows the newest alone.
+        history_bytes: bound on the memory those features take; fewer frames are kept where they don't fit.
+        catch_up_frames: how many frames, in one step, objects that were prompted in the past are carried forward;
+            the bound on the time that catching up adds to a step. At least 2, or they would never arrive.
+        max_corrections: corrections of tracked objects on earlier frames that can be under way at once.
     """
 
     max_objects: int = 16
@@ -33,15 +39,25 @@ class StreamSettings:
     max_pointer_distance: int | None = None
     memory_dtype: torch.dtype = torch.bfloat16
     policy: MemoryPolicy = field(default_factory=FifoPolicy)
+    history_frames: int = 30
+    history_bytes: int = 256 * 2**20
+    catch_up_frames: int = 4
+    max_corrections: int = 2
 
     def __post_init__(self) -> None:
         """Refuse settings that make no sense."""
-        if self.max_objects < 1:
-            raise ValueError(f"max_objects must be at least 1, not {self.max_objects}.")
-        if self.max_conditioning_frames < 2:  # the first prompt's and the newest correction's
-            raise ValueError(f"max_conditioning_frames must be at least 2, not {self.max_conditioning_frames}.")
-        if self.max_pointer_distance is not None and self.max_pointer_distance < 1:
-            raise ValueError(f"max_pointer_distance must be at least 1 frame, not {self.max_pointer_distance}.")
+        least = {
+            "max_objects": 1,
+            "max_conditioning_frames": 2,  # the first prompt's and the newest correction's
+            "max_pointer_distance": 1,
+            "history_frames": 1,
+            "catch_up_frames": 2,
+            "max_corrections": 0,
+        }
+        for name, bound in least.items():
+            value = getattr(self, name)
+            if value is not None and value < bound:
+                raise ValueError(f"{name} must be at least {bound}, not {value}.")
 
     @property
     def conditioning_slots(self) -> int:

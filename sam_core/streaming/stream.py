@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,65 +12,18 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sam_core.errors import CapacityError, ImageError, NoFrameError, PromptError, UnknownObjectError
-from sam_core.sam2 import ImageFeatures, Sam2, SamOutput
-from sam_core.sam2.prompt_encoder import BOX_BOTTOM_RIGHT, BOX_TOP_LEFT
+from sam_core.errors import CapacityError, ImageError, NoFrameError, StampError, UnknownObjectError
+from sam_core.sam2 import Sam2, SamOutput
 from sam_core.streaming.bank import MemoryBank
+from sam_core.streaming.frames import Frame, FrameRing
+from sam_core.streaming.objects import Clicks, TrackedObject, state_of
 from sam_core.streaming.policy import Observation
-from sam_core.streaming.prompt import CheckedPrompt, Prompt, check_prompt
-from sam_core.streaming.result import FrameResult, ObjectInfo, ObjectState, StreamReport, measure_masks
+from sam_core.streaming.prompt import Prompt, check_prompt
+from sam_core.streaming.result import FrameResult, ObjectInfo, StreamReport, measure_masks
 from sam_core.streaming.settings import StreamSettings
 
 # Earlier logits that go back in as a prompt are clamped, as the official predictor does.
 _PROMPT_LOGIT_BOUND = 32.0
-
-
-@dataclass(frozen=True)
-class _Frame:
-    """A frame that was seen."""
-
-    number: int
-    stamp: Any
-    size: tuple[int, int]
-    features: ImageFeatures
-
-
-@dataclass
-class _Object:
-    """A tracked object; `row` is its place in the bank, and changes hands once the object is removed."""
-
-    object_id: int
-    label: str
-    first_frame: int
-    row: int
-    last_seen: Observation
-    clicks: _Clicks = field(default_factory=lambda: _Clicks(frame=-1))
-
-
-@dataclass
-class _Clicks:
-    """Points and box that an object was given on one frame; a new click there is combined with them."""
-
-    frame: int
-    points: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 2), np.float32))
-    labels: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
-    box: NDArray[np.float32] | None = None
-
-    def combined_with(self, prompt: CheckedPrompt, frame: int) -> _Clicks:
-        before = self if self.frame == frame else _Clicks(frame)
-        return _Clicks(
-            frame,
-            np.concatenate((before.points, prompt.points)),
-            np.concatenate((before.labels, prompt.labels)),
-            before.box if prompt.box is None else prompt.box,
-        )
-
-    def as_points(self) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """Return all as labelled points; a box's corners stand first (SAM 2's order in training)."""
-        if self.box is None:
-            return self.points, self.labels
-        corners = np.array([BOX_TOP_LEFT, BOX_BOTTOM_RIGHT])
-        return np.concatenate((self.box.reshape(2, 2), self.points)), np.concatenate((corners, self.labels))
 
 
 class Stream:
@@ -80,11 +32,14 @@ class Stream:
     All memory is taken when the stream opens; nothing grows with the number of frames. An exception in any method
     leaves the stream as it was.
 
+    A prompt is applied to the newest frame, or to the frame of its stamp. In the latter case the object is carried
+    through the frames since, a few per step, and joins the others in the results once it has caught up.
+
     A live stream differs from the official offline predictor in what it cannot know:
 
     - the number of frames: object pointers always reach `max_object_pointers` (16) frames back, and their age is
       measured in that unit. Offline, a video of fewer frames uses its own length, and so gives other numbers.
-    - the future: a prompt belongs to the newest frame, and no frame is tracked again.
+    - the future: no frame is tracked again but for a corrected object, see `add_prompt`.
 
     Args:
         model: SAM 2 in evaluation mode; shared with other streams.
@@ -95,13 +50,14 @@ class Stream:
         self._model = model
         self._settings = settings
         self.mask_threshold = settings.mask_threshold
-        self._objects: dict[int, _Object] = {}
+        self._objects: dict[int, TrackedObject] = {}
+        self._corrections: dict[int, TrackedObject] = {}  # on their way; each will replace the object of its id
         self._next_id = 1
-        self._newest: _Frame | None = None
         with torch.inference_mode():
             self._bank = MemoryBank(model, settings)
+            self._frames = FrameRing(model, settings.history_frames, settings.history_bytes)
             side = model.mask_size
-            self._low_res = torch.zeros(settings.max_objects, 1, side, side, device=model.device)
+            self._low_res = torch.zeros(len(self._bank), 1, side, side, device=model.device)
 
     # --- frames ------------------------------------------------------------------------------------------------
 
@@ -114,81 +70,107 @@ class Stream:
             stamp: anything; it comes back in the result.
 
         Returns:
-            The objects on this frame, in the order of their ids.
+            The objects on this frame, in the order of their ids; without those that are still catching up.
 
         Raises:
             ImageError: not such an image.
         """
         pixels = _as_tensor(image).to(self._model.device)
         features = self._model.encode_image(self._model.normalise(pixels[None]))
-        number = 0 if self._newest is None else self._newest.number + 1
-        frame = _Frame(number, stamp, (pixels.shape[0], pixels.shape[1]), features)
-        objects = list(self._objects.values())
+        newest = self._frames.newest
+        number = 0 if newest is None else newest.number + 1
+        frame = Frame(number, stamp, (pixels.shape[0], pixels.shape[1]), features)
+        self._catch_up(self._settings.catch_up_frames)
+        objects = [target for target in self._objects.values() if target.frame == number - 1]
         if not objects:
-            self._newest = frame
+            self._frames.push(frame)
             return self._empty_result(frame)
-        output = self._track(objects, frame)
-        memory = self._model.encode_memory(features, output.low_res, output.object_score, from_prompt=False)
-        seen = _observe(frame, output, prompted=False)
+        output, memory, seen = self._track(objects, frame)
         result = self._result(objects, frame, output, seen)
-        self._newest = frame
+        self._frames.push(frame)
         self._remember(objects, output, memory, seen, conditioning=False)
         return result
+
+    def _catch_up(self, budget: int) -> None:
+        """Carry objects that are behind towards the newest frame, those furthest behind first.
+
+        Args:
+            budget: frames to go through. A frame that is about to leave the ring does not wait for budget.
+        """
+        newest, oldest = self._frames.newest, self._frames.oldest
+        if newest is None or oldest is None:
+            return
+        full = len(self._frames) == self._frames.capacity
+        while behind := [o for o in (*self._objects.values(), *self._corrections.values()) if o.frame < newest.number]:
+            last = min(o.frame for o in behind)
+            if budget <= 0 and not (full and last + 1 == oldest.number):
+                break
+            group = [o for o in behind if o.frame == last]
+            output, memory, seen = self._track(group, self._frames.numbered(last + 1))
+            self._remember(group, output, memory, seen, conditioning=False)
+            budget -= 1
+        for object_id, corrected in list(self._corrections.items()):
+            if corrected.frame == newest.number:
+                self._bank.free(self._objects[object_id].row)
+                self._objects[object_id] = self._corrections.pop(object_id)
 
     # --- objects -----------------------------------------------------------------------------------------------
 
     @torch.inference_mode()
-    def add_prompt(self, prompt: Prompt, object_id: int | None = None, label: str = "") -> FrameResult:
-        """Begin to track an object, or correct one, on the newest frame.
+    def add_prompt(
+        self, prompt: Prompt, object_id: int | None = None, label: str = "", *, or_newest: bool = False
+    ) -> FrameResult:
+        """Begin to track an object, or correct one.
 
-        A correction is combined with what the object already has on this frame: its mask, and the points given here
-        before. A mask replaces both.
+        A correction is combined with what the object already has on that frame: its mask (on the newest frame), and
+        the points given there before. A mask replaces both. A correction on an earlier frame is worked out beside
+        the object, which goes on as it was until the corrected one has caught up. It attends to the memories that
+        are still held of the time before that frame.
 
         Args:
-            prompt: points and a box, or a mask.
+            prompt: points and a box, or a mask; on the frame of its stamp, or on the newest one.
             object_id: the object to correct; None for a new one.
             label: what to call it; empty keeps what it was called.
+            or_newest: where the frame of the stamp is not at hand, apply the prompt to the newest one.
 
         Returns:
-            That one object on the newest frame.
+            That one object on the frame of the prompt.
 
         Raises:
             NoFrameError: no frame was seen yet.
+            StampError: the frame of the stamp is not at hand; the message names the oldest that is.
             UnknownObjectError: no such object.
-            PromptError: the prompt makes no sense on the newest frame.
-            CapacityError: a new object, but all `max_objects` places are taken.
+            PromptError: the prompt makes no sense on that frame.
+            CapacityError: a new object, but all `max_objects` places are taken; or too many corrections of earlier
+                frames at once.
         """
-        frame = self._newest
-        if frame is None:
-            raise NoFrameError("There is no frame yet to apply a prompt to.")
-        if prompt.stamp is not None and prompt.stamp != frame.stamp:
-            raise PromptError(f"The prompt is for stamp {prompt.stamp}, but the newest frame has stamp {frame.stamp}.")
+        frame = self._frame_of(prompt, or_newest)
         checked = check_prompt(prompt, *frame.size)
-        target = self._new_object(frame, label) if object_id is None else self._find(object_id)
+        target, home = self._target_of(object_id, frame)
         try:
-            clicks = (
-                _Clicks(frame.number)
-                if checked.mask is not None
-                else target.clicks.combined_with(checked, frame.number)
-            )
-            begins = target.first_frame == frame.number
+            begins = frame.number <= target.first_frame
             if checked.mask is not None:
+                clicks = Clicks(frame.number)
                 output = self._model.adopt_mask(frame.features, self._mask_input(checked.mask))
             else:
-                output = self._answer_clicks(target, clicks, frame, with_memory=not begins)
+                clicks = target.clicks.combined_with(checked, frame.number)
+                output = self._answer_clicks(target, clicks, frame, begins)
             memory = self._model.encode_memory(frame.features, output.low_res, output.object_score, from_prompt=True)
             seen = _observe(frame, output, prompted=True)
             result = self._result([target], frame, output, seen, label=label or target.label)
         except BaseException:
-            if object_id is None:
+            if home.get(target.object_id) is not target:
                 self._bank.free(target.row)
             raise
-        target.clicks, target.label = clicks, label or target.label
-        if object_id is None:
-            self._objects[target.object_id] = target
-            self._next_id += 1
+        target.clicks = clicks
+        target.first_frame = min(target.first_frame, frame.number)
+        home[target.object_id] = target
+        self._next_id = max(self._next_id, target.object_id + 1)
+        self._bank.forget_from(target.row, frame.number)
         conditioning = begins or self._settings.corrections_are_conditioning
         self._remember([target], output, memory, seen, conditioning=conditioning)
+        for version in self._versions(target.object_id):
+            version.label = label or version.label
         return result
 
     def remove(self, object_id: int) -> None:
@@ -197,8 +179,11 @@ class Stream:
         Raises:
             UnknownObjectError: no such object.
         """
-        self._bank.free(self._find(object_id).row)
+        self._find(object_id)
+        for version in self._versions(object_id):
+            self._bank.free(version.row)
         del self._objects[object_id]
+        self._corrections.pop(object_id, None)
 
     def reset(self) -> None:
         """Forget all objects; ids and frame numbers go on."""
@@ -208,17 +193,8 @@ class Stream:
     @property
     def objects(self) -> tuple[ObjectInfo, ...]:
         """The objects that are tracked, in the order of their ids."""
-        return tuple(
-            ObjectInfo(
-                object_id=o.object_id,
-                label=o.label,
-                first_frame=o.first_frame,
-                state=_state(o.last_seen),
-                predicted_iou=o.last_seen.predicted_iou,
-                presence=_sigmoid(o.last_seen.object_score),
-            )
-            for o in self._objects.values()
-        )
+        newest = self._frames.newest
+        return () if newest is None else tuple(o.info(newest.number) for o in self._objects.values())
 
     @property
     def max_objects(self) -> int:
@@ -228,23 +204,96 @@ class Stream:
     @property
     def newest_stamp(self) -> Any:
         """Stamp of the newest frame; None before the first."""
-        return None if self._newest is None else self._newest.stamp
+        return None if self._frames.newest is None else self._frames.newest.stamp
+
+    @property
+    def oldest_stamp(self) -> Any:
+        """Stamp of the oldest frame that a prompt can be given on; None before the first."""
+        return None if self._frames.oldest is None else self._frames.oldest.stamp
 
     def report(self) -> StreamReport:
         """Say how full the stream is."""
+        newest = self._frames.newest
         return StreamReport(
-            frames=0 if self._newest is None else self._newest.number + 1,
+            frames=0 if newest is None else newest.number + 1,
             objects=len(self._objects),
             max_objects=self.max_objects,
             spatial_slots_used=self._bank.slots_used,
             spatial_slots=self._bank.slots,
-            bytes_allocated=self._bank.nbytes + self._low_res.nbytes,
+            history_frames=len(self._frames),
+            max_history_frames=self._frames.capacity,
+            bytes_allocated=self._bank.nbytes + self._frames.nbytes + self._low_res.nbytes,
         )
+
+    # --- whom and when a prompt means --------------------------------------------------------------------------
+
+    def _frame_of(self, prompt: Prompt, or_newest: bool) -> Frame:
+        newest, oldest = self._frames.newest, self._frames.oldest
+        if newest is None or oldest is None:
+            raise NoFrameError("There is no frame yet to apply a prompt to.")
+        if prompt.stamp is None:
+            return newest
+        frame = self._frames.with_stamp(prompt.stamp)
+        if frame is None and not or_newest:
+            raise StampError(
+                f"No frame of stamp {prompt.stamp} is at hand: the oldest is of {oldest.stamp}, the newest of "
+                f"{newest.stamp}."
+            )
+        return frame or newest
+
+    def _target_of(self, object_id: int | None, frame: Frame) -> tuple[TrackedObject, dict[int, TrackedObject]]:
+        """Return the object to prompt, and where it is to be filed.
+
+        An object that results show already, but that a prompt sends back to an earlier frame, is copied: the copy
+        is prompted and catches up while the object itself goes on.
+        """
+        if object_id is None:
+            row = self._bank.allocate() if len(self._objects) < self.max_objects else None
+            if row is None:
+                raise CapacityError(
+                    f"All {self.max_objects} places are taken: remove an object, or open the stream with more."
+                )
+            before = Observation(frame.number - 1, predicted_iou=0.0, object_score=0.0, prompted=False)
+            return TrackedObject(self._next_id, "", row, frame.number, before, Clicks(-1)), self._objects
+        self._find(object_id)
+        if self._versions(object_id)[-1].frame < frame.number:
+            self._catch_up(self._frames.capacity)
+        latest = self._versions(object_id)[-1]
+        if latest is not self._objects[object_id]:
+            return latest, self._corrections
+        is_shown = latest.frame == self._newest_number()
+        if not is_shown or latest.frame == frame.number:
+            return latest, self._objects
+        row = self._bank.allocate() if len(self._corrections) < self._settings.max_corrections else None
+        if row is None:
+            raise CapacityError(
+                f"{len(self._corrections)} corrections of earlier frames are under way: wait until they are done."
+            )
+        self._bank.copy(latest.row, row, before=frame.number)
+        return replace(latest, row=row), self._corrections
+
+    def _find(self, object_id: int) -> TrackedObject:
+        try:
+            return self._objects[object_id]
+        except KeyError:
+            known = ", ".join(map(str, self._objects)) or "none"
+            raise UnknownObjectError(f"There is no object {object_id}; tracked are: {known}.") from None
+
+    def _versions(self, object_id: int) -> list[TrackedObject]:
+        """Return the object as results show it, and its correction under way, if any."""
+        return [known[object_id] for known in (self._objects, self._corrections) if object_id in known]
+
+    def _newest_number(self) -> int:
+        return -1 if self._frames.newest is None else self._frames.newest.number
 
     # --- one frame, some objects -------------------------------------------------------------------------------
 
-    def _track(self, objects: Sequence[_Object], frame: _Frame) -> SamOutput:
-        """Track objects without a prompt: memory attention per group of equally filled rows, the rest as one batch."""
+    def _track(self, objects: Sequence[TrackedObject], frame: Frame) -> tuple[SamOutput, Tensor, list[Observation]]:
+        """Track objects without a prompt: memory attention per group of equally filled rows, the rest as one batch.
+
+        Returns:
+            Their masks, their new memories (B, c, h, w), and what was observed.
+        """
         rows = [o.row for o in objects]
         groups = self._bank.group(rows, frame.number)
         embeddings = [
@@ -255,18 +304,19 @@ class Stream:
         if len(groups) > 1:
             order = torch.tensor([i for group in groups for i in group], device=embedding.device)
             embedding = torch.cat(embeddings)[order.argsort()]
-        return self._model.decode(embedding, frame.features, multimask=self._model.uses_multimask(0))
+        output = self._model.decode(embedding, frame.features, multimask=self._model.uses_multimask(0))
+        memory = self._model.encode_memory(frame.features, output.low_res, output.object_score, from_prompt=False)
+        return output, memory, _observe(frame, output, prompted=False)
 
-    def _answer_clicks(self, target: _Object, clicks: _Clicks, frame: _Frame, with_memory: bool) -> SamOutput:
-        points, labels = clicks.as_points()
-        if with_memory:
-            embedding = self._model.embed_with_memory(frame.features, self._bank.read([target.row], frame.number))
-        else:
+    def _answer_clicks(self, target: TrackedObject, clicks: Clicks, frame: Frame, begins: bool) -> SamOutput:
+        if begins:
             embedding = self._model.embed_without_memory(frame.features)
-        has_mask = target.object_id in self._objects  # a new object has nothing on this frame yet
-        previous = (
-            self._low_res[target.row][None].clamp(-_PROMPT_LOGIT_BOUND, _PROMPT_LOGIT_BOUND) if has_mask else None
-        )
+        else:
+            embedding = self._model.embed_with_memory(frame.features, self._bank.read([target.row], frame.number))
+        previous = None
+        if target.frame == frame.number:  # its mask on this frame is at hand
+            previous = self._low_res[target.row][None].clamp(-_PROMPT_LOGIT_BOUND, _PROMPT_LOGIT_BOUND)
+        points, labels = clicks.as_points()
         height, width = frame.size
         device = self._model.device
         scaled = torch.from_numpy(points).to(device) / torch.tensor([width, height], device=device)
@@ -289,7 +339,7 @@ class Stream:
 
     def _remember(
         self,
-        objects: Sequence[_Object],
+        objects: Sequence[TrackedObject],
         output: SamOutput,
         memory: Tensor,
         seen: Sequence[Observation],
@@ -306,8 +356,8 @@ class Stream:
 
     def _result(
         self,
-        objects: Sequence[_Object],
-        frame: _Frame,
+        objects: Sequence[TrackedObject],
+        frame: Frame,
         output: SamOutput,
         seen: Sequence[Observation],
         label: str | None = None,
@@ -321,7 +371,7 @@ class Stream:
             image_size=frame.size,
             object_ids=tuple(o.object_id for o in objects),
             labels=tuple(o.label if label is None else label for o in objects),
-            states=tuple(_state(observation) for observation in seen),
+            states=tuple(state_of(observation) for observation in seen),
             mask_logits=logits,
             masks=masks,
             boxes=boxes,
@@ -331,44 +381,31 @@ class Stream:
             presence=output.object_score[:, 0].float().sigmoid(),
         )
 
-    def _empty_result(self, frame: _Frame) -> FrameResult:
+    def _empty_result(self, frame: Frame) -> FrameResult:
         logits = torch.zeros(0, *frame.size, device=self._model.device)
-        none = logits.new_zeros(0)
-        count = none.long()
+        boxes, areas, centroids = measure_masks(logits > 0)
+        scores = logits.new_zeros(0)
         return FrameResult(
-            frame.number, frame.stamp, frame.size, (), (), (), logits, logits > 0, count.reshape(0, 4), count,
-            none.reshape(0, 2), none, none,
-        )  # fmt: skip
-
-    def _find(self, object_id: int) -> _Object:
-        try:
-            return self._objects[object_id]
-        except KeyError:
-            known = ", ".join(map(str, self._objects)) or "none"
-            raise UnknownObjectError(f"There is no object {object_id}; tracked are: {known}.") from None
-
-    def _new_object(self, frame: _Frame, label: str) -> _Object:
-        row = self._bank.allocate()
-        if row is None:
-            raise CapacityError(
-                f"All {self.max_objects} places are taken: remove an object, or open the stream with more."
-            )
-        nothing_yet = Observation(frame.number, predicted_iou=0.0, object_score=0.0, prompted=True)
-        return _Object(self._next_id, label, frame.number, row, nothing_yet)
+            frame=frame.number,
+            stamp=frame.stamp,
+            image_size=frame.size,
+            object_ids=(),
+            labels=(),
+            states=(),
+            mask_logits=logits,
+            masks=logits > 0,
+            boxes=boxes,
+            areas=areas,
+            centroids=centroids,
+            predicted_iou=scores,
+            presence=scores,
+        )
 
 
-def _observe(frame: _Frame, output: SamOutput, prompted: bool) -> list[Observation]:
+def _observe(frame: Frame, output: SamOutput, prompted: bool) -> list[Observation]:
     """Fetch the scores of a frame's objects; the one place where a step waits for the device."""
     ious, scores = torch.stack((output.best_iou.float(), output.object_score[:, 0].float())).tolist()
     return [Observation(frame.number, iou, score, prompted) for iou, score in zip(ious, scores, strict=True)]
-
-
-def _state(seen: Observation) -> ObjectState:
-    return ObjectState.TRACKED if seen.object_score > 0 else ObjectState.ABSENT
-
-
-def _sigmoid(logit: float) -> float:
-    return 1 / (1 + math.exp(-max(logit, -700.0)))
 
 
 def _as_tensor(image: NDArray[np.uint8] | Tensor) -> Tensor:

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from sam_core import Tracker, build_tracker
+from tests.core.reference import make_lively
 
 # Small models gain nothing from two threads, and on a loaded machine two can be many times slower.
 torch.set_num_threads(1)
@@ -40,6 +41,5 @@ def micro_tracker() -> Tracker:
     """Return a small tracker with fixed random weights in which objects count as present."""
     torch.manual_seed(0)
     tracker = build_tracker("sam2.1_micro", device="cpu")
-    with torch.no_grad():
-        tracker.model.sam_mask_decoder.pred_obj_score_head.layers[-1].bias.fill_(5.0)
+    make_lively(tracker.model)
     return tracker

@@ -73,18 +73,21 @@ def micro_pair(version: str = "sam2.1", object_score_bias: float | None = 5.0) -
     """
     extra = () if version == "sam2.1" else ("model.pointer_time_encoding=false", "model.no_object_memory=false")
     ours = build_model(MICRO, (*MICRO_LIKE_OFFICIAL, *extra))
-    randomise(ours)
-    with torch.no_grad():
-        # Random memory attention hardly moves the masks; amplified, an error in what is remembered shows.
-        for parameter in [*ours.memory_attention.parameters(), ours.maskmem_tpos_enc]:
-            if parameter.ndim > 1:
-                parameter.mul_(_MEMORY_GAIN)
-    if object_score_bias is not None:
-        with torch.no_grad():
-            ours.sam_mask_decoder.pred_obj_score_head.layers[-1].bias.fill_(object_score_bias)
+    make_lively(ours, object_score_bias)
     official = official_predictor(f"{version}_hiera_tiny", _OFFICIAL_MICRO)
     official.load_state_dict(ours.state_dict(), strict=True)
     return ours.requires_grad_(False), official.eval()
+
+
+@torch.no_grad()
+def make_lively(model: Sam2, object_score_bias: float | None = 5.0) -> None:
+    """Give a model random weights under which what is remembered matters to the masks, and objects are present."""
+    randomise(model)
+    for parameter in [*model.memory_attention.parameters(), model.maskmem_tpos_enc]:
+        if parameter.ndim > 1:
+            parameter.mul_(_MEMORY_GAIN)
+    if object_score_bias is not None:
+        model.sam_mask_decoder.pred_obj_score_head.layers[-1].bias.fill_(object_score_bias)
 
 
 @torch.no_grad()

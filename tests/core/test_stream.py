@@ -165,7 +165,10 @@ BAD_PROMPTS = {
     "mask empty": (Prompt(mask=np.zeros((HEIGHT, WIDTH))), "mask is empty"),
     "mask nan": (Prompt(mask=np.full((HEIGHT, WIDTH), np.nan)), "not finite"),
     "mask and box": (Prompt(mask=np.ones((HEIGHT, WIDTH)), box=[1, 1, 2, 2]), "stands alone"),
-    "stamp": (Prompt(points=[[1, 2]], stamp=99), "stamp 99, but the newest frame has stamp 5"),
+    "stamp": (
+        Prompt(points=[[1, 2]], stamp=99),
+        "No frame of stamp 99 is at hand: the oldest is of 5, the newest of 5",
+    ),
 }
 
 
@@ -248,8 +251,8 @@ def test_bfloat16_follows_float32(micro_tracker: Tracker) -> None:
 
     torch.manual_seed(0)
     half = build_tracker("sam2.1_micro", device="cpu", dtype="bfloat16")
-    half.model.load_state_dict(micro_tracker.model.state_dict())
     assert half.dtype == torch.bfloat16
+    half.model.load_state_dict(micro_tracker.model.state_dict())
     for one, other in zip(run(micro_tracker, {0: [CLICK, BOX]}, 8), run(half, {0: [CLICK, BOX]}, 8), strict=True):
         if len(one):
             scale = one.mask_logits.abs().amax()

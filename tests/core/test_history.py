@@ -1,0 +1,198 @@
+"""Prompts on earlier frames: the frame that the operator saw, not the one that happens to be newest."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from sam_core import CapacityError, Prompt, StampError, Stream, Tracker
+from tests.core.test_stream import BOX, CLICK, LATE, frame
+
+STAMP = 1000  # of frame 0; each frame adds 10
+
+
+def advance(stream: Stream, first: int, last: int) -> list[torch.Tensor]:
+    """Show frames first … last - 1; returns their mask logits."""
+    return [stream.step(frame(i), STAMP + 10 * i).mask_logits for i in range(first, last)]
+
+
+def at(index: int, prompt: Prompt = CLICK) -> Prompt:
+    """Stamp a prompt for a frame."""
+    return Prompt(prompt.points, prompt.labels, prompt.box, prompt.mask, stamp=STAMP + 10 * index)
+
+
+@pytest.mark.parametrize("delay", [1, 10, 29])
+def test_late_prompt_ends_as_one_in_time(micro_tracker: Tracker, delay: int) -> None:
+    """Exactly: not a bit differs once the object has caught up."""
+    late, timely = micro_tracker.open_stream(), micro_tracker.open_stream()
+    for stream in (late, timely):
+        advance(stream, 0, 5)
+    reference = timely.add_prompt(CLICK)
+    advance(late, 5, 5 + delay)
+    truth = advance(timely, 5, 60)
+    answer = late.add_prompt(at(4))
+    assert (answer.frame, answer.stamp) == (4, STAMP + 40)
+    assert torch.equal(answer.mask_logits, reference.mask_logits)
+    assert late.objects[0].frames_behind == delay
+    joined = None
+    for i in range(5 + delay, 60):
+        (logits,) = advance(late, i, i + 1)
+        if len(logits):
+            joined = i if joined is None else joined
+            assert torch.equal(logits, truth[i - 5])
+        else:
+            assert joined is None
+    assert joined is not None
+    # 4 frames a step, while the camera adds one each time
+    assert joined - (5 + delay) == max(0, -(-(delay - 4) // 3))
+    assert late.objects[0].frames_behind == 0
+
+
+def test_others_do_not_notice(micro_tracker: Tracker) -> None:
+    """Not a bit of two other objects' masks changes while a third catches up, nor when it joins."""
+    disturbed, calm = micro_tracker.open_stream(), micro_tracker.open_stream()
+    for stream in (disturbed, calm):
+        advance(stream, 0, 1)
+        stream.add_prompt(CLICK)
+        stream.add_prompt(BOX)
+        advance(stream, 1, 20)
+    disturbed.add_prompt(at(8, LATE))
+    counts = set()
+    for i in range(20, 40):
+        (one,), (other,) = advance(disturbed, i, i + 1), advance(calm, i, i + 1)
+        counts.add(len(one))
+        assert torch.equal(one[:2], other)
+    assert counts == {2, 3}
+
+
+def test_many_instances_of_one_frame_catch_up_together(micro_tracker: Tracker) -> None:
+    """As a detector hands them over: one frame, several masks."""
+    late, timely = micro_tracker.open_stream(), micro_tracker.open_stream()
+    masks = [np.zeros((90, 120), bool) for _ in range(5)]
+    for k, mask in enumerate(masks):
+        mask[10 * k : 10 * k + 20, 15 * k : 15 * k + 25] = True
+    for stream in (late, timely):
+        advance(stream, 0, 3)
+    for mask in masks:
+        timely.add_prompt(Prompt(mask=mask))
+    advance(late, 3, 12)
+    for mask in masks:
+        late.add_prompt(at(2, Prompt(mask=mask)))
+    truth = advance(timely, 3, 30)
+    joined = [
+        i for i in range(12, 30) if len(logits := advance(late, i, i + 1)[0]) and torch.equal(logits, truth[i - 3])
+    ]
+    assert joined == list(range(14, 30))
+
+
+def test_correction_of_an_earlier_frame(micro_tracker: Tracker) -> None:
+    """The object goes on as it was until the corrected one has caught up; others never notice."""
+    corrected, calm, timely = (micro_tracker.open_stream(corrections_are_conditioning=True) for _ in range(3))
+    for stream in (corrected, calm, timely):
+        advance(stream, 0, 1)
+        stream.add_prompt(CLICK, label="cup")
+        stream.add_prompt(BOX)
+        advance(stream, 1, 12)
+    correction = Prompt(mask=np.eye(90, 120) + np.eye(90, 120, 1) > 0)
+    timely.add_prompt(correction, object_id=1)  # on frame 11, in time
+    for stream in (corrected, calm):
+        advance(stream, 12, 24)
+    truth = advance(timely, 12, 40)
+    answer = corrected.add_prompt(at(11, correction), object_id=1)
+    assert answer.object_ids == (1,)
+    assert answer.labels == ("cup",)
+    switched = False
+    for i in range(24, 40):
+        (one,), (other,) = advance(corrected, i, i + 1), advance(calm, i, i + 1)
+        assert len(one) == 2
+        assert torch.equal(one[1], other[1])
+        switched = switched or not torch.equal(one[0], other[0])
+        if not switched:
+            assert i < 28
+    assert switched
+    # The bank held no memories of frames 5 … 10 any more: near the timely correction, not equal to it.
+    assert (one[0] - truth[-1][0]).abs().mean() < 0.1 * (one[0] - other[0]).abs().mean()
+    assert [o.object_id for o in corrected.objects] == [1, 2]
+
+
+def test_second_click_on_the_same_earlier_frame(micro_tracker: Tracker) -> None:
+    """A new object that is still catching up is taken back to the frame that is clicked again."""
+    late, timely = micro_tracker.open_stream(), micro_tracker.open_stream()
+    for stream in (late, timely):
+        advance(stream, 0, 3)
+    again = Prompt(points=[[30, 30]], labels=[0])
+    timely.add_prompt(CLICK)
+    timely.add_prompt(again, object_id=1)
+    truth = advance(timely, 3, 40)
+    advance(late, 3, 20)
+    late.add_prompt(at(2))
+    late.add_prompt(at(2, again), object_id=1)
+    masks = advance(late, 20, 40)
+    assert len(masks[-1]) == 1
+    assert torch.equal(masks[-1], truth[-1])
+
+
+def test_prompt_on_the_newest_frame_for_an_object_that_is_behind(micro_tracker: Tracker) -> None:
+    stream = micro_tracker.open_stream()
+    advance(stream, 0, 20)
+    stream.add_prompt(at(2))
+    assert stream.objects[0].frames_behind == 17
+    assert stream.add_prompt(LATE, object_id=1).frame == 19
+    assert stream.objects[0].frames_behind == 0
+
+
+def test_stamp_that_is_gone_or_unknown(micro_tracker: Tracker) -> None:
+    stream = micro_tracker.open_stream(history_frames=8)
+    advance(stream, 0, 20)
+    assert (stream.oldest_stamp, stream.newest_stamp) == (STAMP + 120, STAMP + 190)
+    for index in (11, 20):
+        with pytest.raises(StampError, match=r"the oldest is of 1120, the newest of 1190\."):
+            stream.add_prompt(at(index))
+    assert stream.objects == ()
+    assert stream.add_prompt(at(12)).frame == 12
+    assert stream.add_prompt(at(11), or_newest=True).frame == 19
+
+
+def test_history_is_bounded_by_bytes(micro_tracker: Tracker) -> None:
+    assert micro_tracker.open_stream().report().max_history_frames == 30
+    small = micro_tracker.open_stream(history_bytes=100_000)
+    assert small.report().max_history_frames < 30
+    none = micro_tracker.open_stream(history_bytes=0)
+    advance(none, 0, 3)
+    assert (none.report().history_frames, none.report().max_history_frames) == (1, 1)
+    with pytest.raises(StampError):
+        none.add_prompt(at(1))
+    none.add_prompt(at(2))
+    assert len(advance(none, 3, 4)[0]) == 1
+
+
+def test_frames_are_never_lost_to_an_object_that_is_behind(micro_tracker: Tracker) -> None:
+    """Prompts on ever other frames, at the edge of the ring: all arrive."""
+    stream = micro_tracker.open_stream(history_frames=10, catch_up_frames=2, max_objects=8)
+    advance(stream, 0, 10)
+    for i in range(10, 18):
+        stream.add_prompt(at(i - 10, BOX))
+        advance(stream, i, i + 1)
+    for i in range(18, 60):
+        advance(stream, i, i + 1)
+    assert [o.frames_behind for o in stream.objects] == [0] * 8
+
+
+def test_corrections_under_way_are_bounded(micro_tracker: Tracker) -> None:
+    stream = micro_tracker.open_stream(max_objects=2, max_corrections=1)
+    advance(stream, 0, 1)
+    stream.add_prompt(CLICK)
+    stream.add_prompt(BOX)
+    advance(stream, 1, 20)
+    before = stream.report()
+    stream.add_prompt(at(5, LATE), object_id=1)
+    with pytest.raises(CapacityError, match="1 corrections of earlier frames are under way"):
+        stream.add_prompt(at(5, LATE), object_id=2)
+    stream.remove(1)
+    assert stream.report().objects == 1
+    advance(stream, 20, 30)
+    stream.add_prompt(at(25, LATE), object_id=2)
+    stream.reset()
+    assert stream.report().spatial_slots_used == 0
+    assert stream.report().bytes_allocated == before.bytes_allocated
