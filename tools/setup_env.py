@@ -231,7 +231,7 @@ def _digest(inputs: Iterable[Path]) -> str:
 def _run(command: Sequence[str | Path]) -> None:
     """Run a command in the repository's root; its output is the user's to see."""
     # A Python of another environment with ROS wheels leaves its library path and a mark that it is set.
-    environment = dict(os.environ)
+    environment = os.environ | {"PYTHONWARNINGS": "ignore"}  # of build tools, about themselves
     if environment.pop("_ROS_WHEELS_BOOTSTRAP_COMPLETE", None):
         environment.pop("LD_LIBRARY_PATH", None)
     subprocess.run(command, cwd=ROOT, env=environment, check=True)

@@ -1,0 +1,199 @@
+"""The set-up script: steps are repeated when their inputs change, and machines that can't work are told why."""
+
+from __future__ import annotations
+
+import fcntl
+import functools
+import hashlib
+import http.server
+import importlib.util
+import os
+import platform
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def setup_env() -> ModuleType:
+    """Import the script, which is no package."""
+    spec = importlib.util.spec_from_file_location("setup_env", ROOT / "tools" / "setup_env.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_step_is_done_once_and_again_when_its_inputs_change(
+    setup_env: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(setup_env, "ROOT", tmp_path)
+    environment = setup_env.Environment(tmp_path / "venv")
+    (tmp_path / "venv").mkdir()
+    folder = tmp_path / "msg"
+    folder.mkdir()
+    (folder / "A.msg").write_text("uint8 a")
+    done = []
+
+    def step() -> None:
+        environment.step("interfaces", [folder], lambda: done.append(1))
+
+    step()
+    step()
+    assert len(done) == 1
+    (folder / "A.msg").write_text("uint8 b")
+    step()
+    assert len(done) == 2
+    (folder / "B.msg").write_text("")
+    step()
+    assert len(done) == 3
+
+
+def test_failed_step_is_repeated(setup_env: ModuleType, tmp_path: Path) -> None:
+    environment = setup_env.Environment(tmp_path)
+    done = []
+
+    def fail() -> None:
+        raise subprocess.CalledProcessError(1, "pip")
+
+    with pytest.raises(subprocess.CalledProcessError):
+        environment.step("libraries", [ROOT / "setup.py"], fail)
+    environment.step("libraries", [ROOT / "setup.py"], lambda: done.append(1))
+
+    assert done
+
+
+def test_environment_without_ensurepip_has_pip(
+    setup_env: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As on a Debian without python3-venv; the wheel is the one inside this Python's ensurepip, where it has one."""
+    bundled = importlib.util.find_spec("ensurepip")
+    wheels = list(Path(str(bundled.origin)).parent.glob("_bundled/pip-*.whl")) if bundled else []
+    if not wheels:
+        pytest.skip("no pip wheel at hand without a network")
+    monkeypatch.setattr(setup_env.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(setup_env, "_download_pip", lambda folder: wheels[0])
+    environment = setup_env.Environment(tmp_path / "venv")
+    environment.create()
+
+    version = subprocess.run(
+        [environment.python, "-m", "pip", "--version"], check=True, capture_output=True, text=True
+    ).stdout
+    assert str(tmp_path) in version
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[tuple[str, Path]]:
+    """Serve a folder by HTTP, as a package index does; gives its address and the folder."""
+    folder = tmp_path / "index"
+    folder.mkdir()
+    handler = functools.partial(QuietHandler, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as httpd:
+        thread = threading.Thread(target=httpd.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{httpd.server_port}", folder
+        httpd.shutdown()
+        thread.join()
+
+
+class QuietHandler(http.server.SimpleHTTPRequestHandler):
+    """Serve files without a log."""
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+def test_downloaded_pip_must_be_the_published_one(
+    setup_env: ModuleType, monkeypatch: pytest.MonkeyPatch, server: tuple[str, Path], tmp_path: Path
+) -> None:
+    address, folder = server
+    wheel, page = folder / "files" / setup_env.PIP_WHEEL, folder / "simple" / "pip" / "index.html"
+    for path in (wheel, page):
+        path.parent.mkdir(parents=True)
+    wheel.write_bytes(b"a wheel")
+    page.write_text(f'<a href="../../files/{setup_env.PIP_WHEEL}#sha256=0">pip</a>')
+    monkeypatch.setenv("PIP_INDEX_URL", f"{address}/simple/")
+
+    with pytest.raises(setup_env.SetupError, match="isn't the published one"):
+        setup_env._download_pip(tmp_path)
+    monkeypatch.setattr(setup_env, "PIP_SHA256", hashlib.sha256(b"a wheel").hexdigest())
+    assert setup_env._download_pip(tmp_path).read_bytes() == b"a wheel"
+    page.write_text("no such file")
+    with pytest.raises(setup_env.SetupError, match="has no pip-"):
+        setup_env._download_pip(tmp_path)
+
+
+def test_pytorch_comes_from_its_cpu_index_where_that_answers(
+    setup_env: ModuleType, monkeypatch: pytest.MonkeyPatch, server: tuple[str, Path]
+) -> None:
+    address, folder = server
+    monkeypatch.delenv("TORCH_INDEX", raising=False)
+    monkeypatch.setattr(setup_env, "TORCH_CPU_INDEX", address)
+
+    assert setup_env._torch_index() == [], "the index has no torch"
+    (folder / "torch").mkdir()
+    assert setup_env._torch_index() == ["--extra-index-url", address]
+
+
+def test_pytorch_comes_from_the_index_that_the_user_names(
+    setup_env: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCH_INDEX", "https://download.pytorch.org/whl/cu130")
+    assert setup_env._torch_index() == ["--extra-index-url", "https://download.pytorch.org/whl/cu130"]
+    monkeypatch.setenv("TORCH_INDEX", "default")
+    assert setup_env._torch_index() == []
+
+
+class Version(tuple[int, ...]):
+    """A version of Python as `sys.version_info` gives it."""
+
+    major, minor = 3, 9
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda patch: patch.setenv("ROS_DISTRO", "kilted"), "ROS kilted is sourced"),
+        (lambda patch: patch.setattr(platform, "machine", lambda: "aarch64"), "Linux on x86_64 only"),
+        (lambda patch: patch.setattr(sys, "version_info", Version((3, 9))), "Python 3.10 to 3.14 is needed"),
+        (lambda patch: patch.setattr("shutil.which", lambda name: None), r"apt-get install .*g\+\+"),
+        (
+            lambda patch: patch.setattr("sysconfig.get_path", lambda name: "/nowhere"),
+            r"apt-get install python3\.\d+-dev",
+        ),
+    ],
+    ids=["ros", "processor", "python", "compiler", "headers"],
+)
+def test_machine_that_cannot_work_is_told_why(
+    setup_env: ModuleType, monkeypatch: pytest.MonkeyPatch, change: Callable[[pytest.MonkeyPatch], None], reason: str
+) -> None:
+    monkeypatch.delenv("ROS_DISTRO", raising=False)
+    monkeypatch.setattr(platform, "machine", lambda: "x86_64")
+    change(monkeypatch)
+
+    with pytest.raises(setup_env.SetupError, match=reason):
+        setup_env._check_machine()
+
+
+def test_two_set_ups_wait_for_each_other(tmp_path: Path) -> None:
+    """While another set-up holds the lock, this one does nothing."""
+    venv = tmp_path / "venv"
+    environment = {name: value for name, value in os.environ.items() if name != "ROS_DISTRO"} | {"VENV": str(venv)}
+    with open(f"{venv}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        waiting = subprocess.Popen([sys.executable, ROOT / "tools" / "setup_env.py", "demo"], env=environment)
+        try:
+            with pytest.raises(subprocess.TimeoutExpired):
+                waiting.wait(timeout=2)
+            assert not venv.exists()
+        finally:
+            waiting.kill()
+            waiting.wait()
