@@ -28,7 +28,8 @@ class Condition:
     Attributes:
         state: Lifecycle state, e.g. "active".
         paused: Whether `~/set_paused` holds the tracker.
-        waiting: Seconds since the newest image, or since activation where none came yet; None unless active.
+        waiting: Seconds since the newest image, or since activation where none came yet; None unless
+            images are expected.
         topic: Full name of the image topic.
         publishers: How many publishers the image topic has.
         device: Torch device of the model; None before configure.
@@ -86,7 +87,7 @@ def _judge(
         return snapshot.drops[cause] - previous.drops[cause]
 
     if condition.waiting is None:
-        return DiagnosticStatus.OK, condition.state
+        return DiagnosticStatus.OK, "paused" if condition.paused else condition.state
     if new(DropCause.ERROR):
         return DiagnosticStatus.ERROR, f"{new(DropCause.ERROR)} frames failed: {snapshot.last_error}"
     if parameters.image_timeout and condition.waiting > parameters.image_timeout:
@@ -103,8 +104,6 @@ def _judge(
     if snapshot.rate_in < EXPECTED_SHARE * parameters.expected_rate:
         message = f"images arrive at {snapshot.rate_in:.1f} Hz, expected are {parameters.expected_rate:.1f} Hz"
         return DiagnosticStatus.WARN, f"{message}. {SHARED_MEMORY_HINT}"
-    if condition.paused:
-        return DiagnosticStatus.OK, "paused"
     objects = condition.stream.objects if condition.stream else 0
     return DiagnosticStatus.OK, f"tracking {objects} objects at {snapshot.rate_out:.1f} Hz"
 

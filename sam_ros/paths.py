@@ -20,7 +20,7 @@ def config_file(name: str) -> Path:
         FileNotFoundError: The installation is incomplete.
     """
     folders = [_PACKAGE / "config", _PACKAGE.parent / "config"]  # installed with the package; beside it in a checkout
-    with suppress(ImportError, LookupError):  # no ament index here, or the package is not in it
+    with suppress(ImportError, LookupError, OSError):  # no ament index here, or the package is not in it
         from ament_index_python.packages import get_package_share_directory
 
         folders.append(Path(get_package_share_directory("sam_ros")) / "config")

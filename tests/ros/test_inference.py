@@ -1,0 +1,226 @@
+"""The inference thread with the real, small model; faults are injected where the stream is called."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import time
+import weakref
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from rclpy.logging import get_logger
+from sensor_msgs.msg import Image
+from std_msgs.msg import Header
+
+from sam_core import FrameResult, NoFrameError, Prompt, Tracker, build_tracker
+from sam_ros.encodings import array_to_image, image_to_rgb
+from sam_ros.inference import InferenceThread, StoppedError
+from sam_ros.messages import to_time
+from sam_ros.session import Session, StampError, check_stamp
+from sam_ros.statistics import DropCause, Statistics
+
+SECOND = 10**9
+TIMEOUT = 60.0  # s; far more than anything here takes
+
+
+@pytest.fixture(scope="module")
+def tracker() -> Tracker:
+    torch.manual_seed(0)
+    return build_tracker("sam2.1_micro", device="cpu")
+
+
+def picture(seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+
+
+def frame(stamp: int, encoding: str = "rgb8", seed: int = 0) -> Image:
+    return array_to_image(picture(seed), encoding, Header(stamp=to_time(stamp)))
+
+
+@dataclass
+class FaultySession(Session):
+    """A session whose step raises what is next in `faults`; None lets it do its work."""
+
+    faults: list[Exception | None] = field(default_factory=list)
+
+    def step(self, image: np.ndarray, stamp: int) -> FrameResult:
+        fault = self.faults.pop(0) if self.faults else None
+        if fault is not None:
+            raise fault
+        return super().step(image, stamp)
+
+
+class Bench:
+    """A running inference thread and what it delivered."""
+
+    def __init__(self, session: Session) -> None:
+        self.statistics = Statistics()
+        self.delivered: list[tuple[int, FrameResult]] = []
+        self.gate = threading.Event()
+        self.gate.set()
+        self.thread: InferenceThread[Image] = InferenceThread(
+            session,
+            decode=image_to_rgb,
+            deliver=self._deliver,
+            statistics=self.statistics,
+            logger=get_logger("test"),
+        )
+        self.thread.start()
+
+    def _deliver(self, message: Image, image: np.ndarray, result: FrameResult, seconds: float) -> None:
+        self.gate.wait(TIMEOUT)
+        assert seconds > 0
+        self.delivered.append((result.stamp, result))
+
+    def track(self, message: Image) -> None:
+        """Offer a frame and wait until it is done."""
+        self.thread.offer(message)
+        self.thread.submit(lambda _: None).result(TIMEOUT)
+
+    def drops(self, cause: DropCause) -> int:
+        return self.statistics.snapshot().drops[cause]
+
+
+@pytest.fixture
+def bench(tracker: Tracker) -> Iterator[Bench]:
+    bench = Bench(FaultySession(tracker.open_stream(max_objects=4)))
+    yield bench
+    bench.gate.set()
+    assert bench.thread.stop(TIMEOUT)
+
+
+def test_frames_and_commands_keep_their_order(bench: Bench) -> None:
+    with pytest.raises(NoFrameError):
+        bench.thread.submit(lambda s: s.add_prompt(Prompt(points=[[5, 5]]), None, "")).result(TIMEOUT)
+    bench.thread.offer(frame(1 * SECOND))
+    object_id = bench.thread.submit(lambda s: s.add_prompt(Prompt(points=[[5, 5]]), None, "cup")).result(TIMEOUT)
+    bench.track(frame(2 * SECOND))
+    assert [stamp for stamp, _ in bench.delivered] == [1 * SECOND, 2 * SECOND]
+    assert bench.delivered[1][1].object_ids == (object_id,)
+    assert bench.delivered[1][1].labels == ("cup",)
+    assert bench.thread.report.objects == 1
+
+
+def test_the_newest_frame_wins_while_the_thread_works(bench: Bench) -> None:
+    bench.gate.clear()
+    bench.thread.offer(frame(1))
+    while bench.thread._mailbox._item is not None:  # until the thread holds the first
+        time.sleep(0.01)
+    for stamp in range(2, 7):
+        bench.thread.offer(frame(stamp))
+    bench.gate.set()
+    bench.thread.submit(lambda _: None).result(TIMEOUT)
+    assert [stamp for stamp, _ in bench.delivered] == [1, 6]
+    assert bench.drops(DropCause.REPLACED) == 4
+
+
+@pytest.mark.parametrize(
+    "fault", [torch.cuda.OutOfMemoryError("CUDA out of memory"), RuntimeError("a kernel failed"), KeyError("x")]
+)
+def test_a_failing_frame_is_counted_and_the_thread_lives_on(bench: Bench, fault: Exception, tracker: Tracker) -> None:
+    bench.track(frame(1, seed=1))
+    bench.thread.submit(lambda s: s.add_prompt(Prompt(points=[[9, 9]]), None, "")).result(TIMEOUT)
+    bench.thread.submit(lambda s: s.faults.append(fault)).result(TIMEOUT)
+    bench.track(frame(2, seed=2))
+    bench.track(frame(3, seed=3))
+    assert bench.drops(DropCause.ERROR) == 1
+    assert str(fault.args[0]) in bench.statistics.snapshot().last_error
+    assert [stamp for stamp, _ in bench.delivered] == [1, 3]
+
+    stream = tracker.open_stream(max_objects=4)  # the same without the failing frame
+    stream.step(picture(1), 1)
+    stream.add_prompt(Prompt(points=[[9, 9]]))
+    expected = stream.step(picture(3), 3)
+    torch.testing.assert_close(bench.delivered[1][1].mask_logits, expected.mask_logits, rtol=0, atol=0)
+
+
+def test_a_bad_image_is_counted_and_the_thread_lives_on(bench: Bench) -> None:
+    bench.track(frame(1, encoding="no such"))
+    bench.track(frame(2))
+    assert bench.drops(DropCause.BAD_IMAGE) == 1
+    assert "unknown encoding 'no such'" in bench.statistics.snapshot().last_error
+    assert [stamp for stamp, _ in bench.delivered] == [2]
+
+
+def test_an_image_that_comes_late_is_dropped_but_a_clock_may_restart(bench: Bench) -> None:
+    for stamp in (5 * SECOND, 5 * SECOND - 1, 5 * SECOND + 1, 1 * SECOND, 1 * SECOND):
+        bench.track(frame(stamp))
+    assert [stamp for stamp, _ in bench.delivered] == [5 * SECOND, 5 * SECOND + 1, 1 * SECOND, 1 * SECOND]
+    assert bench.drops(DropCause.OUT_OF_ORDER) == 1
+
+
+def test_a_failing_command_answers_and_the_thread_lives_on(bench: Bench) -> None:
+    def fail(_: Session) -> None:
+        raise RuntimeError("no")
+
+    with pytest.raises(RuntimeError, match="no"):
+        bench.thread.submit(fail).result(TIMEOUT)
+    bench.track(frame(1))
+    assert len(bench.delivered) == 1
+
+
+def test_what_is_queued_at_the_end_is_answered(tracker: Tracker) -> None:
+    bench = Bench(Session(tracker.open_stream(max_objects=1)))
+    bench.gate.clear()
+    bench.thread.offer(frame(1))
+    waiting = [bench.thread.submit(lambda _: 1) for _ in range(3)]
+    assert not bench.thread.stop(timeout=0.0)
+    bench.gate.set()
+    assert bench.thread.stop(TIMEOUT)
+    for future in (*waiting, bench.thread.submit(lambda _: 1)):
+        with pytest.raises(StoppedError):
+            future.result(TIMEOUT)
+
+
+def test_a_stopped_thread_lets_go_of_its_stream(tracker: Tracker) -> None:
+    session = Session(tracker.open_stream(max_objects=1))
+    alive = weakref.ref(session.stream)
+    bench = Bench(session)
+    del session
+    bench.track(frame(1))
+    assert alive() is not None
+    assert bench.thread.stop(TIMEOUT)
+    bench.delivered.clear()
+    gc.collect()
+    assert alive() is None
+
+
+def test_a_click_corrects_the_object_under_it_and_starts_one_elsewhere(tracker: Tracker) -> None:
+    session = Session(tracker.open_stream(max_objects=4))
+    result = session.step(picture(), 1)
+    assert session.click(10, 10) == (1, True)
+    # Paint what the object covers by hand: the left half of the picture.
+    logits = torch.full(result.image_size, -1.0)
+    logits[:, :32] = 1.0
+    session.logits = {1: logits}
+    assert session.object_at(31.9, 47.9) == 1
+    assert session.object_at(32.0, 20.0) is None
+    assert session.object_at(float("nan"), 3.0) is None
+    assert session.object_at(-1.0, 3.0) is None
+    assert session.click(40.0, 20.0) == (2, True)
+    session.logits = {1: logits, 2: logits + 0.5}
+    assert session.click(3.0, 3.0) == (2, False), "where two objects overlap, the surer one is meant"
+    session.remove(2)
+    assert session.object_at(3.0, 3.0) == 1
+    session.reset()
+    assert session.object_at(3.0, 3.0) is None
+    assert session.click(3.0, 3.0) == (3, True), "ids are not used again"
+
+
+@pytest.mark.parametrize(("stamp", "newest"), [(0, None), (0, 7), (7, 7), (5, None)])
+def test_prompts_for_the_newest_image_pass(stamp: int, newest: Any) -> None:
+    check_stamp(stamp, newest)
+
+
+def test_a_prompt_for_another_image_is_told_which_is_newest(tracker: Tracker) -> None:
+    session = Session(tracker.open_stream(max_objects=1))
+    session.step(picture(), 12 * SECOND + 5)
+    with pytest.raises(StampError, match=r"image of 11\.000000000 s.*its stamp is 12\.000000005 s"):
+        session.add_prompt(Prompt(points=[[1, 1]]), None, "", 11 * SECOND)
+    assert session.stream.objects == ()
+    assert session.add_prompt(Prompt(points=[[1, 1]]), None, "", 12 * SECOND + 5) == 1

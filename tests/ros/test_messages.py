@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from builtin_interfaces.msg import Time
+from sam_msgs.msg import TrackedObject
+from std_msgs.msg import Header
+
+from sam_core import FrameResult, ObjectInfo, ObjectState
+from sam_core.streaming.result import measure_masks
+from sam_ros.messages import (
+    Masks,
+    detections_message,
+    label_image,
+    label_image_message,
+    label_info_message,
+    objects_message,
+    stamp_of,
+    summary_message,
+    to_time,
+)
+from sam_ros.overlay import colour_of, draw_overlay
+
+HEADER = Header(stamp=Time(sec=12, nanosec=34), frame_id="camera")
+
+
+def frame_result() -> FrameResult:
+    """Make three objects in a picture of 6 x 8 px: a rectangle, another that overlaps it, and an absent one."""
+    logits = torch.full((3, 6, 8), -5.0)
+    logits[0, 1:4, 2:6] = 1.0
+    logits[1, 3:5, 4:8] = 2.0
+    logits[1, 3, 4] = 0.5  # here the first object is surer
+    masks = logits > 0
+    boxes, areas, centroids = measure_masks(masks)
+    return FrameResult(
+        frame=41,
+        stamp=12 * 10**9 + 34,
+        image_size=(6, 8),
+        object_ids=(3, 7, 9),
+        labels=("cup", "", "dog"),
+        states=(ObjectState.TRACKED, ObjectState.TRACKED, ObjectState.ABSENT),
+        mask_logits=logits,
+        masks=masks,
+        boxes=boxes,
+        areas=areas,
+        centroids=centroids,
+        predicted_iou=torch.tensor([0.5, 0.75, 0.25]),
+        presence=torch.tensor([1.0, 0.5, 0.0]),
+    )
+
+
+@pytest.fixture
+def masks() -> Masks:
+    return Masks.of(frame_result())
+
+
+def test_objects_hold_everything_that_is_known(masks: Masks) -> None:
+    message = objects_message(masks, HEADER)
+    assert message.header == HEADER
+    assert message.sequence == 41
+    first, second, third = message.objects
+    assert (first.id, first.label, first.state) == (3, "cup", TrackedObject.TRACKED)
+    assert (first.box.x_offset, first.box.y_offset, first.box.width, first.box.height) == (2, 1, 4, 3)
+    assert (first.predicted_iou, first.presence, first.area) == (0.5, 1.0, 12)
+    assert (first.centroid_x, first.centroid_y) == (3.5, 2.0)
+    assert (first.mask.encoding, first.mask.width, first.mask.height, first.mask.step) == ("mono8", 4, 3, 4)
+    assert first.mask.header == HEADER
+    assert bytes(first.mask.data) == b"\xff" * 12
+    assert (second.id, second.label, second.area) == (7, "", 8)
+    assert (third.state, third.area, third.box.width, third.mask.width) == (TrackedObject.ABSENT, 0, 0, 0)
+    assert math.isnan(third.centroid_x)
+
+
+def test_masks_can_be_left_out(masks: Masks) -> None:
+    message = objects_message(masks, HEADER, with_masks=False)
+    assert all(len(item.mask.data) == 0 for item in message.objects)
+    assert message.objects[0].area == 12
+
+
+def test_detections_are_the_visible_objects(masks: Masks) -> None:
+    message = detections_message(masks, HEADER)
+    assert message.header == HEADER
+    assert [(d.id, d.results[0].hypothesis.class_id) for d in message.detections] == [("3", "cup"), ("7", "")]
+    box = message.detections[0].bbox
+    assert (box.center.position.x, box.center.position.y, box.size_x, box.size_y) == (4.0, 2.5, 4.0, 3.0)
+    assert message.detections[1].results[0].hypothesis.score == 0.375
+    assert message.detections[1].header == HEADER
+
+
+def test_the_label_image_holds_ids_and_the_surer_object_wins(masks: Masks) -> None:
+    expected = np.array(
+        [
+            [0, 0, 0, 0, 0, 0, 0, 0],
+            [0, 0, 3, 3, 3, 3, 0, 0],
+            [0, 0, 3, 3, 3, 3, 0, 0],
+            [0, 0, 3, 3, 3, 7, 7, 7],
+            [0, 0, 0, 0, 7, 7, 7, 7],
+            [0, 0, 0, 0, 0, 0, 0, 0],
+        ]
+    )
+    np.testing.assert_array_equal(label_image(masks), expected)
+    message = label_image_message(masks, HEADER)
+    assert (message.header, message.encoding, message.step) == (HEADER, "mono16", 16)
+    np.testing.assert_array_equal(np.frombuffer(message.data, np.uint16).reshape(6, 8), expected)
+
+
+def test_label_info_says_that_values_are_object_ids() -> None:
+    message = label_info_message(((3, "cup"), (7, ""), (70000, "does not fit")), HEADER, 0.5)
+    assert message.header == HEADER
+    assert message.threshold == 0.5
+    assert {c.class_id: c.class_name for c in message.class_map} == {0: "background", 3: "object 3: cup", 7: "object 7"}
+
+
+def test_summary() -> None:
+    info = ObjectInfo(
+        object_id=3, label="cup", first_frame=5, state=ObjectState.ABSENT, predicted_iou=0.25, presence=0.125
+    )
+    message = summary_message(info)
+    assert (message.id, message.label, message.state) == (3, "cup", TrackedObject.ABSENT)
+    assert (message.predicted_iou, message.presence) == (0.25, 0.125)
+
+
+def test_stamps_survive_the_way_there_and_back() -> None:
+    stamp = 1_795_245_845_999_999_999
+    assert stamp_of(Header(stamp=to_time(stamp))) == stamp
+
+
+def test_the_overlay_tints_the_objects_and_leaves_the_rest() -> None:
+    result = frame_result()
+    big = FrameResult(
+        **{
+            **vars(result),
+            "image_size": (120, 160),
+            "mask_logits": (logits := result.mask_logits.repeat_interleave(20, 1).repeat_interleave(20, 2)),
+            "masks": logits > 0,
+            "boxes": result.boxes * 20,
+        }
+    )
+    image = np.full((120, 160, 3), (10, 20, 30), np.uint8)
+    overlay = draw_overlay(image, Masks.of(big))
+    assert overlay.shape == image.shape
+    assert (image == (10, 20, 30)).all(), "the input is left as it is"
+    np.testing.assert_array_equal(overlay[115, 5], [30, 20, 10])  # background, as BGR
+    tinted = overlay[50, 70].astype(int)  # inside object 3 only
+    np.testing.assert_allclose(tinted, np.array([30, 20, 10]) * 0.55 + np.array(colour_of(3)) * 0.45, atol=1)
+
+
+def test_colours_stay_with_the_id_and_differ() -> None:
+    colours = [colour_of(i) for i in range(1, 17)]
+    assert len(set(colours)) == 16
+    assert colours == [colour_of(i) for i in range(1, 17)]

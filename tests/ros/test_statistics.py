@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from sam_ros.statistics import DropCause, Statistics, Timing
+
+
+class Clock:
+    """Seconds that pass when told."""
+
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_rates_describe_the_last_seconds() -> None:
+    clock = Clock()
+    statistics = Statistics(clock)
+    for i in range(300):
+        statistics.image_received()
+        if i % 3 == 0:
+            statistics.frame_processed(Timing(latency=0.05, model=0.04))
+        clock.now += 1 / 30
+    snapshot = statistics.snapshot()
+    assert snapshot.received == 300
+    assert snapshot.processed == 100
+    assert snapshot.rate_in == pytest.approx(30.0, rel=1e-6)
+    assert snapshot.rate_out == pytest.approx(10.0, rel=1e-6)
+    assert snapshot.since_last_image == pytest.approx(1 / 30)
+    clock.now += 60
+    snapshot = statistics.snapshot()
+    assert snapshot.rate_in == snapshot.rate_out == 0.0
+    assert snapshot.since_last_image == pytest.approx(60 + 1 / 30)
+    assert math.isnan(snapshot.latency[0])
+
+
+def test_percentiles_and_overhead() -> None:
+    statistics = Statistics(Clock())
+    for i in range(101):
+        statistics.frame_processed(Timing(latency=0.010 + i * 1e-3, model=0.008))
+    snapshot = statistics.snapshot()
+    assert snapshot.latency == pytest.approx((0.060, 0.109))
+    assert snapshot.model == pytest.approx((0.008, 0.008))
+    assert snapshot.overhead == pytest.approx((0.052, 0.101))
+
+
+def test_a_frame_without_a_stamp_counts_but_has_no_latency() -> None:
+    statistics = Statistics(Clock())
+    statistics.frame_processed(None)
+    snapshot = statistics.snapshot()
+    assert snapshot.processed == 1
+    assert math.isnan(snapshot.latency[0])
+
+
+def test_drops_are_counted_by_cause() -> None:
+    statistics = Statistics(Clock())
+    statistics.dropped(DropCause.REPLACED)
+    statistics.dropped(DropCause.LOST, 3)
+    statistics.dropped(DropCause.REPLACED)
+    statistics.prompt_refused()
+    statistics.error("first")
+    statistics.error("second")
+    snapshot = statistics.snapshot()
+    assert snapshot.drops == {**dict.fromkeys(DropCause, 0), DropCause.REPLACED: 2, DropCause.LOST: 3}
+    assert snapshot.refused_prompts == 1
+    assert snapshot.last_error == "second"
+
+
+def test_memory_stays_bounded() -> None:
+    statistics = Statistics(Clock())
+    for _ in range(10_000):
+        statistics.image_received()
+        statistics.frame_processed(Timing(0.01, 0.01))
+    assert len(statistics._timings) == len(statistics._in.times) == 2048
