@@ -1,0 +1,145 @@
+"""The demo: a camera and a tracker as two real ROS 2 processes, prompted through the service.
+
+Prints a live line and leaves an annotated video and a strip of pictures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from sam_ros.processes import Executable, private_domain
+
+__all__ = ["main"]
+
+SCENE = "scene"
+
+
+def parse(args: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="demo", description=__doc__.partition("\n")[0] if __doc__ else None)
+    parser.add_argument("--seconds", type=float, default=20.0, help="how long to track (default: 20)")
+    parser.add_argument(
+        "--source",
+        default=SCENE,
+        help="scene (built in, truth known), a video file, a folder of images, or a webcam's number (default: scene)",
+    )
+    parser.add_argument("--rate", type=float, default=0.0, help="images per second (default: the source's own)")
+    parser.add_argument("--model", default="sam2_nano", help="model configuration (default: sam2_nano)")
+    parser.add_argument("--checkpoint", default="", help="weights (default: those that the package ships)")
+    parser.add_argument("--device", default="", help="torch device (default: cuda where there is one, else cpu)")
+    parser.add_argument("--overrides", nargs="*", default=[], metavar="KEY=VALUE", help="Hydra overrides of the model")
+    parser.add_argument(
+        "--click",
+        action="append",
+        type=point,
+        default=[],
+        metavar="X,Y",
+        help="a point in px on an object of your own source, repeatable (default: the image's centre)",
+    )
+    parser.add_argument("--out", type=Path, default=Path("demo_output"), help="folder for the results")
+    return parser.parse_args(args)
+
+
+def point(text: str) -> tuple[float, float]:
+    """Read "x,y"."""
+    x, y = map(float, text.split(","))
+    return x, y
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run camera, tracker and observer; return the exit code."""
+    import rclpy
+
+    from sam_core.build import shipped_weights
+    from sam_ros.observer import NoAnswerError, Observer
+    from sam_ros.recording import Recording
+
+    options.out.mkdir(parents=True, exist_ok=True)
+    names: tuple[str, ...] = ()
+    if options.source == SCENE:
+        from sam_core.synthetic import DemoScene
+
+        names = DemoScene.object_names
+    random_weights = not options.checkpoint and shipped_weights(options.model) is None
+    if random_weights:
+        say(f"{options.model} has RANDOM WEIGHTS: the masks mean nothing, this shows only that everything runs.")
+
+    tracker_parameters: dict[str, Any] = {
+        "autostart": True,
+        "model": options.model,
+        "checkpoint": options.checkpoint,
+        "device": options.device,
+        "overrides": [*options.overrides, ""],
+    }
+    camera_parameters = {"source": options.source, "rate": options.rate}
+    tracker = Executable("tracker", tracker_parameters, log=options.out / "tracker.log")
+    camera = Executable("camera", camera_parameters, log=options.out / "camera.log")
+
+    def alive() -> None:
+        for name, process in (("tracker", tracker), ("camera", camera)):
+            if not process.running:
+                raise NoAnswerError(f"the {name} ended with code {process.exit_code}:\n{process.output()}")
+
+    rclpy.init(args=[])
+    recording = Recording(options.out, options.seconds)
+    try:
+        say(f"starting two processes: a camera ({options.source}) and a tracker ({options.model})")
+        with camera, tracker:
+            observer = Observer(recording, names, alive)
+            try:
+                track(observer, options)
+                summary = observer.summary()
+            finally:
+                observer.close()
+        say("both processes ended", *summary)
+    except NoAnswerError as error:
+        say(f"failed: {error}", f"logs: {tracker.log}, {camera.log}")
+        return 1
+    except KeyboardInterrupt:
+        say("interrupted; both processes ended")
+        return 130
+    finally:
+        files = recording.close()
+        rclpy.try_shutdown()
+    if random_weights:
+        say("remember: random weights, so the masks and IoUs above mean nothing")
+    say(*(f"wrote {path}" for path in files))
+    return 0
+
+
+def track(observer: Any, options: argparse.Namespace) -> None:
+    """Prompt the objects, then report once a second until the time is over."""
+    observer.until(lambda: observer.newest, "the tracker's first result")
+    if observer.names:
+        observer.prompt_scene()
+    else:
+        height, width = observer.until(lambda: observer.size, "the tracker's overlay")
+        for i, click in enumerate(options.click or [(width / 2, height / 2)]):
+            observer.numbers[observer.prompt([click], f"click {i + 1}")] = i + 1
+    say(f"prompted {len(observer.numbers)} objects through ~/add_prompt")
+    end = time.monotonic() + options.seconds
+    while time.monotonic() < end:
+        observer.spin_for(min(1.0, end - time.monotonic()))
+        say(f"{max(0.0, end - time.monotonic()):5.0f} s left | {observer.live_line(1.0)}")
+
+
+def say(*lines: str) -> None:
+    """Print at once, also into a pipe."""
+    for line in lines:
+        print(f"[demo] {line}", flush=True)
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the demo and return its exit code."""
+    options = parse(args)
+    with private_domain():
+        return run(options)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

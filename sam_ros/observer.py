@@ -1,0 +1,209 @@
+"""The demo's third process: prompts the tracker through its service, and measures what comes out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import cv2
+import numpy as np
+from diagnostic_msgs.msg import DiagnosticArray
+from numpy.typing import NDArray
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.qos import QoSProfile
+from sam_msgs.msg import LabeledPoint, TrackedObjectArray
+from sam_msgs.srv import AddPrompt
+from sensor_msgs.msg import Image
+
+from sam_ros.messages import stamp_of
+from sam_ros.recording import Recording
+
+__all__ = ["NoAnswerError", "Observer"]
+
+T = TypeVar("T")
+QOS = QoSProfile(depth=30)
+KEPT = 120  # truths and label images that may wait for their companion
+
+
+class NoAnswerError(RuntimeError):
+    """Say what did not come in time."""
+
+
+class Observer(Node):
+    """Watch a camera and a tracker.
+
+    Args:
+        recording: Where the overlays go.
+        names: Names of the scene's objects 1, 2, ...; empty where no truth is known.
+        alive: Raises when a process that should run has ended.
+    """
+
+    def __init__(self, recording: Recording, names: Sequence[str], alive: Callable[[], None]) -> None:
+        super().__init__("demo")
+        self._recording = recording
+        self._alive = alive
+        self._executor = SingleThreadedExecutor()
+        self._executor.add_node(self)
+        self.names = names
+        self.numbers: dict[int, int] = {}  # object id -> number in the truth
+        self.ious: dict[int, list[float]] = {}  # object id -> IoU of each frame
+        self.newest: TrackedObjectArray | None = None
+        self.size: tuple[int, int] | None = None  # (H, W) of the newest overlay
+        self.arrivals: list[float] = []  # monotonic s of each result
+        self.latencies: list[float] = []  # s from stamp to here
+        self.diagnostics: dict[str, str] = {}
+        self._truths: dict[int, NDArray[np.uint8]] = {}
+        self._labels: dict[int, NDArray[np.uint16]] = {}
+        self.create_subscription(TrackedObjectArray, "tracker/objects", self._on_objects, QOS)
+        self.create_subscription(Image, "tracker/overlay", self._on_overlay, QOS)
+        self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, QOS)
+        if names:
+            self.create_subscription(Image, "tracker/label_image", self._on_label_image, QOS)
+            self.create_subscription(Image, "camera/truth", self._on_truth, QOS)
+        self._add_prompt = self.create_client(AddPrompt, "tracker/add_prompt")
+
+    def close(self) -> None:
+        """Leave the graph."""
+        self._executor.shutdown()
+        self.destroy_node()
+
+    # --- What comes in ------------------------------------------------------------------------------------------------
+
+    def _on_objects(self, message: TrackedObjectArray) -> None:
+        self.newest = message
+        self.arrivals.append(time.monotonic())
+        self.latencies.append((self.get_clock().now().nanoseconds - stamp_of(message.header)) * 1e-9)
+
+    def _on_overlay(self, message: Image) -> None:
+        image = np.frombuffer(message.data, np.uint8).reshape(message.height, message.width, 3)
+        self.size = (message.height, message.width)
+        if self.numbers:  # the recording begins with the first prompt
+            self._recording.add(image, stamp_of(message.header))
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        for status in message.status:
+            if status.name.endswith("tracker: tracking"):
+                self.diagnostics = {item.key: item.value for item in status.values}
+
+    def _on_truth(self, message: Image) -> None:
+        truth = np.frombuffer(message.data, np.uint8).reshape(message.height, message.width)
+        self._meet(self._truths, stamp_of(message.header), truth)
+
+    def _on_label_image(self, message: Image) -> None:
+        labels = np.frombuffer(message.data, np.uint16).reshape(message.height, message.width)
+        self._meet(self._labels, stamp_of(message.header), labels)
+
+    def _meet(self, store: dict[int, NDArray[T]], stamp: int, image: NDArray[T]) -> None:  # type: ignore[type-var]
+        """Keep an image; once truth and label image of a stamp are here, compare them."""
+        store[stamp] = image
+        while len(store) > KEPT:
+            del store[next(iter(store))]
+        labels = self._labels.get(stamp)
+        if labels is None or stamp not in self._truths:
+            return
+        del self._labels[stamp]  # the truth stays, for prompts
+        truth = self._truths[stamp]
+        for object_id, number in self.numbers.items():
+            ours, real = labels == object_id, truth == number
+            union = np.count_nonzero(ours | real)
+            if union and object_id in (item.id for item in (self.newest.objects if self.newest else ())):
+                self.ious.setdefault(object_id, []).append(np.count_nonzero(ours & real) / union)
+
+    # --- What goes out ------------------------------------------------------------------------------------------------
+
+    def until(self, condition: Callable[[], T | None], what: str, timeout: float = 120.0) -> T:
+        """Spin until a condition gives something.
+
+        Raises:
+            NoAnswerError: It did not within `timeout` s.
+        """
+        end = time.monotonic() + timeout
+        while time.monotonic() < end:
+            value = condition()
+            if value:
+                return value
+            self._alive()
+            self._executor.spin_once(timeout_sec=0.05)
+        raise NoAnswerError(f"waited {timeout:.0f} s for {what}")
+
+    def spin_for(self, seconds: float) -> None:
+        """Receive for a while."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            self._alive()
+            self._executor.spin_once(timeout_sec=max(0.0, end - time.monotonic()))
+
+    def prompt_scene(self) -> None:
+        """Click each of the scene's objects once, in the middle of where it is in the newest processed image."""
+        for number in range(1, len(self.names) + 1):
+            point = self.until(lambda number=number: self._middle(number), f"the sight of {self.names[number - 1]}")  # type: ignore[misc]
+            self.numbers[self.prompt([point], self.names[number - 1])] = number
+
+    def _middle(self, number: int) -> tuple[float, float] | None:
+        """Return the point (x, y) px of an object that is farthest from its edge."""
+        truth = self._truths.get(stamp_of(self.newest.header)) if self.newest is not None else None
+        if truth is None:
+            return None
+        depth = cv2.distanceTransform((truth == number).astype(np.uint8), cv2.DIST_L2, 3)
+        _, deepest, _, (x, y) = cv2.minMaxLoc(depth)
+        return (float(x), float(y)) if deepest > 3.0 else None
+
+    def prompt(self, points: Sequence[tuple[float, float]], label: str) -> int:
+        """Start an object by positive clicks and return its id.
+
+        Raises:
+            NoAnswerError: The tracker did not answer, or refused.
+        """
+        request = AddPrompt.Request(label=label)
+        request.points = [LabeledPoint(x=x, y=y, label=LabeledPoint.POSITIVE) for x, y in points]
+        self.until(self._add_prompt.service_is_ready, "the tracker's add_prompt service")
+        future = self._add_prompt.call_async(request)
+        self.until(future.done, "the answer of add_prompt")
+        answer = future.result()
+        if not answer.success:
+            raise NoAnswerError(f"the tracker refused the prompt: {answer.message}")
+        return int(answer.object_id)
+
+    # --- What it amounts to -------------------------------------------------------------------------------------------
+
+    def live_line(self, seconds: float) -> str:
+        """Describe the last `seconds` in one line."""
+        now = time.monotonic()
+        recent = sum(when > now - seconds for when in self.arrivals)
+        latencies = self.latencies[-recent:] if recent else []
+        latency = f"{np.median(latencies) * 1e3:6.1f} ms" if latencies else "     - ms"
+        objects = len(self.newest.objects) if self.newest is not None else 0
+        line = f"{recent / seconds:5.1f} fps | latency {latency} | {objects} objects"
+        if self.ious:
+            scores = (
+                f"{self.names[self.numbers[i] - 1]} {np.mean(ious[-max(recent, 1) :]):.2f}"
+                for i, ious in self.ious.items()
+            )
+            line += " | IoU " + ", ".join(scores)
+        return line
+
+    def summary(self) -> list[str]:
+        """Describe the whole run, one line a fact."""
+        lines = [f"frames tracked: {len(self.arrivals)}"]
+        if self.latencies:
+            p50, p99 = np.percentile(self.latencies, (50, 99)) * 1e3
+            lines.append(f"latency from the image's stamp to a subscriber: p50 {p50:.1f} ms, p99 {p99:.1f} ms")
+        for key in ("latency without model p50 / p99 [ms]", "model time p50 / p99 [ms]"):
+            if key in self.diagnostics:
+                lines.append(f"{key}: {self.diagnostics[key]}")
+        drops = {
+            key: value for key, value in self.diagnostics.items() if key.startswith("images dropped") and value != "0"
+        }
+        lines += [f"{key}: {value}" for key, value in drops.items()]
+        for object_id, ious in self.ious.items():
+            name = self.names[self.numbers[object_id] - 1]
+            lines.append(f"mean IoU with the truth, {name}: {np.mean(ious):.3f} over {len(ious)} frames")
+        return lines
+
+
+def write_summary(path: Path, lines: Sequence[str]) -> None:
+    """Write the facts of a run into a text file."""
+    path.write_text("\n".join(lines) + "\n")
