@@ -16,6 +16,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from sam_core.checkpoints import load_checkpoint
+from sam_core.devices import resolve_device, resolve_dtype
 from sam_core.sam2 import Sam2
 
 if TYPE_CHECKING:
@@ -98,8 +99,8 @@ def build_tracker(
     """
     from sam_core.streaming import Tracker
 
-    target = _parse_device(device)
-    kind = _parse_dtype(dtype, target)
+    target = resolve_device(device)
+    kind = resolve_dtype(dtype, target)
     model = build_model(name, overrides)
     source = Path(checkpoint) if checkpoint else shipped_weights(name)
     if source is None:
@@ -108,24 +109,3 @@ def build_tracker(
         load_checkpoint(model, source, name)
     model.requires_grad_(False)
     return Tracker(model.to(device=target, dtype=kind), name=name, checkpoint=source)
-
-
-def _parse_device(device: str | torch.device | None) -> torch.device:
-    if device is None or device == "":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        target = torch.device(device)
-    except RuntimeError as error:
-        raise ValueError(f"{device!r} is no device that PyTorch knows.") from error
-    if target.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"Device {device!r} was asked for, but PyTorch sees no CUDA GPU.")
-    return target
-
-
-def _parse_dtype(dtype: str | torch.dtype | None, device: torch.device) -> torch.dtype:
-    if dtype is None or dtype == "":
-        return torch.bfloat16 if device.type == "cuda" else torch.float32
-    kind = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
-    if kind not in (torch.float32, torch.bfloat16, torch.float16):
-        raise ValueError(f"{dtype!r} is no dtype for a tracker; use float32, bfloat16 or float16.")
-    return kind

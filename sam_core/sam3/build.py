@@ -10,7 +10,8 @@ from pathlib import Path
 import torch
 from hydra.utils import instantiate
 
-from sam_core.build import _parse_device, _parse_dtype, config_dir, load_config
+from sam_core.build import config_dir, load_config
+from sam_core.devices import resolve_device, resolve_dtype
 from sam_core.sam3.checkpoint import load_detector_checkpoint
 from sam_core.sam3.detector import ConceptDetector
 from sam_core.sam3.network import ConceptNetwork
@@ -54,8 +55,8 @@ def build_detector(
         CheckpointError: a checkpoint that cannot be read or does not fit.
     """
     _check_name(name)
-    target = _parse_device(device)
-    kind = _parse_dtype(dtype, target)
+    target = resolve_device(device)
+    kind = resolve_dtype(dtype, target)
     config = load_config(name, overrides)
     # With a checkpoint to come, the modules need no memory of their own: they take over the file's tensors.
     with torch.device("meta") if checkpoint else nullcontext():

@@ -214,12 +214,12 @@ def test_arguments_that_make_no_sense() -> None:
         build_tracker("sam9")
     with pytest.raises(ValueError, match="is not valid"):
         build_tracker(MICRO, overrides=["model.no_such_knob=1"])
-    with pytest.raises(ValueError, match="no dtype for a tracker"):
+    with pytest.raises(ValueError, match="no dtype for a network"):
         build_tracker(MICRO, device="cpu", dtype="int8")
     with pytest.raises(ValueError, match="no device"):
         build_tracker(MICRO, device="toaster")
     if not torch.cuda.is_available():
-        with pytest.raises(ValueError, match="no CUDA GPU"):
+        with pytest.raises(ValueError, match="sees 0 CUDA GPUs"):
             build_tracker(MICRO, device="cuda")
 
 

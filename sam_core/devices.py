@@ -1,0 +1,40 @@
+"""Where to run, and in what precision."""
+
+from __future__ import annotations
+
+import torch
+
+_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+
+
+def resolve_device(device: str | torch.device | None) -> torch.device:
+    """Return the device of a name; CUDA if there is any, else the CPU, where it is None or empty.
+
+    Raises:
+        ValueError: PyTorch does not know the device, or has no such GPU.
+    """
+    if device is None or device == "":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        target = torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(f"{device!r} is no device that PyTorch knows.") from error
+    if target.type == "cuda" and (target.index or 0) >= torch.cuda.device_count():
+        raise ValueError(
+            f"Device {str(device)!r} was asked for, but PyTorch sees {torch.cuda.device_count()} CUDA GPUs."
+        )
+    return target
+
+
+def resolve_dtype(dtype: str | torch.dtype | None, device: torch.device) -> torch.dtype:
+    """Return the dtype of a name; bfloat16 on CUDA, float32 elsewhere, where it is None or empty.
+
+    Raises:
+        ValueError: not float32, bfloat16 or float16.
+    """
+    if dtype is None or dtype == "":
+        return torch.bfloat16 if device.type == "cuda" else torch.float32
+    kind = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
+    if kind not in _DTYPES:
+        raise ValueError(f"{dtype!r} is no dtype for a network here; use float32, bfloat16 or float16.")
+    return kind
