@@ -125,6 +125,15 @@ def test_phrases_are_cached_and_the_cache_is_bounded(
     assert len(detector._text_cache) == 2
 
 
+def test_a_token_with_the_padding_s_id_does_not_count(make_detector: Make) -> None:
+    """SAM 3 tells padding by the id 0, which "!" has inside a run of punctuation."""
+    detector = make_detector()
+    tokenized = [detector.tokenizer(phrase) for phrase in ("cup !\u2600", "a big wheel over there")]
+    assert tokenized[0].ids[2] == 0
+    valid = detector._encode_phrases(tokenized).valid
+    assert valid.tolist() == [[True, True, False, True, True, False, False], [True] * 7]
+
+
 def test_no_cache_at_all(make_detector: Make, image: Any) -> None:
     detector = make_detector(cached_phrases=0)
     state = detector.encode_image(image)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -152,18 +153,20 @@ def test_fusion_encoder(pair: Any, relative_error: Error, report: Callable[..., 
     report("fused image", relative_error(ours, reference.last_hidden_state))
 
 
-def test_decoder(pair: Any, relative_error: Error, report: Callable[..., None]) -> None:
+@pytest.mark.parametrize("spread", [1, 20], ids=["boxes-inside", "boxes-at-the-limits"])
+def test_decoder(pair: Any, relative_error: Error, report: Callable[..., None], spread: int) -> None:
+    decoder, other = copy.deepcopy(pair.network.transformer.decoder), copy.deepcopy(pair.reference.detr_decoder)
+    for module in (decoder, other):
+        module.reference_points.weight.mul_(spread)
     features, position, grid = random_features(pair, 3)
     prompt = random_prompt(pair, 3)
     tokens, places = features.flatten(2).transpose(1, 2), position.flatten(2).transpose(1, 2)
-    ours = pair.network.transformer.decoder(tokens, places, prompt, grid)
-    reference = pair.reference.detr_decoder(
-        tokens, prompt.tokens, places.expand(3, -1, -1), prompt.valid, torch.tensor([grid])
-    )
+    ours = decoder(tokens, places, prompt, grid)
+    reference = other(tokens, prompt.tokens, places.expand(3, -1, -1), prompt.valid, torch.tensor([grid]))
     assert reference.presence_logits.abs().max() < 9.9  # the reference clamps at 10; SAM 3 does not
     report("queries", relative_error(ours.queries, reference.intermediate_hidden_states[-1]))
     report("presence", relative_error(ours.presence[:, None], reference.presence_logits[-1]))
-    last = pair.reference.detr_decoder.box_head(reference.intermediate_hidden_states[-1])
+    last = other.box_head(reference.intermediate_hidden_states[-1])
     before = torch.logit(reference.reference_boxes[-1], eps=1e-3)
     report("boxes", relative_error(ours.boxes, (last + before).sigmoid()))
 
@@ -181,6 +184,11 @@ def test_scoring(pair: Any, relative_error: Error, report: Callable[..., None]) 
     ours = pair.network.dot_prod_scoring(queries, prompt)
     reference = pair.reference.dot_product_scoring(queries[None], prompt.tokens, prompt.valid)[0, ..., 0]
     report("class logits", relative_error(ours, reference))
+    assert 0 < reference.abs().max() < 12
+    loud = pair.network.dot_prod_scoring(100 * queries, prompt)
+    expected = pair.reference.dot_product_scoring(100 * queries[None], prompt.tokens, prompt.valid)[0, ..., 0]
+    assert expected.abs().max() == 12  # the clamp of both
+    report("clamped class logits", relative_error(loud, expected))
 
 
 def test_segmentation_head(pair: Any, relative_error: Error, report: Callable[..., None]) -> None:

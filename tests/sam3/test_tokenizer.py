@@ -40,6 +40,8 @@ WRITTEN = [
     "a & b",
     "a &amp; b &lt;c&gt;",
     "&amp;amp;amp;",
+    "x <y> &amp;amp;lt; z",
+    "!\u2600 and !\u00b0",
     "&eacute;t&eacute;",
     "caf\u00e9",
     "cafe\u0301",
