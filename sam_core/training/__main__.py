@@ -5,26 +5,14 @@ from __future__ import annotations
 import argparse
 import logging
 import math
-import os
 from dataclasses import replace
-from pathlib import Path
 
 import cv2
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 
-from sam_core.training.settings import Settings, load_settings
+from sam_core.training.settings import load_settings
 from sam_core.training.trainer import train
-
-
-def _worker(rank: int, settings: Settings, minutes: float, store: str) -> None:
-    logging.basicConfig(level=logging.INFO if rank == 0 else logging.WARNING, format="%(message)s")
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
-    dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=settings.workers)
-    train(settings, rank, minutes)
-    dist.destroy_process_group()
+from sam_core.training.workers import train_in_workers
 
 
 def main() -> None:
@@ -46,9 +34,7 @@ def main() -> None:
         settings = replace(settings, device="cuda" if torch.cuda.is_available() else "cpu")
     settings.output.mkdir(parents=True, exist_ok=True)
     if settings.workers > 1:
-        store = (settings.output / f"rendezvous_{os.getpid()}").resolve()
-        mp.spawn(_worker, (settings, arguments.minutes, str(store)), nprocs=settings.workers)
-        Path(store).unlink(missing_ok=True)
+        train_in_workers(settings, arguments.minutes)
     else:
         logging.basicConfig(level=logging.INFO, format="%(message)s")
         cv2.setNumThreads(1)

@@ -18,13 +18,19 @@ __all__ = ["FrameLoss", "LossWeights", "dice_loss", "focal_loss", "frame_loss", 
 
 @dataclass(frozen=True)
 class LossWeights:
-    """Weights of the parts; ``alpha`` and ``gamma`` are the focal loss's (alpha < 0: no class weighting)."""
+    """Weights of the parts; ``alpha`` and ``gamma`` are the focal loss's (alpha < 0: no class weighting).
+
+    ``auxiliary`` weighs the training-only readouts. ``size`` weighs the mean square of the image features above 1: they
+    have no norm of their own, and once they had grown to 60 times the mask embedding (seen after 1,800 steps on still
+    images), memories held no mask any more and video training stood still.
+    """
 
     focal: float = 20.0
     dice: float = 1.0
     iou: float = 1.0
     score: float = 1.0
     auxiliary: float = 0.0
+    size: float = 0.0
     alpha: float = 0.5
     gamma: float = 2.0
 

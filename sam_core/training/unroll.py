@@ -148,6 +148,8 @@ def clip_losses(
     def chance(probability: float) -> bool:
         return float(torch.rand((), generator=generator)) < probability
 
+    # Still images only have objects that are there: the score would saturate and take long to come back.
+    scored = torch.tensor(frames > 1, device=batch.clip.device)
     memory = _Memory([], [])
     losses: list[FrameLoss] = []
     answers: list[tuple[Tensor, Tensor, Tensor]] = []
@@ -161,7 +163,7 @@ def clip_losses(
 
         def judge(output: SamOutput, target: Tensor = target, visible: Tensor = visible, sure: Tensor = sure) -> None:
             losses.append(
-                frame_loss(output.raw_masks, output.ious, output.object_score, target, visible, sure, weights)
+                frame_loss(output.raw_masks, output.ious, output.object_score, target, visible, scored & sure, weights)
             )
             answers.append((output.object_score.detach()[:, 0], visible, sure))
             if auxiliary is not None:
@@ -201,6 +203,10 @@ def clip_losses(
         parts["auxiliary"] = float(mean.detach())
         total = total + weights.auxiliary * mean
     score, visible, sure = (torch.stack(x, 1) for x in zip(*answers, strict=True))
+    if weights.size > 0:
+        size = (features.embedding.float().square().mean() - 1).relu()
+        parts["size"] = float(size.detach())
+        total = total + weights.size * size
     return ClipLoss(total, parts, torch.stack([x.iou for x in losses], 1), score, visible, sure)
 
 

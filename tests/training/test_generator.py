@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from sam_core.training.batches import collate, synthetic_batch
+from sam_core.training.generator import Clip, make_clip
+from sam_core.training.scenes import SceneSettings
+
+SMALL = SceneSettings(size=64, frames=5, photo_share=0.0, events=0.7)
+
+
+def test_same_seed_same_clip() -> None:
+    first, second = (make_clip(np.random.default_rng(3), SMALL) for _ in range(2))
+    assert np.array_equal(first.images, second.images)
+    assert np.array_equal(first.labels, second.labels)
+    other = make_clip(np.random.default_rng(4), SMALL)
+    assert not np.array_equal(first.images, other.images)
+
+
+def test_clip_shapes_and_labels() -> None:
+    clip = make_clip(np.random.default_rng(0), SMALL)
+    assert clip.images.shape == (5, 64, 64, 3)
+    assert clip.labels.shape == (5, 64, 64)
+    assert SMALL.objects[0] <= clip.objects <= SMALL.objects[1]
+    assert clip.labels.max() <= clip.objects
+
+
+def test_objects_are_absent_in_a_fifth_of_the_supervised_frames() -> None:
+    rng = np.random.default_rng(1)
+    settings = SceneSettings(size=64, frames=8, photo_share=0.0, events=0.6)
+    absent = total = 0
+    for _ in range(25):
+        batch = synthetic_batch(rng, settings, 1, 3)
+        absent += int((~batch.visible[:, 1:]).sum())
+        total += batch.visible[:, 1:].numel()
+    assert absent / total >= 0.2
+
+
+def test_photo_textures_change_the_clip() -> None:
+    pytest.importorskip("skimage")
+    clip = make_clip(np.random.default_rng(0), SceneSettings(size=64, frames=1, photo_share=1.0))
+    assert len(np.unique(clip.images.reshape(-1, 3), axis=0)) > 500
+
+
+def test_collate_takes_objects_of_the_first_frame() -> None:
+    labels = np.zeros((3, 64, 64), np.uint8)
+    labels[:, 10:30, 10:30] = 1
+    labels[1, 10:30, 10:30] = 0  # hidden on the middle frame
+    labels[2, 40:60, 40:60] = 2  # appears too late
+    clip = Clip(np.zeros((3, 64, 64, 3), np.uint8), labels, 2)
+    batch = collate([clip], 4, np.random.default_rng(0))
+    assert batch.clip.tolist() == [0]
+    assert batch.visible.tolist() == [[True, False, True]]
+    assert batch.sure.all()
+    assert batch.targets.shape == (1, 3, 32, 32)
+    assert torch.equal(batch.targets[0, 0], torch.from_numpy((labels[0, ::2, ::2] == 1).astype(np.float32)))
+    with pytest.raises(ValueError, match="first frame"):
+        collate([Clip(clip.images, np.zeros_like(labels), 2)], 4, np.random.default_rng(0))

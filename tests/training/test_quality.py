@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytest.importorskip("vos_benchmark")
+
+from benchmarks.quality.clips import make_benchmark_clip
+from benchmarks.quality.metrics import average, judge
+from benchmarks.quality.run import prompt_for, track
+from sam_core import build_tracker
+
+
+def _truth() -> np.ndarray:
+    """Object 1 stands left and is away from frame 4 to 7; object 2 stands right."""
+    labels = np.zeros((12, 40, 40), np.uint8)
+    labels[:, 5:20, 5:20] = 1
+    labels[4:8, 5:20, 5:20] = 0
+    labels[:, 22:37, 22:37] = 2
+    return labels
+
+
+def test_a_perfect_tracker_has_perfect_figures() -> None:
+    labels = _truth()
+    figures = judge(labels == 1, labels, 1)
+    assert (figures.first, figures.j, figures.f, figures.j_late) == (1, 1, 1, 1)
+    assert (figures.absent, figures.again, figures.switched, figures.static) == (1, 1, 0, 1)
+
+
+def test_a_switched_mask_is_seen_as_such() -> None:
+    labels = _truth()
+    masks = labels == 1
+    masks[8:] = labels[8:] == 2
+    figures = judge(masks, labels, 1)
+    assert figures.switched == pytest.approx(4 / 7)  # frames 1-3 and 8-11 are visible
+    assert figures.again == 0
+    assert figures.j == pytest.approx(3 / 7)
+
+
+def test_a_mask_that_stays_is_not_absent() -> None:
+    labels = _truth()
+    masks = np.repeat((labels[0] == 1)[None], 12, 0)
+    figures = judge(masks, labels, 1)
+    assert figures.absent == 0
+    assert figures.j == 1
+    half = masks.copy()
+    half[:, :, 5:12] = False  # 7 of 15 columns are lost
+    assert judge(half, labels, 1).j == pytest.approx(8 / 15)
+
+
+def test_late_recovery_counts_only_within_ten_frames() -> None:
+    labels = np.zeros((30, 40, 40), np.uint8)
+    labels[:, 5:20, 5:20] = 1
+    labels[2:6] = 0
+    masks = labels == 1
+    masks[6:17] = False
+    assert judge(masks, labels, 1).again == 0
+    masks[14] = labels[14] == 1
+    assert judge(masks, labels, 1).again == 1
+
+
+def test_average_skips_what_is_unknown() -> None:
+    labels = _truth()
+    figures = [judge(labels == k, labels, k) for k in (1, 2)]
+    assert np.isnan(figures[1].absent)
+    assert average(figures)["absent"] == 1
+
+
+def test_benchmark_clips_are_fixed_and_hold_their_events() -> None:
+    clip = make_benchmark_clip("clear", 1)
+    again = make_benchmark_clip("clear", 1)
+    assert np.array_equal(clip.images, again.images)
+    assert len(clip.images) == 60
+    hidden = (clip.labels == 1).sum((1, 2)) == 0
+    away = (clip.labels == 2).sum((1, 2)) == 0
+    assert hidden.sum() >= 10
+    assert away.sum() >= 10
+    assert not hidden[0]
+    assert not away[0]
+    with pytest.raises(ValueError, match="unknown level"):
+        make_benchmark_clip("easy", 0)
+
+
+def test_prompts_lie_in_the_object() -> None:
+    mask = np.zeros((40, 40), bool)
+    mask[10:30, 5:15] = True
+    rng = np.random.default_rng(0)
+    x, y = prompt_for(mask, "click", rng).points[0]
+    assert mask[int(y), int(x)]
+    x0, y0, x1, y1 = prompt_for(mask, "box", rng).box
+    assert x0 < 7
+    assert x1 > 13
+    assert y0 < 12
+    assert y1 > 28
+
+
+def test_a_tracker_runs_through_a_clip() -> None:
+    tracker = build_tracker("sam2.1_micro", device="cpu")
+    clip = make_benchmark_clip("clear", 0, frames=4, size=96)
+    figures, shown = track(tracker, clip, "mask", 0)
+    assert len(figures) >= 2
+    assert shown.shape == clip.labels.shape
+    assert all(f.first > 0.7 for f in figures)  # a mask prompt is its own answer, at a quarter of 128 px
