@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import html
 import random
 from typing import Any
@@ -173,6 +174,15 @@ def test_uncut_ids_equal_the_reference(tokenizer: Tokenizer, reference: Any) -> 
 def test_plain_phrases_need_no_repair(tokenizer: Tokenizer, reference: Any) -> None:
     for phrase in generated()[:500]:
         assert list(tokenizer(phrase).ids) == reference(phrase)["input_ids"], phrase
+
+
+def test_shipped_merges_are_clip_s_with_their_licence() -> None:
+    digest = hashlib.sha256(VOCABULARY_FILE.read_bytes()).hexdigest()
+    assert digest == "924691ac288e54409236115652ad4aa250f48203de50a9e4722a6ecd48d6804a"
+    notice = (VOCABULARY_FILE.parent / "NOTICE").read_text()
+    assert VOCABULARY_FILE.name in notice
+    assert "Copyright (c) 2021 OpenAI" in notice
+    assert "Permission is hereby granted, free of charge" in notice
 
 
 def test_known_ids(tokenizer: Tokenizer) -> None:
