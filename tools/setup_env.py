@@ -4,8 +4,10 @@
     python3 tools/setup_env.py demo      # what the demo needs
     python3 tools/setup_env.py test      # and what the tests need besides
 
-Needs Python 3.10 to 3.14 with its headers, a C++ compiler, and a package index; no ROS, no root, no CUDA. Every
-step leaves a stamp with a digest of what it was made from, so a second run does nothing and a changed requirement
+Needs Python 3.10 to 3.14, a C++ compiler, and a package index; no ROS, no root, no CUDA. Where Debian's or Ubuntu's
+Python lacks its headers or pip (packages python3-dev, python3-venv), they are downloaded into the environment.
+
+Every step leaves a stamp with a digest of what it was made from, so a second run does nothing and a changed requirement
 repeats its step alone. Two runs at once wait for each other.
 
 Environment variables:
@@ -129,7 +131,8 @@ def _set_up(environment: Environment, *, test: bool) -> None:
     environment.step("libraries", [REQUIREMENTS / "run.txt", LOCK], install("run.txt"))
     environment.step("ROS 2", [REQUIREMENTS / "ros.txt", LOCK], install("ros.txt"))
     environment.step("interfaces", [ROOT / "msg", ROOT / "srv", LOCK], lambda: environment.pip(
-        "install", "--no-deps", "--force-reinstall", "--build-constraint", LOCK, ROOT / "msg", constrained=False
+        "install", "--no-deps", "--force-reinstall", "--build-constraint", LOCK, *_header_settings(environment.folder),
+        ROOT / "msg", constrained=False
     ))  # fmt: skip
     environment.step("this package", [ROOT / "setup.py", ROOT / "pyproject.toml"], lambda: environment.pip(
         "install", "--no-deps", "--build-constraint", LOCK, "--editable", ROOT, constrained=False
@@ -165,13 +168,39 @@ def _check_machine() -> None:
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     if not (3, 10) <= sys.version_info[:2] <= (3, 14):
         raise SetupError(f"Python 3.10 to 3.14 is needed, this is {version}: name another, `make PYTHON=python3.12`.")
-    missing = []
-    if not Path(sysconfig.get_path("include"), "Python.h").is_file():
-        missing.append(f"python{version}-dev")
     if not (shutil.which("cc") and shutil.which("c++")):
-        missing.append("g++")
-    if missing:
-        raise SetupError(f"To compile the ROS interfaces, first do: sudo apt-get install {' '.join(missing)}")
+        raise SetupError("To compile the ROS interfaces, first do: sudo apt-get install g++")
+
+
+def _header_settings(folder: Path) -> list[str]:
+    """Find Python's headers; download Debian's package of them, without installing it, where they are missing.
+
+    Args:
+        folder: Where downloaded headers are kept: the environment.
+
+    Returns:
+        pip's arguments that tell the interfaces' build where the headers are; none for the interpreter's own place.
+
+    Raises:
+        SetupError: There are no headers and none to be had.
+    """
+    if Path(sysconfig.get_path("include"), "Python.h").is_file():
+        return []
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    include = folder / "python-headers" / "usr" / "include"
+    if not (include / f"python{version}" / "Python.h").is_file():
+        package = f"libpython{version}-dev"
+        try:
+            with tempfile.TemporaryDirectory() as work:
+                subprocess.run(["apt-get", "download", "-qq", package], cwd=work, check=True)
+                (archive,) = Path(work).glob("*.deb")
+                _run(["dpkg-deb", "--extract", archive, folder / "python-headers"])
+        except (OSError, ValueError, subprocess.CalledProcessError) as error:
+            raise SetupError(
+                f"Python's headers are missing, to compile the ROS interfaces against. First do: "
+                f"sudo apt-get install python{version}-dev"
+            ) from error
+    return ["--config-settings", f"python_headers={include}"]
 
 
 def _torch_index() -> list[str]:

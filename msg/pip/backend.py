@@ -7,6 +7,7 @@ Then nothing has to be sourced.
 
     pip install ./msg                                            # both packages
     pip install ./msg --config-settings vision_msgs=off          # sam_msgs only
+    pip install ./msg --config-settings python_headers=DIRECTORY  # Python's headers are in DIRECTORY/python3.x
 
 `vision_msgs` is left out by itself where the environment holds one that isn't ours.
 """
@@ -31,6 +32,7 @@ from xml.etree import ElementTree
 PACKAGE = Path(__file__).resolve().parent.parent  # msg/ of the repository, or the root of a source distribution
 DISTRIBUTION = "sam_msgs"
 VERSION = ElementTree.parse(PACKAGE / "package.xml").findtext("version")
+PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 SITE_PACKAGES = "site-packages"  # where CMake puts Python packages below the staging prefix
 WHEEL_TIME = (2020, 1, 1, 0, 0, 0)  # one date for all files: equal inputs give an equal archive
 
@@ -45,7 +47,8 @@ def build_wheel(wheel_directory: str, config_settings: Settings = None, metadata
 
     Args:
         wheel_directory: Folder that the wheel is written to.
-        config_settings: `vision_msgs=off` leaves the vision_msgs types out.
+        config_settings: `vision_msgs=off` leaves the vision_msgs types out; `python_headers` names the folder that
+            holds python3.x/Python.h where it isn't the interpreter's own.
         metadata_directory: Not used; the metadata is written anew.
 
     Returns:
@@ -55,10 +58,12 @@ def build_wheel(wheel_directory: str, config_settings: Settings = None, metadata
         RuntimeError: A ROS is sourced, or Python's headers are missing.
         subprocess.CalledProcessError: CMake or the compiler failed; their output says why.
     """
-    _check_environment()
+    settings = config_settings or {}
+    headers = Path(settings.get("python_headers", ""), f"python{PYTHON}") if "python_headers" in settings else None
+    _check_environment(headers)
     with tempfile.TemporaryDirectory(prefix="sam_msgs-") as work:
         staged = Path(work, "install")
-        _run_cmake(Path(work, "build"), staged, vision_msgs=_wants_vision_msgs(config_settings))
+        _run_cmake(Path(work, "build"), staged, vision_msgs=_wants_vision_msgs(settings), headers=headers)
         return _write_wheel(staged, Path(wheel_directory))
 
 
@@ -95,26 +100,30 @@ def build_sdist(sdist_directory: str, config_settings: Settings = None) -> str:
     return archive.name
 
 
-def _check_environment() -> None:
-    """Refuse environments in which the build would fail late or do harm."""
+def _check_environment(headers: Path | None) -> None:
+    """Refuse environments in which the build would fail late or do harm.
+
+    Args:
+        headers: Folder of Python.h; None for the interpreter's own.
+    """
     if os.environ.get("ROS_DISTRO"):
         raise RuntimeError(
             f"ROS {os.environ['ROS_DISTRO']} is sourced: build sam_msgs with colcon there. The pip build is for "
             "environments with the ROS wheels of PyPI and would mix two ROS distributions."
         )
-    if not Path(sysconfig.get_path("include"), "Python.h").is_file():
-        version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    include = headers or Path(sysconfig.get_path("include"))
+    if not (include / "Python.h").is_file():
         raise RuntimeError(
-            f"Python's headers are missing ({sysconfig.get_path('include')}/Python.h), and the interfaces are compiled "
-            f"against them: install python{version}-dev, for instance with `apt-get install python{version}-dev`."
+            f"Python's headers are missing ({include}/Python.h), and the interfaces are compiled against them: "
+            f"install python{PYTHON}-dev, for instance with `apt-get install python{PYTHON}-dev`."
         )
     if not (shutil.which("cc") and shutil.which("c++")):
         raise RuntimeError("No C and C++ compiler (cc, c++): install them, for instance with `apt-get install g++`.")
 
 
-def _wants_vision_msgs(settings: Settings) -> bool:
+def _wants_vision_msgs(settings: Mapping[str, str]) -> bool:
     """Tell whether our vision_msgs types are to be built: not if switched off, nor over a real vision_msgs."""
-    if (settings or {}).get("vision_msgs", "on").lower() in ("off", "no", "false", "0"):
+    if settings.get("vision_msgs", "on").lower() in ("off", "no", "false", "0"):
         return False
     if not Path(sys.prefix, "share", "vision_msgs", "package.xml").is_file():
         return True
@@ -122,7 +131,7 @@ def _wants_vision_msgs(settings: Settings) -> bool:
     return any("vision_msgs/package.xml" in record.read_text() for record in records)
 
 
-def _run_cmake(build: Path, staged: Path, *, vision_msgs: bool) -> None:
+def _run_cmake(build: Path, staged: Path, *, vision_msgs: bool, headers: Path | None) -> None:
     """Configure, compile and install both packages into the folder `staged`."""
     prefixes = os.pathsep.join(str(prefix) for prefix in _ros_prefixes())
     environment = os.environ | {"AMENT_PREFIX_PATH": prefixes, "CMAKE_PREFIX_PATH": prefixes}
@@ -136,6 +145,9 @@ def _run_cmake(build: Path, staged: Path, *, vision_msgs: bool) -> None:
         f"-DBUILD_VISION_MSGS={'ON' if vision_msgs else 'OFF'}",
         "-DBUILD_TESTING=OFF",
     ]  # fmt: skip
+    if headers:
+        configure.append(f"-DPython3_INCLUDE_DIR={headers}")
+        environment["CPATH"] = str(headers.parent)  # Debian's pyconfig.h includes <x86_64-linux-gnu/python3.x/…>
     subprocess.run(configure, env=environment, check=True)
     subprocess.run(["cmake", "--build", build, "--target", "install"], env=environment, check=True)
 
@@ -155,7 +167,7 @@ def _ros_prefixes() -> list[Path]:
 def _write_wheel(staged: Path, directory: Path) -> str:
     """Pack an install tree: Python packages at the wheel's root, everything else below the environment's prefix."""
     base = f"{DISTRIBUTION}-{VERSION}"
-    python = f"cp{sys.version_info.major}{sys.version_info.minor}"
+    python = f"cp{PYTHON.replace('.', '')}"
     tag = f"{python}-{python}-{sysconfig.get_platform().replace('-', '_').replace('.', '_')}"
     info = f"{base}.dist-info"
     wheel = f"Wheel-Version: 1.0\nGenerator: sam_msgs backend\nRoot-Is-Purelib: false\nTag: {tag}\n"

@@ -130,12 +130,12 @@ def test_backend_leaves_a_real_vision_msgs_alone(
     monkeypatch.setattr(backend.sysconfig, "get_path", lambda name: str(site))
     manifest = tmp_path / "share" / "vision_msgs" / "package.xml"
 
-    assert backend._wants_vision_msgs(None)
+    assert backend._wants_vision_msgs({})
     assert not backend._wants_vision_msgs({"vision_msgs": "off"})
     manifest.parent.mkdir(parents=True)
     manifest.touch()
-    assert not backend._wants_vision_msgs(None), "somebody else's vision_msgs is there"
+    assert not backend._wants_vision_msgs({}), "somebody else's vision_msgs is there"
     record = site / "sam_msgs-0.1.0.dist-info" / "RECORD"
     record.parent.mkdir(parents=True)
     record.write_text("../../../share/vision_msgs/package.xml,sha256=,1\n")
-    assert backend._wants_vision_msgs(None), "it is ours, from an earlier build"
+    assert backend._wants_vision_msgs({}), "it is ours, from an earlier build"
