@@ -64,7 +64,8 @@ class Environment:
             return
         shutil.rmtree(self.folder, ignore_errors=True)
         arguments = [sys.executable, "-m", "venv", str(self.folder)]
-        if importlib.util.find_spec("ensurepip") is None:
+        ensurepip = importlib.util.find_spec("ensurepip")
+        if ensurepip is None or ensurepip.origin is None:
             _run([*arguments, "--without-pip"])
             with tempfile.TemporaryDirectory() as work:
                 wheel = _download_pip(Path(work))
