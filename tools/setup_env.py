@@ -59,9 +59,7 @@ class Environment:
         self.python = folder / "bin" / "python"
 
     def create(self) -> None:
-        """Make the environment, also where Debian's python3-venv isn't installed."""
-        if self.python.exists():
-            return
+        """Make the environment anew, also where Debian's python3-venv isn't installed."""
         shutil.rmtree(self.folder, ignore_errors=True)
         arguments = [sys.executable, "-m", "venv", str(self.folder)]
         ensurepip = importlib.util.find_spec("ensurepip")
@@ -84,7 +82,7 @@ class Environment:
 
         Args:
             name: Name of the step, shown to the user and of its stamp.
-            inputs: Files and folders that the step's result depends on.
+            inputs: Files and folders that the step's result depends on, besides the Python at work.
             action: The step.
         """
         digest = _digest(inputs)
@@ -124,7 +122,7 @@ def _set_up(environment: Environment, *, test: bool) -> None:
     def install(name: str) -> Callable[[], None]:
         return lambda: environment.pip("install", "--requirement", REQUIREMENTS / name, constrained=True)
 
-    environment.create()
+    environment.step("environment", [], environment.create)
     torch = REQUIREMENTS / "torch.txt"
     environment.step("PyTorch", [torch], lambda: environment.pip(
         "install", "--requirement", torch, *_torch_index(), constrained=True
