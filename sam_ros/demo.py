@@ -121,6 +121,7 @@ def track(observer: Any, options: argparse.Namespace) -> None:
         height, width = observer.until(lambda: observer.size, "the tracker's overlay")
         for i, click in enumerate(options.click or [(width / 2, height / 2)]):
             observer.numbers[observer.prompt([click], f"click {i + 1}")] = i + 1
+    observer.recording_on = True
     say(f"prompted {len(observer.numbers)} objects through ~/add_prompt")
     end = time.monotonic() + options.seconds
     while time.monotonic() < end:

@@ -48,6 +48,7 @@ class Observer(Node):
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self)
         self.names = names
+        self.recording_on = False
         self.numbers: dict[int, int] = {}  # object id -> number in the truth
         self.ious: dict[int, list[float]] = {}  # object id -> IoU of each frame
         self.newest: TrackedObjectArray | None = None
@@ -80,7 +81,7 @@ class Observer(Node):
     def _on_overlay(self, message: Image) -> None:
         image = np.frombuffer(message.data, np.uint8).reshape(message.height, message.width, 3)
         self.size = (message.height, message.width)
-        if self.numbers:  # the recording begins with the first prompt
+        if self.recording_on:
             self._recording.add(image, stamp_of(message.header))
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:

@@ -95,6 +95,16 @@ class Executable:
                 process.kill()
         return process.wait()
 
+    def wait(self, timeout: float = 60.0) -> int:
+        """Wait until the process ends by itself and return its exit code.
+
+        Raises:
+            subprocess.TimeoutExpired: It has not ended after `timeout` s.
+        """
+        if self._process is None:
+            raise RuntimeError("the process was never started")
+        return self._process.wait(timeout)
+
     @property
     def running(self) -> bool:
         """Whether the process runs."""

@@ -11,6 +11,7 @@ import gc
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from functools import wraps
 from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
@@ -29,7 +30,7 @@ from sam_msgs.srv import AddPrompt, ListObjects, RemoveObject
 from sensor_msgs.msg import CompressedImage, Image
 from std_srvs.srv import SetBool, Trigger
 
-from sam_core import CheckpointError, FrameResult, build_tracker
+from sam_core import FrameResult, build_tracker
 from sam_core.streaming import Tracker
 from sam_ros.arrivals import Arrivals
 from sam_ros.diagnostics import Condition, device_memory, diagnostic_array, diagnostic_status
@@ -48,6 +49,7 @@ __all__ = ["TrackerNode", "main"]
 
 R = TypeVar("R")
 ImageMessage: TypeAlias = "Image | CompressedImage"
+Transition: TypeAlias = "Callable[[TrackerNode, LifecycleState], TransitionCallbackReturn]"
 
 # Sensor data's best effort, but only the newest image: an older one would be replaced unread anyway.
 IMAGE_QOS = QoSProfile(depth=1, reliability=QoSReliabilityPolicy.BEST_EFFORT)
@@ -55,6 +57,20 @@ IMAGE_QOS = QoSProfile(depth=1, reliability=QoSReliabilityPolicy.BEST_EFFORT)
 
 class NotReadyError(RuntimeError):
     """Say in which lifecycle state the node would have to be."""
+
+
+def _told(transition: Transition) -> Transition:
+    """Tell what a transition raises: rclpy turns it into an error without a word."""
+
+    @wraps(transition)
+    def wrapped(node: TrackerNode, state: LifecycleState) -> TransitionCallbackReturn:
+        try:
+            return transition(node, state)
+        except Exception as error:
+            node._note_error(f"{transition.__name__} failed: {type(error).__name__}: {error}")
+            return TransitionCallbackReturn.ERROR
+
+    return wrapped
 
 
 class TrackerNode(LifecycleNode):
@@ -67,17 +83,17 @@ class TrackerNode(LifecycleNode):
 
     def __init__(self, name: str = "tracker", **kwargs: Any) -> None:
         super().__init__(name, **kwargs)
-        self._settings = declare_parameters(self)
-        self.add_post_set_parameters_callback(self._apply_parameters)
-        self._statistics = Statistics()
-        self._reported = self._statistics.snapshot()
-        self._arrivals = Arrivals()
         self._inference: InferenceThread[ImageMessage] | None = None  # from configure to cleanup
         self._outputs: Outputs | None = None  # from configure to cleanup
         self._device: torch.device | None = None  # from configure to cleanup
         self._inputs: list[Any] = []  # subscriptions, from activate to deactivate
         self._activated = 0.0  # monotonic s
         self._paused = False
+        self._arrivals = Arrivals()
+        self._statistics = Statistics()
+        self._reported = self._statistics.snapshot()
+        self._settings = declare_parameters(self)
+        self.add_post_set_parameters_callback(self._apply_parameters)
         self._create_services()
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         # Steady time: a paused simulation must not silence the diagnostics.
@@ -93,6 +109,7 @@ class TrackerNode(LifecycleNode):
         if self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
             self.trigger_activate()
 
+    @_told
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Build the model, open its stream and create the publishers."""
         settings, started = self._settings, time.monotonic()
@@ -105,13 +122,10 @@ class TrackerNode(LifecycleNode):
                     dtype=settings.dtype or None,
                     overrides=settings.overrides,
                 )
-                stream = tracker.open_stream(max_objects=settings.max_objects, mask_threshold=settings.mask_threshold)
-        except (ValueError, CheckpointError, FileNotFoundError) as error:
+        except (ValueError, OSError) as error:  # CheckpointError is a ValueError
             self.get_logger().error(f"cannot configure: {error}")
-            self._release()
             return TransitionCallbackReturn.FAILURE
-        except Exception as error:
-            return self._transition_failed("configure", error)
+        stream = tracker.open_stream(max_objects=settings.max_objects, mask_threshold=settings.mask_threshold)
         self._device = tracker.device
         self._outputs = Outputs(self)
         self._inference = InferenceThread(
@@ -127,6 +141,7 @@ class TrackerNode(LifecycleNode):
         self._log_model(tracker, time.monotonic() - started)
         return super().on_configure(state)
 
+    @_told
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Let the publishers speak, then subscribe to images and clicks."""
         result = super().on_activate(state)
@@ -147,16 +162,19 @@ class TrackerNode(LifecycleNode):
         self.get_logger().info(f"active: tracking in {self._image_topic()}")
         return result
 
+    @_told
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Stop receiving and finish the frame at work; objects and memory stay."""
         self._stop_receiving()
         return super().on_deactivate(state)
 
+    @_told
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Give back the model, the stream and their device memory."""
         self._release()
         return TransitionCallbackReturn.SUCCESS
 
+    @_told
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Release everything, from any state."""
         self._release()
@@ -173,11 +191,9 @@ class TrackerNode(LifecycleNode):
         self._release()
         super().destroy_node()
 
-    def _transition_failed(self, name: str, error: Exception) -> TransitionCallbackReturn:
-        text = f"{name} failed: {type(error).__name__}: {error}"
+    def _note_error(self, text: str) -> None:
         self._statistics.error(text)
         self.get_logger().error(text)
-        return TransitionCallbackReturn.ERROR
 
     def _stop_receiving(self) -> None:
         for subscription in self._inputs:
@@ -229,15 +245,19 @@ class TrackerNode(LifecycleNode):
     def _deliver(self, message: ImageMessage, image: NDArray[np.uint8], result: FrameResult, seconds: float) -> None:
         """Publish a processed frame (inference thread); `seconds` is the model's time."""
         outputs, settings = self._outputs, self._settings
-        if outputs is None or not self.context.ok():
+        if outputs is None:
             return
-        masks = outputs.publish_results(
-            result, message.header, with_masks=settings.publish_masks, threshold=settings.mask_threshold
-        )
-        stamp = stamp_of(message.header)
-        latency = (self.get_clock().now().nanoseconds - stamp) * 1e-9 if stamp else None
-        self._statistics.frame_processed(None if latency is None else Timing(latency, seconds))
-        outputs.publish_overlay(image, masks, message.header)
+        try:
+            masks = outputs.publish_results(
+                result, message.header, with_masks=settings.publish_masks, threshold=settings.mask_threshold
+            )
+            stamp = stamp_of(message.header)
+            latency = (self.get_clock().now().nanoseconds - stamp) * 1e-9 if stamp else None
+            self._statistics.frame_processed(None if latency is None else Timing(latency, seconds))
+            outputs.publish_overlay(image, masks, message.header)
+        except Exception:
+            if self.context.ok():  # otherwise a signal came in the middle of it, and nobody listens any more
+                raise
 
     # --- Prompts ------------------------------------------------------------------------------------------------------
 
@@ -342,9 +362,8 @@ class TrackerNode(LifecycleNode):
             self._statistics.prompt_refused()
             self.get_logger().warning(f"refused: {error}")
             return str(error)
-        text = f"{type(error).__name__}: {error}"
-        self._statistics.error(text)
-        self.get_logger().error(f"a command failed: {text}")
+        text = f"a command failed: {type(error).__name__}: {error}"
+        self._note_error(text)
         return text
 
     # --- Parameters and diagnostics -----------------------------------------------------------------------------------

@@ -48,7 +48,9 @@ class Client:
 
     _stamps = itertools.count(1000 * 10**9, 33_333_333)  # time goes on from test to test
 
-    def __init__(self, node: Node, executor: SingleThreadedExecutor, tracker: str = "/tracker") -> None:
+    def __init__(
+        self, node: Node, executor: SingleThreadedExecutor, tracker: str = "/tracker", image: str = "/image"
+    ) -> None:
         self.node = node
         self.tracker = tracker
         self._executor = executor
@@ -64,7 +66,7 @@ class Client:
         self.message = ""
         reliable = QoSProfile(depth=100, reliability=QoSReliabilityPolicy.RELIABLE)
         latched = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
-        self.images = node.create_publisher(Image, "/image", reliable)
+        self.images = node.create_publisher(Image, image, reliable)
         self.clicks = node.create_publisher(PointStamped, f"{tracker}/click", 10)
         for kind, topic, store in (
             (TrackedObjectArray, "objects", self.objects),
@@ -208,10 +210,10 @@ def _clients() -> Iterator[Callable[..., Client]]:
     executor = SingleThreadedExecutor()
     nodes: list[Node] = []
 
-    def make(tracker: str = "/tracker") -> Client:
+    def make(tracker: str = "/tracker", image: str = "/image") -> Client:
         nodes.append(Node(f"test_client_{next(_NUMBERS)}"))
         executor.add_node(nodes[-1])
-        return Client(nodes[-1], executor, tracker)
+        return Client(nodes[-1], executor, tracker, image)
 
     yield make
     for node in nodes:

@@ -1,0 +1,223 @@
+"""Let camera and tracker run as two processes for a while, and account for every image.
+
+    python benchmarks/node/soak.py --seconds 60 --model sam2.1_micro
+
+Checked: every result carries the header of a published image; results come in order; every published image is either
+processed or counted as replaced by a newer one, and none is lost on the way. Measured: rates, and our own overhead, the
+latency from the image's stamp to the publication of its objects minus the time inside the model.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from sam_ros.processes import Executable, private_domain
+
+TARGET_OVERHEAD = 5.0  # ms, p50
+
+
+def parse(args: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--source", default="scene", help="what the camera publishes")
+    parser.add_argument("--rate", type=float, default=30.0, help="Hz; 0 for the source's own")
+    parser.add_argument("--width", type=int, default=640, help="px; 0 for the source's own")
+    parser.add_argument("--height", type=int, default=480, help="px; 0 for the source's own")
+    parser.add_argument("--model", default="sam2.1_micro")
+    parser.add_argument("--checkpoint", default="")
+    parser.add_argument("--overrides", nargs="*", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--device", default="")
+    parser.add_argument("--cpu-threads", type=int, default=1)
+    parser.add_argument("--objects", type=int, default=1, help="objects to track")
+    parser.add_argument("--logs", type=Path, default=Path("."), help="folder for the processes' logs")
+    return parser.parse_args(args)
+
+
+class Observer:
+    """Receive what the camera says it published and what the tracker made of it."""
+
+    def __init__(self) -> None:
+        import rclpy
+        from diagnostic_msgs.msg import DiagnosticArray
+        from lifecycle_msgs.srv import ChangeState
+        from rclpy.executors import SingleThreadedExecutor
+        from rclpy.qos import QoSProfile
+        from sam_msgs.msg import TrackedObjectArray
+        from sam_msgs.srv import AddPrompt
+        from std_msgs.msg import Header
+
+        self.node = rclpy.create_node("soak")
+        self.executor = SingleThreadedExecutor()
+        self.executor.add_node(self.node)
+        self.published: list[tuple[int, int, str]] = []
+        self.processed: list[tuple[int, int, str]] = []
+        self.sequences: list[int] = []
+        self.reports: list[dict[str, str]] = []
+        qos = QoSProfile(depth=1000)
+        self.node.create_subscription(Header, "camera/header", lambda m: self.published.append(key(m)), qos)
+        self.node.create_subscription(TrackedObjectArray, "tracker/objects", self._on_objects, qos)
+        self.node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
+        self.lifecycle = self.node.create_client(ChangeState, "tracker/change_state")
+        self.add_prompt = self.node.create_client(AddPrompt, "tracker/add_prompt")
+
+    def _on_objects(self, message: Any) -> None:
+        self.processed.append(key(message.header))
+        self.sequences.append(message.sequence)
+
+    def _on_diagnostics(self, message: Any) -> None:
+        for status in message.status:
+            if status.name.endswith("tracker: tracking"):
+                self.reports.append({item.key: item.value for item in status.values})
+
+    def until(self, condition: Callable[[], Any], timeout: float = 180.0) -> Any:
+        """Spin until a condition is true."""
+        end = time.monotonic() + timeout
+        while time.monotonic() < end:
+            if condition():
+                return
+            self.executor.spin_once(timeout_sec=0.05)
+        raise TimeoutError("the processes do not answer; see their logs")
+
+    def spin_for(self, seconds: float) -> None:
+        """Receive for a while."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            self.executor.spin_once(timeout_sec=max(0.0, end - time.monotonic()))
+
+    def change_state(self, transition: int) -> None:
+        """Lead the tracker to another lifecycle state."""
+        from lifecycle_msgs.msg import Transition
+        from lifecycle_msgs.srv import ChangeState
+
+        self.until(self.lifecycle.service_is_ready)
+        future = self.lifecycle.call_async(ChangeState.Request(transition=Transition(id=transition)))
+        self.until(future.done)
+        if not future.result().success:
+            raise RuntimeError("the tracker refused a transition; see its log")
+
+    def prompt(self, x: float, y: float) -> None:
+        """Click once."""
+        from sam_msgs.msg import LabeledPoint
+        from sam_msgs.srv import AddPrompt
+
+        request = AddPrompt.Request(points=[LabeledPoint(x=x, y=y, label=LabeledPoint.POSITIVE)])
+        self.until(self.add_prompt.service_is_ready)
+        future = self.add_prompt.call_async(request)
+        self.until(future.done)
+        if not future.result().success:
+            raise RuntimeError(f"the prompt was refused: {future.result().message}")
+
+
+def key(header: Any) -> tuple[int, int, str]:
+    """Make a header comparable."""
+    return header.stamp.sec, header.stamp.nanosec, header.frame_id
+
+
+def number(report: dict[str, str], name: str, place: int = 0) -> float:
+    """Read a figure, or one of "p50 / p99"."""
+    return float(report[name].split(" / ")[place])
+
+
+def run(options: argparse.Namespace) -> bool:
+    """Run both processes and print what was found; return whether everything holds."""
+    import rclpy
+    from lifecycle_msgs.msg import Transition
+
+    tracker = Executable(
+        "tracker",
+        {
+            "model": options.model,
+            "checkpoint": options.checkpoint,
+            "overrides": [*options.overrides, ""],
+            "device": options.device,
+            "cpu_threads": options.cpu_threads,
+        },
+        log=options.logs / "soak_tracker.log",
+    )
+    camera = Executable(
+        "camera",
+        {"source": options.source, "rate": options.rate, "width": options.width, "height": options.height},
+        log=options.logs / "soak_camera.log",
+    )
+    rclpy.init(args=[])
+    observer = Observer()
+    with tracker:
+        with camera:
+            observer.until(lambda: observer.published and observer.reports)
+            # All know each other before the first image is taken: so the account is complete.
+            observer.change_state(Transition.TRANSITION_CONFIGURE)
+            observer.until(lambda: observer.node.count_publishers("tracker/objects"))
+            observer.spin_for(2.0)
+            observer.change_state(Transition.TRANSITION_ACTIVATE)
+            observer.until(lambda: len(observer.processed) > 10)
+            for i in range(options.objects):
+                share = (i + 1) / (options.objects + 1)
+                observer.prompt(share * (options.width or 320), (options.height or 240) / 2)
+            observer.spin_for(3.0)  # until all caches are warm
+            begin, first_report = len(observer.processed), len(observer.reports)
+            observer.spin_for(options.seconds)
+            reports = observer.reports[first_report:]
+            measured = len(observer.processed) - begin
+        last = len(observer.reports)
+        observer.until(lambda: len(observer.reports) >= last + 3)  # what was under way has arrived and is counted
+    rclpy.try_shutdown()
+    return judge(observer, reports, measured, options.seconds)
+
+
+def judge(observer: Observer, reports: list[dict[str, str]], measured: int, seconds: float) -> bool:
+    """Print the account and return whether it balances."""
+    final = observer.reports[-1]
+    order = {header: i for i, header in enumerate(observer.published)}
+    places = [order.get(header, -1) for header in observer.processed]
+    foreign = places.count(-1)
+    unordered = sum(b <= a for a, b in pairwise(places))
+    # The account begins with the first image after the activation.
+    published = len(observer.published) - max(0, places[0])
+    drops = {name: int(count) for name, count in final.items() if name.startswith("images dropped")}
+    replaced = drops.pop("images dropped: replaced by a newer frame")
+    lost = drops.pop("images dropped: lost before the node")
+    other = sum(drops.values())
+    processed = len(observer.processed)
+    unaccounted = published - processed - replaced - lost - other
+    missing = int(final["images processed"]) - processed
+    overhead = median(number(report, "latency without model p50 / p99 [ms]") for report in reports)
+    worst = max(number(report, "latency without model p50 / p99 [ms]", 1) for report in reports)
+    checks = [
+        ("results with the header of no published image", foreign, foreign == 0),
+        ("results out of order", unordered, unordered == 0),
+        ("images lost on the way", lost, lost == 0),
+        ("images dropped for another reason than a newer one", other, other == 0),
+        ("images unaccounted for", unaccounted, unaccounted == 0),
+        ("results that the tracker counted, but that did not arrive", missing, missing == 0),
+        (f"overhead p50 in ms (target {TARGET_OVERHEAD})", round(overhead, 2), overhead <= TARGET_OVERHEAD),
+    ]
+    print(f"published {published} = processed {processed} + replaced by a newer one {replaced} + others {lost + other}")
+    print(
+        f"measured for {seconds:.0f} s: {measured / seconds:.2f} results/s; overhead p99, worst 5 s window: {worst} ms"
+    )
+    for name in ("latency stamp to publish p50 / p99 [ms]", "model time p50 / p99 [ms]"):
+        p50, p99 = (median(number(report, name, place) for report in reports) for place in (0, 1))
+        print(f"{name}: {p50:.1f} / {p99:.1f} (median over the reports)")
+    for text, value, good in checks:
+        print(f"{'ok  ' if good else 'FAIL'} {text}: {value}")
+    return all(good for *_, good in checks)
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the soak test and return its exit code."""
+    options = parse(args)
+    options.logs.mkdir(parents=True, exist_ok=True)
+    with private_domain():
+        return 0 if run(options) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
