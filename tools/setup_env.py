@@ -59,7 +59,13 @@ class Environment:
         self.python = folder / "bin" / "python"
 
     def create(self) -> None:
-        """Make the environment anew, also where Debian's python3-venv isn't installed."""
+        """Make the environment anew, also where Debian's python3-venv isn't installed.
+
+        Raises:
+            SetupError: The folder holds something else.
+        """
+        if self.folder.is_dir() and any(self.folder.iterdir()) and not (self.folder / "pyvenv.cfg").is_file():
+            raise SetupError(f"{self.folder} is no virtual environment: name another folder, `make VENV=...`.")
         shutil.rmtree(self.folder, ignore_errors=True)
         arguments = [sys.executable, "-m", "venv", str(self.folder)]
         ensurepip = importlib.util.find_spec("ensurepip")

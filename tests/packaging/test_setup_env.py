@@ -91,6 +91,15 @@ def test_environment_without_ensurepip_has_pip(
     assert str(tmp_path) in version
 
 
+def test_folder_that_is_no_environment_is_left_alone(setup_env: ModuleType, tmp_path: Path) -> None:
+    precious = tmp_path / "precious.txt"
+    precious.write_text("mine")
+
+    with pytest.raises(setup_env.SetupError, match="is no virtual environment"):
+        setup_env.Environment(tmp_path).create()
+    assert precious.read_text() == "mine"
+
+
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[tuple[str, Path]]:
     """Serve a folder by HTTP, as a package index does; gives its address and the folder."""
