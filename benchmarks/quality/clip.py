@@ -1,4 +1,4 @@
-"""A picture strip of a real video without truth: ``python -m benchmarks.quality.clip video.mp4 --box 300 0 520 400``."""
+"""A picture strip of a real video without truth: ``python -m benchmarks.quality.clip a.mp4 --box 300 0 520 400``."""
 
 from __future__ import annotations
 
