@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-import torch
 from torch import Tensor
 
 
@@ -104,27 +103,3 @@ class StreamReport:
     history_frames: int
     max_history_frames: int
     bytes_allocated: int
-
-
-def measure_masks(masks: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Measure masks (N, H, W) bool.
-
-    Returns:
-        Boxes (N, 4) int64 xyxy px with exclusive maxima (zeros where empty), areas (N,) int64 px, centroids (N, 2)
-        float32 xy px (NaN where empty).
-    """
-    columns, rows = masks.sum(1), masks.sum(2)  # pixels per column (N, W), per row (N, H)
-    areas = rows.sum(1)
-    height, width = masks.shape[1:]
-    xs = torch.arange(width, device=masks.device)
-    ys = torch.arange(height, device=masks.device)
-
-    def span(counts: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
-        filled = counts > 0
-        first = torch.where(filled, places, places.numel()).amin(1)
-        last = torch.where(filled, places + 1, 0).amax(1)
-        return torch.where(areas > 0, first, 0), last
-
-    (x_min, x_max), (y_min, y_max) = span(columns, xs), span(rows, ys)
-    centroids = torch.stack(((columns * xs).sum(1), (rows * ys).sum(1)), dim=1) / areas[:, None].float()
-    return torch.stack((x_min, y_min, x_max, y_max), dim=1), areas, centroids

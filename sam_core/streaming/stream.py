@@ -12,14 +12,16 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sam_core.errors import CapacityError, ImageError, NoFrameError, StampError, UnknownObjectError
+from sam_core.errors import CapacityError, NoFrameError, StampError, UnknownObjectError
 from sam_core.sam2 import Sam2, SamOutput
 from sam_core.streaming.bank import MemoryBank
+from sam_core.streaming.describe import empty_result, frame_result
 from sam_core.streaming.frames import Frame, FrameRing
-from sam_core.streaming.objects import Clicks, TrackedObject, state_of
+from sam_core.streaming.images import image_tensor
+from sam_core.streaming.objects import Clicks, TrackedObject
 from sam_core.streaming.policy import Observation
 from sam_core.streaming.prompt import Prompt, check_prompt
-from sam_core.streaming.result import FrameResult, ObjectInfo, StreamReport, measure_masks
+from sam_core.streaming.result import FrameResult, ObjectInfo, StreamReport
 from sam_core.streaming.settings import StreamSettings
 
 # Earlier logits that go back in as a prompt are clamped, as the official predictor does.
@@ -75,7 +77,7 @@ class Stream:
         Raises:
             ImageError: not such an image.
         """
-        pixels = _as_tensor(image).to(self._model.device)
+        pixels = image_tensor(image).to(self._model.device)
         features = self._model.encode_image(self._model.normalise(pixels[None]))
         newest = self._frames.newest
         number = 0 if newest is None else newest.number + 1
@@ -84,9 +86,9 @@ class Stream:
         objects = [target for target in self._objects.values() if target.frame == number - 1]
         if not objects:
             self._frames.push(frame)
-            return self._empty_result(frame)
+            return empty_result(frame, self._model.device)
         output, memory, seen = self._track(objects, frame)
-        result = self._result(objects, frame, output, seen)
+        result = frame_result(frame, objects, output, seen, self.mask_threshold)
         self._frames.push(frame)
         self._remember(objects, output, memory, seen, conditioning=False)
         return result
@@ -157,7 +159,8 @@ class Stream:
                 output = self._answer_clicks(target, clicks, frame, begins)
             memory = self._model.encode_memory(frame.features, output.low_res, output.object_score, from_prompt=True)
             seen = _observe(frame, output, prompted=True)
-            result = self._result([target], frame, output, seen, label=label or target.label)
+            named = replace(target, label=label or target.label)
+            result = frame_result(frame, [named], output, seen, self.mask_threshold)
         except BaseException:
             if home.get(target.object_id) is not target:
                 self._bank.free(target.row)
@@ -352,73 +355,8 @@ class Stream:
         for target, observation in zip(objects, seen, strict=True):
             target.last_seen = observation
 
-    # --- results -----------------------------------------------------------------------------------------------
-
-    def _result(
-        self,
-        objects: Sequence[TrackedObject],
-        frame: Frame,
-        output: SamOutput,
-        seen: Sequence[Observation],
-        label: str | None = None,
-    ) -> FrameResult:
-        logits = F.interpolate(output.low_res, size=frame.size, mode="bilinear", align_corners=False)[:, 0]
-        masks = logits > self.mask_threshold
-        boxes, areas, centroids = measure_masks(masks)
-        return FrameResult(
-            frame=frame.number,
-            stamp=frame.stamp,
-            image_size=frame.size,
-            object_ids=tuple(o.object_id for o in objects),
-            labels=tuple(o.label if label is None else label for o in objects),
-            states=tuple(state_of(observation) for observation in seen),
-            mask_logits=logits,
-            masks=masks,
-            boxes=boxes,
-            areas=areas,
-            centroids=centroids,
-            predicted_iou=output.best_iou.float(),
-            presence=output.object_score[:, 0].float().sigmoid(),
-        )
-
-    def _empty_result(self, frame: Frame) -> FrameResult:
-        logits = torch.zeros(0, *frame.size, device=self._model.device)
-        boxes, areas, centroids = measure_masks(logits > 0)
-        scores = logits.new_zeros(0)
-        return FrameResult(
-            frame=frame.number,
-            stamp=frame.stamp,
-            image_size=frame.size,
-            object_ids=(),
-            labels=(),
-            states=(),
-            mask_logits=logits,
-            masks=logits > 0,
-            boxes=boxes,
-            areas=areas,
-            centroids=centroids,
-            predicted_iou=scores,
-            presence=scores,
-        )
-
 
 def _observe(frame: Frame, output: SamOutput, prompted: bool) -> list[Observation]:
     """Fetch the scores of a frame's objects; the one place where a step waits for the device."""
     ious, scores = torch.stack((output.best_iou.float(), output.object_score[:, 0].float())).tolist()
     return [Observation(frame.number, iou, score, prompted) for iou, score in zip(ious, scores, strict=True)]
-
-
-def _as_tensor(image: NDArray[np.uint8] | Tensor) -> Tensor:
-    """View an image as a (H, W, 3) uint8 tensor, copying only where the array's memory cannot be shared."""
-    if isinstance(image, np.ndarray):
-        if image.dtype != np.uint8:
-            raise ImageError(f"An image must be uint8, not {image.dtype}.")
-        image = np.ascontiguousarray(image)
-        image = torch.from_numpy(image if image.flags.writeable else image.copy())
-    if image.dtype != torch.uint8:
-        raise ImageError(f"An image must be uint8, not {image.dtype}.")
-    if image.ndim != 3 or image.shape[2] != 3:
-        raise ImageError(f"An image must be (height, width, 3) RGB, not {tuple(image.shape)}.")
-    if image.numel() == 0:
-        raise ImageError(f"The image is empty: {image.shape[1]}×{image.shape[0]} px.")
-    return image.contiguous()

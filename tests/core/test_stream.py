@@ -21,7 +21,7 @@ from sam_core import (
     Tracker,
     UnknownObjectError,
 )
-from sam_core.streaming.result import measure_masks
+from sam_core.streaming.describe import measure_masks
 
 HEIGHT, WIDTH = 90, 120
 
