@@ -15,6 +15,7 @@ ROOT = Path(__file__).resolve().parent
 
 # The interpreter-independent requirements of the library; PyTorch's build (CPU, CUDA) is the user's choice.
 LIBRARY = [
+    "ftfy>=6",
     "hydra-core>=1.3,<2",
     "numpy>=1.23",
     "omegaconf>=2.3,<3",
@@ -48,6 +49,7 @@ setup(
         # ROS 2 Kilted from PyPI, pinned. Only for environments without an apt ROS: two ROS distributions in one process
         # don't work. It isn't called `ros` so that nobody with an apt ROS asks for it in passing.
         "ros-wheels": pinned("ros.txt"),
+        "training": pinned("train.txt"),
         "test": pinned("test.txt"),
     },
     # Configuration lives in config/ of the repository and inside the packages once installed.

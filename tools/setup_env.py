@@ -143,13 +143,14 @@ def _set_up(environment: Environment, *, test: bool) -> None:
         "install", "--no-deps", "--build-constraint", LOCK, "--editable", ROOT, constrained=False
     ))  # fmt: skip
     if test:
+        environment.step("training", [REQUIREMENTS / "train.txt", LOCK], install("train.txt"))
         environment.step("test tools", [REQUIREMENTS / "test.txt", LOCK], install("test.txt"))
-        official = REQUIREMENTS / "sam2.txt"
-        environment.step("official SAM 2 code", [official], lambda: _install_official(environment, official))
+        reference = REQUIREMENTS / "reference.txt"
+        environment.step("reference code", [reference], lambda: _install_reference(environment, reference))
 
 
-def _install_official(environment: Environment, requirements: Path) -> None:
-    """Install the official SAM 2 code alone: not what it asks for, and not its CUDA extension."""
+def _install_reference(environment: Environment, requirements: Path) -> None:
+    """Install what tests compare with, alone: not what it asks for, and not SAM 2's CUDA extension."""
     os.environ["SAM2_BUILD_CUDA"] = "0"
     environment.pip("install", "--no-deps", "--no-build-isolation", "--requirement", requirements, constrained=False)
 

@@ -84,7 +84,7 @@ def test_lock_pins_everything_that_is_installed(python: str) -> None:
             assert pin.name not in pins, f"{pin.name} is pinned twice for Python {python}"
             pins[pin.name] = pin
     wanted = build_requirements()
-    for name in ("run.txt", "ros.txt", "test.txt"):
+    for name in ("run.txt", "ros.txt", "train.txt", "test.txt"):
         wanted += requirements(ROOT / "requirements" / name)
 
     for requirement in wanted:
