@@ -130,7 +130,8 @@ def _values(snapshot: Snapshot, condition: Condition) -> list[tuple[str, str]]:
         values += [
             ("objects", f"{stream.objects} of {stream.max_objects}"),
             ("memory bank slots used", f"{stream.spatial_slots_used} of {stream.spatial_slots}"),
-            ("memory bank [MiB]", f"{stream.bytes_allocated / 2**20:.1f}"),
+            ("images that a prompt may name", f"{stream.history_frames} of {stream.max_history_frames}"),
+            ("memory bank and history [MiB]", f"{stream.bytes_allocated / 2**20:.1f}"),
         ]
     memory, mebibytes = device_memory(condition.device)
     values += [(memory, f"{mebibytes:.1f}"), ("last error", snapshot.last_error)]

@@ -20,6 +20,7 @@ __all__ = [
     "detections_message",
     "label_image_message",
     "label_info_message",
+    "nanoseconds",
     "objects_message",
     "stamp_of",
     "summary_message",
@@ -31,9 +32,14 @@ LARGEST_LABEL = 65534  # ids above it do not fit into a mono16 label image, wher
 _STATES = {ObjectState.TRACKED: TrackedObject.TRACKED, ObjectState.ABSENT: TrackedObject.ABSENT}
 
 
+def nanoseconds(time: Time) -> int:
+    """Return a message's time in nanoseconds."""
+    return time.sec * 10**9 + time.nanosec
+
+
 def stamp_of(header: Header) -> int:
     """Return a header's stamp in nanoseconds."""
-    return header.stamp.sec * 10**9 + header.stamp.nanosec
+    return nanoseconds(header.stamp)
 
 
 def to_time(stamp: int) -> Time:

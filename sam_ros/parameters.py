@@ -29,6 +29,7 @@ class TrackerParameters:
     dtype: str = ""
     overrides: tuple[str, ...] = ()
     max_objects: int = 16
+    history_frames: int = 30
     mask_threshold: float = 0.0
     image_transport: str = "raw"
     autostart: bool = False
@@ -67,6 +68,11 @@ _DESCRIPTORS: dict[str, ParameterDescriptor] = {
     "max_objects": _fixed(
         "Most objects tracked at once; memory for them is set aside when the node is configured.",
         integer_range=[IntegerRange(from_value=1, to_value=256)],
+    ),
+    "history_frames": _fixed(
+        "Newest images that a prompt may name by their stamp; their features are kept, in at most 256 MiB. 1: the "
+        "newest alone.",
+        integer_range=[IntegerRange(from_value=1, to_value=1000)],
     ),
     "mask_threshold": _live(
         "A pixel belongs to the object where the mask's logit is above this; 0 is probability one half.",

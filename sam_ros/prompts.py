@@ -8,12 +8,12 @@ from sam_msgs.srv import AddPrompt
 from sam_core import CapacityError, NoFrameError, Prompt, PromptError, UnknownObjectError
 from sam_ros.encodings import ImageError, mask_image_to_array
 from sam_ros.inference import StoppedError
-from sam_ros.session import StampError
+from sam_ros.messages import nanoseconds
 
 __all__ = ["REFUSALS", "prompt_of"]
 
 # What a prompt raises that cannot be applied: told to the caller, and no fault of the tracker.
-REFUSALS = (PromptError, StampError, UnknownObjectError, CapacityError, NoFrameError, ImageError, StoppedError)
+REFUSALS = (PromptError, UnknownObjectError, CapacityError, NoFrameError, ImageError, StoppedError)
 
 
 def prompt_of(request: AddPrompt.Request) -> Prompt:
@@ -33,4 +33,5 @@ def prompt_of(request: AddPrompt.Request) -> Prompt:
         labels=[point.label for point in points] or None,
         box=box or None,
         mask=mask_image_to_array(request.mask) if has_mask else None,
+        stamp=nanoseconds(request.stamp) or None,
     )

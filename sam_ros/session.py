@@ -11,41 +11,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sam_core import FrameResult, Prompt
+from sam_core import FrameResult, Prompt, StampError
 from sam_core.streaming import Stream
 
-__all__ = ["Session", "StampError", "check_stamp"]
-
-NEWEST = 0  # a prompt's stamp that means: the newest processed image
-
-
-class StampError(ValueError):
-    """Say that a prompt cannot be applied to the image of its stamp."""
+__all__ = ["Session"]
 
 
 def format_stamp(stamp: int) -> str:
     """Write nanoseconds as ROS tools show a stamp: seconds with nine decimals."""
     return f"{stamp // 10**9}.{stamp % 10**9:09d} s"
-
-
-def check_stamp(stamp: int, newest: int | None) -> None:
-    """Decide whether a prompt with this stamp can be applied: the one place that knows.
-
-    Today a prompt belongs to the newest processed image, so only its stamp (or none) is accepted.
-
-    Args:
-        stamp: Stamp of the prompted image in ns, or NEWEST.
-        newest: Stamp of the newest processed image in ns; None before the first: the stream refuses the prompt then.
-
-    Raises:
-        StampError: The prompt was given in another image.
-    """
-    if stamp in (NEWEST, newest) or newest is None:
-        return
-    raise StampError(
-        f"the prompt was given in the image of {format_stamp(stamp)}, but only the newest processed image can be "
-        f"prompted: its stamp is {format_stamp(newest)}; leave the prompt's stamp zero to mean that one"
-    )
 
 
 @dataclass
@@ -66,38 +40,53 @@ class Session:
         self.logits = dict(zip(result.object_ids, result.mask_logits, strict=True))
         return result
 
-    def add_prompt(self, prompt: Prompt, object_id: int | None, label: str, stamp: int = NEWEST) -> int:
-        """Start an object (`object_id` None) or correct one, in the image of the given stamp.
+    def add_prompt(self, prompt: Prompt, object_id: int | None, label: str) -> int:
+        """Start an object (`object_id` None) or correct one, in the image of the prompt's stamp (None: the newest).
+
+        The one place that decides about stamps: a prompt is given in the image that its stamp names, and refused where
+        the stream has that image's features no more.
 
         Returns:
             The object's id.
 
         Raises:
-            StampError: The stamp is not that of the newest processed image.
+            StampError: The image of the stamp is not at hand.
             PromptError, CapacityError, UnknownObjectError, NoFrameError: As `Stream.add_prompt` says.
         """
-        check_stamp(stamp, self.stream.newest_stamp)
-        result = self.stream.add_prompt(prompt, object_id=object_id, label=label)
-        self.logits[result.object_ids[0]] = result.mask_logits[0]
-        return result.object_ids[0]
+        try:
+            result = self.stream.add_prompt(prompt, object_id=object_id, label=label)
+        except StampError as error:
+            raise StampError(
+                f"the image of {format_stamp(prompt.stamp)} was not processed, or too long ago; the newest processed "
+                f"image has the stamp {format_stamp(self.stream.newest_stamp)}. A stamp of zero means the newest image"
+            ) from error
+        return self._remember(result)
 
-    def click(self, x: float, y: float, stamp: int = NEWEST) -> tuple[int, bool]:
+    def click(self, x: float, y: float, stamp: int | None = None) -> tuple[int, bool]:
         """Apply one positive click: it corrects the object whose mask it hits, and starts a new object elsewhere.
 
         Args:
-            x: Column in px of the newest image.
-            y: Row in px of the newest image.
-            stamp: Stamp of the clicked image in ns, or NEWEST.
+            x: Column in px.
+            y: Row in px.
+            stamp: Stamp of the clicked image in ns; where it is not at hand, and for None, the newest is meant (many
+                viewers put the time of the click into its stamp). The masks that a click can hit are always the newest.
 
         Returns:
             The object's id, and whether the object is new.
 
         Raises:
-            What `add_prompt` raises.
+            What `add_prompt` raises but StampError.
         """
-        prompt = Prompt(points=[[x, y]], labels=[1])
         hit = self.object_at(x, y)
-        return self.add_prompt(prompt, hit, "", stamp), hit is None
+        prompt = Prompt(points=[[x, y]], labels=[1], stamp=stamp)
+        return self._remember(self.stream.add_prompt(prompt, object_id=hit, or_newest=True)), hit is None
+
+    def _remember(self, result: FrameResult) -> int:
+        """Keep what a prompt answered for clicks until the next frame, and return the object's id."""
+        object_id = result.object_ids[0]
+        if result.stamp == self.stream.newest_stamp:
+            self.logits[object_id] = result.mask_logits[0]
+        return object_id
 
     def object_at(self, x: float, y: float) -> int | None:
         """Return the object whose mask holds the pixel; where several do, the one with the highest logit."""

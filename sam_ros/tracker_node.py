@@ -10,25 +10,21 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
 from functools import wraps
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PointStamped
 from numpy.typing import NDArray
-from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, QoSReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
-from rclpy.task import Future as RosFuture
-from sam_msgs.srv import AddPrompt, ListObjects, RemoveObject
 from sensor_msgs.msg import CompressedImage, Image
-from std_srvs.srv import SetBool, Trigger
+from std_srvs.srv import SetBool
 
 from sam_core import FrameResult, build_tracker
 from sam_core.streaming import Tracker
@@ -37,26 +33,21 @@ from sam_ros.diagnostics import Condition, device_memory, diagnostic_array, diag
 from sam_ros.encodings import compressed_to_rgb, image_to_rgb
 from sam_ros.inference import InferenceThread
 from sam_ros.logs import forwarded_logs
-from sam_ros.messages import stamp_of, summary_message
+from sam_ros.messages import stamp_of
+from sam_ros.operator import Operator
 from sam_ros.outputs import Outputs
 from sam_ros.parameters import TrackerParameters, declare_parameters
-from sam_ros.prompts import REFUSALS, prompt_of
 from sam_ros.run import run
 from sam_ros.session import Session
 from sam_ros.statistics import DropCause, Statistics, Timing
 
 __all__ = ["TrackerNode", "main"]
 
-R = TypeVar("R")
 ImageMessage: TypeAlias = "Image | CompressedImage"
 Transition: TypeAlias = "Callable[[TrackerNode, LifecycleState], TransitionCallbackReturn]"
 
 # Sensor data's best effort, but only the newest image: an older one would be replaced unread anyway.
 IMAGE_QOS = QoSProfile(depth=1, reliability=QoSReliabilityPolicy.BEST_EFFORT)
-
-
-class NotReadyError(RuntimeError):
-    """Say in which lifecycle state the node would have to be."""
 
 
 def _told(transition: Transition) -> Transition:
@@ -94,7 +85,10 @@ class TrackerNode(LifecycleNode):
         self._reported = self._statistics.snapshot()
         self._settings = declare_parameters(self)
         self.add_post_set_parameters_callback(self._apply_parameters)
-        self._create_services()
+        self._operator = Operator(
+            self, inference=lambda: self._inference, state=self._state, statistics=self._statistics
+        )
+        self.create_service(SetBool, "~/set_paused", self._on_set_paused)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         # Steady time: a paused simulation must not silence the diagnostics.
         self.create_timer(1.0, self._report, clock=Clock(clock_type=ClockType.STEADY_TIME))
@@ -125,7 +119,11 @@ class TrackerNode(LifecycleNode):
         except (ValueError, OSError) as error:  # CheckpointError is a ValueError
             self.get_logger().error(f"cannot configure: {error}")
             return TransitionCallbackReturn.FAILURE
-        stream = tracker.open_stream(max_objects=settings.max_objects, mask_threshold=settings.mask_threshold)
+        stream = tracker.open_stream(
+            max_objects=settings.max_objects,
+            mask_threshold=settings.mask_threshold,
+            history_frames=settings.history_frames,
+        )
         self._device = tracker.device
         self._outputs = Outputs(self)
         self._inference = InferenceThread(
@@ -157,7 +155,9 @@ class TrackerNode(LifecycleNode):
                 IMAGE_QOS,
                 qos_overriding_options=options,
             ),
-            self.create_subscription(PointStamped, "~/click", self._on_click, 10, qos_overriding_options=options),
+            self.create_subscription(
+                PointStamped, "~/click", self._operator.on_click, 10, qos_overriding_options=options
+            ),
         ]
         self.get_logger().info(f"active: tracking in {self._image_topic()}")
         return result
@@ -259,112 +259,11 @@ class TrackerNode(LifecycleNode):
             if self.context.ok():  # otherwise a signal came in the middle of it, and nobody listens any more
                 raise
 
-    # --- Prompts ------------------------------------------------------------------------------------------------------
-
-    def _create_services(self) -> None:
-        # Reentrant: a service that awaits the inference thread keeps neither images nor other services waiting.
-        group = ReentrantCallbackGroup()
-        self.create_service(AddPrompt, "~/add_prompt", self._on_add_prompt, callback_group=group)
-        self.create_service(RemoveObject, "~/remove_object", self._on_remove_object, callback_group=group)
-        self.create_service(ListObjects, "~/list_objects", self._on_list_objects, callback_group=group)
-        self.create_service(Trigger, "~/reset", self._on_reset, callback_group=group)
-        self.create_service(SetBool, "~/set_paused", self._on_set_paused, callback_group=group)
-
-    async def _on_add_prompt(self, request: AddPrompt.Request, response: AddPrompt.Response) -> AddPrompt.Response:
-        stamp = request.stamp.sec * 10**9 + request.stamp.nanosec
-
-        def add(session: Session) -> int:
-            return session.add_prompt(prompt_of(request), request.object_id or None, request.label, stamp)
-
-        object_id, response.message = await self._ask(add, active=True)
-        response.success = object_id is not None
-        response.object_id = object_id or 0
-        return response
-
-    async def _on_remove_object(
-        self, request: RemoveObject.Request, response: RemoveObject.Response
-    ) -> RemoveObject.Response:
-        def remove(session: Session) -> bool:
-            session.remove(request.object_id)
-            return True
-
-        removed, response.message = await self._ask(remove)
-        response.success = bool(removed)
-        return response
-
-    async def _on_list_objects(self, _: ListObjects.Request, response: ListObjects.Response) -> ListObjects.Response:
-        objects, response.message = await self._ask(lambda session: session.stream.objects)
-        response.success = objects is not None
-        response.objects = [summary_message(info) for info in objects or ()]
-        return response
-
-    async def _on_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        def reset(session: Session) -> bool:
-            session.reset()
-            return True
-
-        done, response.message = await self._ask(reset)
-        response.success = bool(done)
-        return response
-
     def _on_set_paused(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         self._paused = request.data
         response.success = True
         response.message = "paused: images are not tracked until you resume" if self._paused else "resumed"
         return response
-
-    def _on_click(self, message: PointStamped) -> None:
-        """Apply a click to the newest image, whatever its stamp; the answer goes to the log."""
-        if self._inference is None:
-            return
-
-        def tell(answer: Future[tuple[int, bool]]) -> None:
-            try:
-                object_id, new = answer.result()
-            except Exception as error:
-                self._refuse(error)
-            else:
-                self.get_logger().info(f"click {'starts' if new else 'corrects'} object {object_id}")
-
-        point = message.point
-        self._inference.submit(lambda session: session.click(point.x, point.y)).add_done_callback(tell)
-
-    async def _ask(self, command: Callable[[Session], R], *, active: bool = False) -> tuple[R | None, str]:
-        """Run a command in the inference thread without holding up the executor.
-
-        Args:
-            command: What to do.
-            active: Whether the node must be active for it.
-
-        Returns:
-            The command's result and an empty text, or None and the reason in a full sentence.
-        """
-        if self._inference is None or (active and not self._inputs):
-            needed = "activate" if self._inference is not None else "configure and activate" if active else "configure"
-            return None, self._refuse(NotReadyError(f"the tracker is {self._state()}; {needed} it first"))
-        done: RosFuture = RosFuture()
-
-        def wake(answer: Future[R]) -> None:
-            done.set_result(answer)
-            if self.executor is not None:
-                self.executor.wake()
-
-        self._inference.submit(command).add_done_callback(wake)
-        answer = await done
-        try:
-            return answer.result(), ""
-        except Exception as error:
-            return None, self._refuse(error)
-
-    def _refuse(self, error: Exception) -> str:
-        """Count and log a command that failed, and return what to answer."""
-        if isinstance(error, (*REFUSALS, NotReadyError)):
-            self._statistics.prompt_refused()
-            self.get_logger().warning(f"refused: {error}")
-            return str(error)
-        text = f"a command failed: {type(error).__name__}: {error}"
-        self._note_error(text)
-        return text
 
     # --- Parameters and diagnostics -----------------------------------------------------------------------------------
 

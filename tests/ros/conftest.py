@@ -159,6 +159,12 @@ class Client:
         clicks += [LabeledPoint(x=float(x), y=float(y), label=LabeledPoint.NEGATIVE) for x, y in negative]
         return self.call(AddPrompt, "add_prompt", points=clicks, **more)
 
+    def call_prompt_with_mask(self) -> Any:
+        """Start an object with the square of `draw_picture(0)` as its mask."""
+        mask = np.zeros((96, 128), np.uint8)
+        mask[30:60, 20:50] = 255
+        return self.call(AddPrompt, "add_prompt", mask=array_to_image(mask, "mono8", Header()))
+
     def list(self) -> Any:
         """Call list_objects."""
         return self.call(ListObjects, "list_objects")
@@ -266,3 +272,4 @@ def make_process(tmp_path: Path) -> Iterator[Callable[..., Executable]]:
     yield make
     for process in running:
         process.stop()
+        print(f"--- {process.log}, ended with {process.exit_code}\n{process.output()}")  # seen where a test fails

@@ -8,7 +8,6 @@ import time
 import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import pytest
@@ -17,11 +16,11 @@ from rclpy.logging import get_logger
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
-from sam_core import FrameResult, NoFrameError, Prompt, Tracker, build_tracker
+from sam_core import FrameResult, NoFrameError, Prompt, StampError, Tracker, build_tracker
 from sam_ros.encodings import array_to_image, image_to_rgb
 from sam_ros.inference import InferenceThread, StoppedError
 from sam_ros.messages import to_time
-from sam_ros.session import Session, StampError, check_stamp
+from sam_ros.session import Session
 from sam_ros.statistics import DropCause, Statistics
 
 SECOND = 10**9
@@ -119,10 +118,11 @@ def test_the_newest_frame_wins_while_the_thread_works(bench: Bench) -> None:
     assert bench.drops(DropCause.REPLACED) == 4
 
 
-@pytest.mark.parametrize(
-    "fault", [torch.cuda.OutOfMemoryError("CUDA out of memory"), RuntimeError("a kernel failed"), KeyError("x")]
-)
-def test_a_failing_frame_is_counted_and_the_thread_lives_on(bench: Bench, fault: Exception, tracker: Tracker) -> None:
+@pytest.mark.parametrize("kind", [torch.cuda.OutOfMemoryError, RuntimeError, KeyError])
+def test_a_failing_frame_is_counted_and_the_thread_lives_on(
+    bench: Bench, kind: type[Exception], tracker: Tracker
+) -> None:
+    fault = kind("what went wrong")
     bench.track(frame(1, seed=1))
     bench.thread.submit(lambda s: s.add_prompt(Prompt(points=[[9, 9]]), None, "")).result(TIMEOUT)
     bench.thread.submit(lambda s: s.faults.append(fault)).result(TIMEOUT)
@@ -212,15 +212,25 @@ def test_a_click_corrects_the_object_under_it_and_starts_one_elsewhere(tracker: 
     assert session.click(3.0, 3.0) == (3, True), "ids are not used again"
 
 
-@pytest.mark.parametrize(("stamp", "newest"), [(0, None), (0, 7), (7, 7), (5, None)])
-def test_prompts_for_the_newest_image_pass(stamp: int, newest: Any) -> None:
-    check_stamp(stamp, newest)
+def test_a_prompt_is_given_in_the_image_that_its_stamp_names(tracker: Tracker) -> None:
+    session = Session(tracker.open_stream(max_objects=2, history_frames=3))
+    for i in range(5):
+        session.step(picture(i), 10 * SECOND + i)
+    reference = tracker.open_stream(max_objects=2)
+    for i in range(3):
+        reference.step(picture(i), 10 * SECOND + i)
+    expected = reference.add_prompt(Prompt(points=[[5, 5]]))
+    object_id = session.add_prompt(Prompt(points=[[5, 5]], stamp=10 * SECOND + 2), None, "")
+    assert object_id not in session.logits, "what was seen then is nothing to click on now"
+    info = session.stream.objects[0]
+    assert info.first_frame == 2
+    assert info.predicted_iou == pytest.approx(float(expected.predicted_iou[0]))
 
 
-def test_a_prompt_for_another_image_is_told_which_is_newest(tracker: Tracker) -> None:
+def test_a_prompt_for_an_image_that_is_gone_is_told_which_is_newest(tracker: Tracker) -> None:
     session = Session(tracker.open_stream(max_objects=1))
     session.step(picture(), 12 * SECOND + 5)
-    with pytest.raises(StampError, match=r"image of 11\.000000000 s.*its stamp is 12\.000000005 s"):
-        session.add_prompt(Prompt(points=[[1, 1]]), None, "", 11 * SECOND)
+    with pytest.raises(StampError, match=r"image of 11\.000000000 s.*stamp 12\.000000005 s"):
+        session.add_prompt(Prompt(points=[[1, 1]], stamp=11 * SECOND), None, "")
     assert session.stream.objects == ()
-    assert session.add_prompt(Prompt(points=[[1, 1]]), None, "", 12 * SECOND + 5) == 1
+    assert session.click(1, 1, stamp=11 * SECOND) == (1, True), "a click may have the time of the click as its stamp"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import signal
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -132,19 +132,21 @@ def make_node(**parameters: Any) -> TrackerNode:
     return TrackerNode("here", parameter_overrides=[Parameter(name, value=value) for name, value in values.items()])
 
 
-def living(kind: type) -> list[weakref.ref[Any]]:
+def living(kind: type, but: Sequence[weakref.ref[Any]] = ()) -> list[weakref.ref[Any]]:
+    """Return all things of a kind that are alive, but those of an earlier count."""
     gc.collect()
-    return [weakref.ref(thing) for thing in gc.get_objects() if type(thing) is kind]
+    known = [id(ref()) for ref in but]
+    return [weakref.ref(thing) for thing in gc.get_objects() if type(thing) is kind and id(thing) not in known]
 
 
 @pytest.mark.parametrize("end", ["cleanup", "shutdown", "destroy"])
 def test_nothing_of_the_model_is_left(ros: None, end: str) -> None:
-    assert not [ref for ref in living(Sam2) if ref() is not None], "another test leaves a model behind"
+    before = living(Sam2), living(Stream)
     node = make_node()
     try:
         assert node.trigger_configure() == TransitionCallbackReturn.SUCCESS
         assert node.trigger_activate() == TransitionCallbackReturn.SUCCESS
-        models, streams = living(Sam2), living(Stream)
+        models, streams = living(Sam2, before[0]), living(Stream, before[1])
         weights = [weakref.ref(parameter) for ref in models for parameter in ref().parameters()]
         assert (len(models), len(streams)) == (1, 1)
         assert weights
@@ -153,12 +155,15 @@ def test_nothing_of_the_model_is_left(ros: None, end: str) -> None:
             assert node.trigger_cleanup() == TransitionCallbackReturn.SUCCESS
         elif end == "shutdown":
             assert node.trigger_shutdown() == TransitionCallbackReturn.SUCCESS
+        else:
+            node.destroy_node()
+        assert [ref for ref in (*models, *streams, *weights) if ref() is not None] == []
     finally:
         node.destroy_node()
-    assert [ref for ref in (*models, *streams, *weights) if ref() is not None] == []
 
 
 def test_an_unexpected_error_ends_in_a_clean_unconfigured_state(ros: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = living(Sam2)
     node = make_node()
     try:
         with monkeypatch.context() as patch:
@@ -169,7 +174,7 @@ def test_an_unexpected_error_ends_in_a_clean_unconfigured_state(ros: None, monke
             patch.setattr("sam_ros.tracker_node.Outputs", fail)  # after the model was built
             assert node.trigger_configure() == TransitionCallbackReturn.ERROR
         assert node._state_machine.current_state[1] == "unconfigured"
-        assert [ref for ref in living(Sam2) if ref() is not None] == []
+        assert living(Sam2, before) == []
         assert "out of memory" in node._statistics.snapshot().last_error
         assert node.trigger_configure() == TransitionCallbackReturn.SUCCESS, "and it can be tried again"
     finally:

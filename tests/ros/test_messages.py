@@ -116,7 +116,13 @@ def test_label_info_says_that_values_are_object_ids() -> None:
 
 def test_summary() -> None:
     info = ObjectInfo(
-        object_id=3, label="cup", first_frame=5, state=ObjectState.ABSENT, predicted_iou=0.25, presence=0.125
+        object_id=3,
+        label="cup",
+        first_frame=5,
+        frames_behind=0,
+        state=ObjectState.ABSENT,
+        predicted_iou=0.25,
+        presence=0.125,
     )
     message = summary_message(info)
     assert (message.id, message.label, message.state) == (3, "cup", TrackedObject.ABSENT)

@@ -163,13 +163,17 @@ def test_paused_images_are_dropped_and_counted(client: Any, picture: Callable[..
     assert not any(stamp in client.objects for stamp in stamps)
 
 
-def test_prompts_for_an_older_image_say_which_is_newest(client: Any, picture: Callable[..., np.ndarray]) -> None:
-    older = client.track(picture(0)).header
+def test_a_prompt_names_its_image_by_the_stamp(client: Any, picture: Callable[..., np.ndarray]) -> None:
+    seen = client.track(picture(0)).header
     newest = client.track(picture(1)).header
-    answer = client.prompt((40, 45), stamp=older.stamp)
+    answer = client.prompt((40, 45), stamp=client.header().stamp)  # an image that was never published
     assert not answer.success
     assert f"{newest.stamp.sec}.{newest.stamp.nanosec:09d}" in answer.message
     assert client.prompt((40, 45), stamp=newest.stamp).success
+    answer = client.prompt((40, 45), stamp=seen.stamp)
+    assert answer.success
+    client.track(picture(2))
+    assert answer.object_id in [item.id for item in client.track(picture(3)).objects], "it has caught up"
 
 
 def test_label_info_reaches_who_comes_late(

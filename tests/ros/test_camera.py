@@ -1,0 +1,194 @@
+"""The camera as a real process, and its sources."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from rclpy.qos import QoSProfile, QoSReliabilityPolicy
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Header
+
+from sam_core.synthetic import DemoScene
+from sam_ros.encodings import compressed_to_rgb, image_to_rgb
+from sam_ros.messages import stamp_of
+from sam_ros.processes import Executable
+from sam_ros.sources import SourceError, open_source
+
+BEST_EFFORT = QoSProfile(depth=10, reliability=QoSReliabilityPolicy.BEST_EFFORT)
+
+
+def colours(count: int) -> list[np.ndarray]:
+    """Return `count` pictures (48, 64, 3) BGR that codecs cannot mix up: each of one grey value."""
+    return [np.full((48, 64, 3), 20 + 40 * i, np.uint8) for i in range(count)]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for i, image in enumerate(colours(4)):
+        cv2.imwrite(str(folder / f"{i:03d}.png"), image)
+    (folder / "notes.txt").write_text("no picture")
+    return folder
+
+
+@pytest.fixture
+def video(tmp_path: Path) -> Path:
+    path = tmp_path / "video.mp4"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 25.0, (64, 48))
+    for image in colours(5):
+        writer.write(image)
+    writer.release()
+    return path
+
+
+def greys(source: Any) -> list[float]:
+    return [float(picture.image.mean()) for picture in source]
+
+
+def test_a_folder_in_the_order_of_its_names(folder: Path) -> None:
+    source = open_source(str(folder), width=0, height=0, rate=0.0)
+    assert greys(source) == [20, 60, 100, 140]
+    assert greys(source) == [20, 60, 100, 140], "and again from the first"
+    assert source.rate is None
+
+
+def test_a_video_with_its_rate(video: Path) -> None:
+    source = open_source(str(video), width=0, height=0, rate=0.0)
+    assert source.rate == 25.0
+    assert np.abs(np.array(greys(source)) - [20, 60, 100, 140, 180]).max() < 6
+    assert len(greys(source)) == 5
+
+
+def test_the_scene_with_its_truth() -> None:
+    source = open_source("scene", width=160, height=120, rate=5.0)
+    pictures = list(source)
+    scene = DemoScene(width=160, height=120, fps=5.0)
+    assert len(pictures) == scene.length
+    frame = scene.render(7)
+    np.testing.assert_array_equal(pictures[7].image, frame.image[..., ::-1])
+    np.testing.assert_array_equal(pictures[7].labels, frame.labels)
+
+
+def test_what_is_no_source_says_so(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "text.mp4").write_text("no video")
+    for name, text in (
+        (tmp_path / "empty", "holds no images"),
+        (tmp_path / "text.mp4", "no video"),
+        ("12", "webcam 12"),
+    ):
+        with pytest.raises(SourceError, match=text):
+            open_source(str(name), width=0, height=0, rate=0.0)
+
+
+class Listener:
+    """What a camera publishes."""
+
+    def __init__(self, client: Any, space: str, compressed: bool = False) -> None:
+        self.client = client
+        self.images: list[Any] = []
+        self.headers: list[Header] = []
+        self.truths: dict[int, Image] = {}
+        node = client.node
+        kind, topic = (CompressedImage, "image/compressed") if compressed else (Image, "image")
+        node.create_subscription(kind, f"{space}/{topic}", self.images.append, BEST_EFFORT)
+        node.create_subscription(Header, f"{space}/camera/header", self.headers.append, 100)
+        node.create_subscription(Image, f"{space}/camera/truth", self._on_truth, 100)
+
+    def _on_truth(self, message: Image) -> None:
+        self.truths[stamp_of(message.header)] = message
+
+    def wait(self, count: int) -> list[Any]:
+        self.client.until(lambda: len(self.images) >= count, f"{count} images")
+        return self.images
+
+
+@pytest.fixture
+def listen(make_client: Callable[..., Any]) -> Callable[..., Listener]:
+    return lambda space, **more: Listener(make_client(f"{space}/tracker"), space, **more)
+
+
+def test_the_scene_is_published_with_truth_and_headers(
+    listen: Callable[..., Listener], make_process: Callable[..., Executable]
+) -> None:
+    listener = listen("/scene")
+    parameters = {"width": 160, "height": 120, "rate": 20.0, "frame_id": "eye", "encoding": "rgb8"}
+    make_process("camera", parameters, remappings={"__ns": "/scene"})
+    listener.wait(10)
+    listener.client.until(lambda: len(listener.truths) >= 5, "truths")
+    image = next(image for image in listener.images if stamp_of(image.header) in listener.truths)
+    truth = listener.truths[stamp_of(image.header)]
+    assert image.header == truth.header
+    assert (image.header.frame_id, image.encoding, image.width, image.height) == ("eye", "rgb8", 160, 120)
+    assert (truth.encoding, truth.width, truth.height) == ("mono8", 160, 120)
+    scene = DemoScene(width=160, height=120, fps=20.0)
+    labels = np.frombuffer(truth.data, np.uint8).reshape(120, 160)
+    index = next(i for i in range(scene.length) if np.array_equal(scene.render(i).labels, labels))
+    np.testing.assert_array_equal(image_to_rgb(image), scene.render(index).image)
+    stamps = [stamp_of(header) for header in listener.headers]
+    assert stamps == sorted(set(stamps))
+    now = listener.client.node.get_clock().now().nanoseconds
+    assert 0 < now - stamps[-1] < 600 * 10**9, "stamps are the time of day"
+
+
+def test_a_video_is_repeated(
+    listen: Callable[..., Listener], make_process: Callable[..., Executable], video: Path
+) -> None:
+    listener = listen("/video")
+    parameters = {"source": video, "rate": 50.0, "encoding": "mono8"}
+    make_process("camera", parameters, remappings={"__ns": "/video"})
+    images = listener.wait(12)
+    assert all((image.encoding, image.width, image.height) == ("mono8", 64, 48) for image in images)
+    values = [round(float(np.frombuffer(image.data, np.uint8).mean()) / 40 - 0.5) for image in images]
+    assert set(values) <= {0, 1, 2, 3, 4}
+    assert any(b < a for a, b in pairwise(values)), "the video began again"
+
+
+def test_a_folder_is_published_once_and_resized(
+    listen: Callable[..., Listener], make_process: Callable[..., Executable], folder: Path
+) -> None:
+    listener = listen("/folder")
+    parameters = {"source": folder, "rate": 10.0, "loop": False, "width": 32, "height": 24}
+    process = make_process("camera", parameters, remappings={"__ns": "/folder"})
+    listener.client.until(lambda: "the source has ended" in process.output(), "the end of the folder")
+    assert process.running, "the last image's subscribers may still want to see the node"
+    assert all((image.width, image.height, image.step) == (32, 24, 96) for image in listener.images)
+    assert len(listener.headers) <= 4
+
+
+@pytest.mark.parametrize("compression", ["jpeg", "png"])
+def test_compressed_images_go_through_camera_and_tracker(
+    listen: Callable[..., Listener], make_process: Callable[..., Executable], folder: Path, compression: str
+) -> None:
+    space = f"/{compression}"
+    listener = listen(space, compressed=True)
+    parameters = {"source": folder, "rate": 10.0, "compression": compression}
+    tracker = {"model": "sam2.1_micro", "device": "cpu", "cpu_threads": 1, "image_transport": "compressed"}
+    make_process("camera", parameters, remappings={"__ns": space})
+    make_process("tracker", {**tracker, "autostart": True}, remappings={"__ns": space})
+    image = listener.wait(3)[0]
+    assert image.format == compression
+    value = float(compressed_to_rgb(image).mean())
+    assert min(abs(value - grey) for grey in (20, 60, 100, 140)) < 3
+    client = listener.client
+    client.until(
+        lambda: set(client.order) & {stamp_of(header) for header in listener.headers}, "results of published images"
+    )
+    assert client.prompt((30, 20)).success
+    corrupt = CompressedImage(header=client.header(), format=compression, data=b"no image")
+    publisher = client.node.create_publisher(CompressedImage, f"{space}/image/compressed", BEST_EFFORT)
+
+    def dropped() -> bool:
+        publisher.publish(corrupt)  # best effort: until one arrives
+        return client.dropped("unreadable image") + client.dropped("older than its predecessor") > 0
+
+    client.until(dropped, "the drop of a corrupt image")
+    count = len(client.order)
+    client.until(lambda: len(client.order) > count and len(client.list().objects) == 1, "tracking that goes on")

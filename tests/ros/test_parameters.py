@@ -1,0 +1,115 @@
+"""The tracker's parameters, asked and set from outside."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+import pytest
+from rcl_interfaces.srv import DescribeParameters, GetParameters, SetParameters
+from rclpy.parameter import Parameter
+
+from sam_ros.parameters import TrackerParameters
+
+LIVE = {"mask_threshold", "publish_masks", "expected_rate", "image_timeout"}
+
+
+def set_parameter(client: Any, name: str, value: Any) -> Any:
+    request = [Parameter(name, value=value).to_parameter_msg()]
+    return client.call(SetParameters, "set_parameters", parameters=request).results[0]
+
+
+@pytest.fixture
+def live(client: Any) -> Iterator[Callable[[str, Any], Any]]:
+    """Set parameters of the shared tracker, and put them back afterwards."""
+    changed: set[str] = set()
+
+    def change(name: str, value: Any) -> Any:
+        changed.add(name)
+        return set_parameter(client, name, value)
+
+    yield change
+    for name in changed:
+        assert set_parameter(client, name, getattr(TrackerParameters(), name)).successful
+
+
+def test_every_parameter_says_what_it_is(client: Any) -> None:
+    names = [field.name for field in fields(TrackerParameters)]
+    descriptors = client.call(DescribeParameters, "describe_parameters", names=names).descriptors
+    assert [descriptor.name for descriptor in descriptors] == names
+    assert all(descriptor.description for descriptor in descriptors)
+    assert {descriptor.name for descriptor in descriptors if not descriptor.read_only} == LIVE
+    ranges = {d.name: d.integer_range[0] for d in descriptors if d.integer_range}
+    assert (ranges["max_objects"].from_value, ranges["max_objects"].to_value) == (1, 256)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("model", "sam2_nano"), ("max_objects", 7), ("device", "cuda"), ("image_transport", "compressed")],
+)
+def test_what_cannot_change_says_so(client: Any, name: str, value: Any) -> None:
+    before = client.call(GetParameters, "get_parameters", names=[name]).values
+    answer = set_parameter(client, name, value)
+    assert not answer.successful
+    assert "read-only" in answer.reason
+    assert name in answer.reason
+    assert client.call(GetParameters, "get_parameters", names=[name]).values == before
+
+
+def test_the_mask_threshold_changes_live(
+    client: Any, live: Callable[[str, Any], Any], picture: Callable[..., np.ndarray]
+) -> None:
+    client.track(picture(0))
+    assert client.call_prompt_with_mask().success
+    plain = client.track(picture(1)).objects[0]
+    assert live("mask_threshold", -30.0).successful
+    all_but_certain = client.track(picture(2)).objects[0]
+    assert live("mask_threshold", 30.0).successful
+    nothing = client.track(picture(3)).objects[0]
+    assert nothing.area <= plain.area <= all_but_certain.area
+    assert nothing.area < all_but_certain.area
+    client.until(lambda: client.label_info and client.label_info.threshold == 30.0, "the label info")
+
+
+def test_masks_can_be_switched_off(
+    client: Any, live: Callable[[str, Any], Any], picture: Callable[..., np.ndarray]
+) -> None:
+    client.track(picture(0))
+    assert client.call_prompt_with_mask().success
+    assert live("publish_masks", False).successful
+    assert len(client.track(picture(1)).objects[0].mask.data) == 0
+    assert live("publish_masks", True).successful
+    item = client.track(picture(2)).objects[0]
+    assert len(item.mask.data) == item.box.width * item.box.height
+
+
+def test_an_expectation_changes_the_verdict(
+    client: Any, live: Callable[[str, Any], Any], picture: Callable[..., np.ndarray]
+) -> None:
+    assert live("image_timeout", 0.0).successful
+    assert live("expected_rate", 500.0).successful
+    client.track(picture(0))
+    client.until(lambda: "expected are 500.0 Hz" in client.message, "a warning")
+    assert client.level == b"\x01"
+    assert "FASTDDS_DEFAULT_PROFILES_FILE" in client.message
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("mask_threshold", 33.0, "out of range"),
+        ("mask_threshold", float("nan"), ""),
+        ("mask_threshold", "high", "Wrong parameter type"),
+        ("image_timeout", -1.0, "out of range"),
+        ("expected_rate", float("inf"), ""),
+    ],
+)
+def test_nonsense_is_refused(client: Any, name: str, value: Any, reason: str) -> None:
+    before = client.call(GetParameters, "get_parameters", names=[name]).values
+    answer = set_parameter(client, name, value)
+    assert not answer.successful
+    assert answer.reason
+    assert reason in answer.reason
+    assert client.call(GetParameters, "get_parameters", names=[name]).values == before
