@@ -42,6 +42,18 @@ RUNTIME = ("ros-builtin-interfaces", "ros-geometry-msgs", "ros-sensor-msgs", "ro
 Settings = Mapping[str, str] | None
 
 
+def prepare_metadata_for_build_wheel(metadata_directory: str, config_settings: Settings = None) -> str:
+    """Write the wheel's metadata without compiling anything (PEP 517 hook).
+
+    Returns:
+        Name of the folder that holds it.
+    """
+    folder = Path(metadata_directory, f"{DISTRIBUTION}-{VERSION}.dist-info")
+    folder.mkdir()
+    (folder / "METADATA").write_text(_metadata())
+    return folder.name
+
+
 def build_wheel(wheel_directory: str, config_settings: Settings = None, metadata_directory: str | None = None) -> str:
     """Compile the interfaces and write the wheel (PEP 517 hook).
 
