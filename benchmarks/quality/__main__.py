@@ -61,7 +61,7 @@ def main() -> None:
                 found, shown = track(tracker, clip, kind, seed)
                 figures[kind] += found
             if seed < 3:
-                rows.append(strip(clip.images, shown))
+                rows.append(strip(clip.images, shown, height=110))
             print(f"{level} {seed + 1}/{arguments.clips}", end="\r", file=sys.stderr, flush=True)
         for kind, found in figures.items():
             means = average(found)

@@ -35,6 +35,8 @@ class Stage:
         prompts: how objects are prompted.
         scenes: distribution of the clips, one picture for a stage of still images.
         harder: a second distribution that takes over linearly during the stage; None for none.
+        stills: share of steps on still images in a stage of clips, so that answers to prompts stay good.
+        still_clips: images of such a step.
     """
 
     name: str
@@ -48,6 +50,8 @@ class Stage:
     prompts: PromptPlan
     scenes: SceneSettings
     harder: SceneSettings | None
+    stills: float = 0.0
+    still_clips: int = 8
 
 
 @dataclass(frozen=True)

@@ -38,11 +38,13 @@ def draw_batch(
     Raises:
         ValueError: the videos hold no object that shows in the first frame of a clip.
     """
-    scenes = scenes_at(stage, progress, rng)
+    scenes, count = scenes_at(stage, progress, rng), stage.clips
+    if scenes.frames > 1 and rng.random() < stage.stills:
+        scenes, count = replace(scenes, frames=1), stage.still_clips
     if videos is None:
-        return synthetic_batch(rng, replace(scenes, size=stage.size), stage.clips, stage.objects)
+        return synthetic_batch(rng, replace(scenes, size=stage.size), count, stage.objects)
     for _ in range(_TRIES):
-        chosen = [videos[int(k)] for k in rng.integers(0, len(videos), stage.clips)]
+        chosen = [videos[int(k)] for k in rng.integers(0, len(videos), count)]
         try:
             return collate([clip_from(v, rng, stage.size, scenes.frames, stride) for v in chosen], stage.objects, rng)
         except ValueError:
