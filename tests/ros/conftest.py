@@ -37,7 +37,6 @@ else:
 
 PATIENCE = 10.0  # s after which a question is asked again
 TIMEOUT = 60.0  # s: how long a loaded machine may take for what takes milliseconds
-MICRO = {"model": "sam2.1_micro", "device": "cpu", "cpu_threads": 1, "max_objects": 4}
 _NUMBERS = itertools.count()  # of the clients' nodes: names are unique
 # Tests publish images one by one and want each to arrive; a real camera's newest one is enough.
 RELIABLE_IMAGES = {"qos_overrides./image.subscription.reliability": "reliable"}
@@ -206,6 +205,23 @@ def picture() -> Callable[..., np.ndarray]:
 
 
 @pytest.fixture(scope="session")
+def micro(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Parameters of a tracker that is quick, always the same, and sees something: masks of about half the picture."""
+    import torch
+    from safetensors.torch import save_file
+
+    from sam_core.build import build_model
+
+    with torch.random.fork_rng():
+        torch.manual_seed(10)
+        weights = build_model("sam2.1_micro").state_dict()
+    weights["sam_mask_decoder.pred_obj_score_head.layers.2.bias"].fill_(6.0)  # objects are always there
+    path = tmp_path_factory.mktemp("weights") / "micro.safetensors"
+    save_file(weights, path)
+    return {"model": "sam2.1_micro", "checkpoint": path, "device": "cpu", "cpu_threads": 1, "max_objects": 4}
+
+
+@pytest.fixture(scope="session")
 def ros() -> Iterator[None]:
     rclpy.init()
     yield
@@ -235,10 +251,10 @@ def make_client(ros: None) -> Iterator[Callable[..., Client]]:
 
 
 @pytest.fixture(scope="session")
-def running_tracker(tmp_path_factory: pytest.TempPathFactory, ros: None) -> Iterator[Executable]:
+def running_tracker(tmp_path_factory: pytest.TempPathFactory, ros: None, micro: dict[str, Any]) -> Iterator[Executable]:
     """Run one tracker process for all tests that leave it as they found it."""
     log = tmp_path_factory.mktemp("tracker") / "log"
-    with Executable("tracker", {**MICRO, **RELIABLE_IMAGES, "autostart": True}, log=log) as process:
+    with Executable("tracker", {**micro, **RELIABLE_IMAGES, "autostart": True}, log=log) as process:
         yield process
         assert process.running, process.output()
     assert process.exit_code == 0, process.output()

@@ -165,14 +165,17 @@ def test_a_folder_is_published_once_and_resized(
 
 @pytest.mark.parametrize("compression", ["jpeg", "png"])
 def test_compressed_images_go_through_camera_and_tracker(
-    listen: Callable[..., Listener], make_process: Callable[..., Executable], folder: Path, compression: str
+    listen: Callable[..., Listener],
+    make_process: Callable[..., Executable],
+    micro: dict[str, Any],
+    folder: Path,
+    compression: str,
 ) -> None:
     space = f"/{compression}"
     listener = listen(space, compressed=True)
     parameters = {"source": folder, "rate": 10.0, "compression": compression}
-    tracker = {"model": "sam2.1_micro", "device": "cpu", "cpu_threads": 1, "image_transport": "compressed"}
     make_process("camera", parameters, remappings={"__ns": space})
-    make_process("tracker", {**tracker, "autostart": True}, remappings={"__ns": space})
+    make_process("tracker", {**micro, "image_transport": "compressed", "autostart": True}, remappings={"__ns": space})
     image = listener.wait(3)[0]
     assert image.format == compression
     value = float(compressed_to_rgb(image).mean())

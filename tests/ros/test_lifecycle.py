@@ -22,7 +22,6 @@ from sam_ros.processes import Executable
 from sam_ros.tracker_node import TrackerNode
 
 Picture = Callable[..., np.ndarray]
-MICRO = {"model": "sam2.1_micro", "device": "cpu", "cpu_threads": 1, "max_objects": 4}
 
 
 class Life:
@@ -51,8 +50,8 @@ def live(make_process: Callable[..., Executable], make_client: Callable[..., Any
     return start
 
 
-def test_a_whole_life(live: Callable[[dict[str, Any]], Life], picture: Picture) -> None:
-    life = live({**MICRO, "qos_overrides./other/image.subscription.reliability": "reliable"})
+def test_a_whole_life(live: Callable[[dict[str, Any]], Life], picture: Picture, micro: dict[str, Any]) -> None:
+    life = live({**micro, "qos_overrides./other/image.subscription.reliability": "reliable"})
     client = life.client
     assert life.state() == "unconfigured"
     answer = client.prompt((40, 45))
@@ -128,7 +127,7 @@ def test_a_tracker_that_cannot_be_configured_says_why_and_stays_unconfigured(
 
 
 def make_node(**parameters: Any) -> TrackerNode:
-    values = {**MICRO, **parameters}
+    values = {"model": "sam2.1_micro", "device": "cpu", "cpu_threads": 1, **parameters}
     return TrackerNode("here", parameter_overrides=[Parameter(name, value=value) for name, value in values.items()])
 
 
@@ -184,11 +183,15 @@ def test_an_unexpected_error_ends_in_a_clean_unconfigured_state(ros: None, monke
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("name", ["tracker", "camera"])
 def test_a_signal_ends_a_working_process_with_code_0(
-    make_process: Callable[..., Executable], make_client: Callable[..., Any], name: str, how: signal.Signals
+    make_process: Callable[..., Executable],
+    make_client: Callable[..., Any],
+    micro: dict[str, Any],
+    name: str,
+    how: signal.Signals,
 ) -> None:
     space = f"/signal_{name}_{how.name.lower()}"
     camera = make_process("camera", {"width": 160, "height": 120}, remappings={"__ns": space})
-    tracker = make_process("tracker", {**MICRO, "autostart": True}, remappings={"__ns": space})
+    tracker = make_process("tracker", {**micro, "autostart": True}, remappings={"__ns": space})
     client = make_client(f"{space}/tracker", image=f"{space}/image")
     client.until(lambda: len(client.order) > 2, "results")
     process = camera if name == "camera" else tracker

@@ -10,7 +10,6 @@ from sam_msgs.msg import TrackedObject
 from std_msgs.msg import Header
 
 from sam_core import FrameResult, ObjectInfo, ObjectState
-from sam_core.streaming.result import measure_masks
 from sam_ros.messages import (
     Masks,
     detections_message,
@@ -33,8 +32,6 @@ def frame_result() -> FrameResult:
     logits[0, 1:4, 2:6] = 1.0
     logits[1, 3:5, 4:8] = 2.0
     logits[1, 3, 4] = 0.5  # here the first object is surer
-    masks = logits > 0
-    boxes, areas, centroids = measure_masks(masks)
     return FrameResult(
         frame=41,
         stamp=12 * 10**9 + 34,
@@ -43,10 +40,10 @@ def frame_result() -> FrameResult:
         labels=("cup", "", "dog"),
         states=(ObjectState.TRACKED, ObjectState.TRACKED, ObjectState.ABSENT),
         mask_logits=logits,
-        masks=masks,
-        boxes=boxes,
-        areas=areas,
-        centroids=centroids,
+        masks=logits > 0,
+        boxes=torch.tensor([[2, 1, 6, 4], [4, 3, 8, 5], [0, 0, 0, 0]]),
+        areas=torch.tensor([12, 8, 0]),
+        centroids=torch.tensor([[3.5, 2.0], [5.5, 3.5], [math.nan, math.nan]]),
         predicted_iou=torch.tensor([0.5, 0.75, 0.25]),
         presence=torch.tensor([1.0, 0.5, 0.0]),
     )

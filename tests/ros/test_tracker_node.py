@@ -60,20 +60,20 @@ def test_outputs_agree_with_each_other(client: Any, picture: Callable[..., np.nd
     masks = {item.id: mask_of(item) for item in objects.objects}
     for item in objects.objects:
         assert item.area == masks[item.id].sum()
-        assert item.state in (TrackedObject.TRACKED, TrackedObject.ABSENT)
-        assert 0.0 <= item.presence <= 1.0
-        if item.area:
-            ys, xs = np.nonzero(masks[item.id])
-            assert (item.box.x_offset, item.box.y_offset) == (xs.min(), ys.min())
-            assert item.centroid_x == pytest.approx(xs.mean(), abs=1e-2)
-            assert item.centroid_y == pytest.approx(ys.mean(), abs=1e-2)
+        assert item.state == TrackedObject.TRACKED
+        assert 0.5 < item.presence <= 1.0
+        assert 0 < item.area < 96 * 128
+        ys, xs = np.nonzero(masks[item.id])
+        assert (item.box.x_offset, item.box.y_offset) == (xs.min(), ys.min())
+        assert item.centroid_x == pytest.approx(xs.mean(), abs=1e-2)
+        assert item.centroid_y == pytest.approx(ys.mean(), abs=1e-2)
     image = client.label_images[stamp]
     assert (image.encoding, image.height, image.width) == ("mono16", 96, 128)
     labels = np.frombuffer(image.data, np.uint16).reshape(96, 128)
     np.testing.assert_array_equal(labels > 0, masks[first] | masks[second])
     assert set(np.unique(labels)) <= {0, first, second}
-    visible = [str(item.id) for item in objects.objects if item.area]
-    assert [detection.id for detection in client.detections[stamp].detections] == visible
+    assert [detection.id for detection in client.detections[stamp].detections] == [str(first), str(second)]
+    assert [d.results[0].hypothesis.class_id for d in client.detections[stamp].detections] == ["square", ""]
 
 
 def test_the_sequence_counts_processed_images(client: Any, picture: Callable[..., np.ndarray]) -> None:
@@ -122,27 +122,28 @@ def test_one_object_too_many_is_refused(client: Any, picture: Callable[..., np.n
 def test_a_click_starts_an_object_and_another_on_its_mask_corrects_it(
     client: Any, picture: Callable[..., np.ndarray]
 ) -> None:
+    client.until(client.clicks.get_subscription_count, "the click subscription")
     client.track(picture(0))
-    client.until(lambda: client.clicks.get_subscription_count(), "the click subscription")
-    mask = np.zeros((96, 128), np.uint8)
-    mask[30:60, 20:50] = 1
-    client.call(AddPrompt, "add_prompt", mask=array_to_image(mask, "mono8", Header()))
-    known = client.list().objects[0].id
-    objects = client.track(picture(1)).objects
-    covered = mask_of(objects[0])
-    outside = np.argwhere(~covered)
-    if covered.any():
-        y, x = np.argwhere(covered)[0]
+
+    def click(x: float, y: float) -> None:
         client.clicks.publish(PointStamped(point=Point(x=float(x), y=float(y))))
-        # The click was taken before the next frame was tracked, or else it would not be answered before `list`.
-        client.track(picture(2))
-        assert [item.id for item in client.list().objects] == [known]
-        covered = mask_of(client.track(picture(3)).objects[0])
-        outside = np.argwhere(~covered)
-    if len(outside):
-        y, x = outside[0]
-        client.clicks.publish(PointStamped(point=Point(x=float(x), y=float(y))))
-        client.until(lambda: len(client.list().objects) == 2, "a second object")
+
+    def ids() -> list[int]:
+        return [item.id for item in client.list().objects]
+
+    click(40, 45)
+    first = client.until(ids, "the first object")
+    covered = mask_of(client.track(picture(1)).objects[0])
+    y, x = np.argwhere(~covered)[0]
+    click(x, y)
+    client.until(lambda: len(ids()) == 2, "a second object, outside the first")
+    before = client.list().objects
+    objects = client.track(picture(2)).objects
+    y, x = np.argwhere(mask_of(objects[0]) & ~mask_of(objects[1]))[0]
+    click(x, y)
+    client.until(lambda: client.list().objects[0] != before[0], "a correction of the first")
+    assert [item.id for item in before][:1] == first
+    assert ids() == [item.id for item in before]
 
 
 def test_paused_images_are_dropped_and_counted(client: Any, picture: Callable[..., np.ndarray]) -> None:
@@ -273,8 +274,8 @@ def test_stamps_of_zero_are_tracked(client: Any, picture: Callable[..., np.ndarr
     assert client.objects[0].header == Header(frame_id="clockless")
 
 
-def test_the_log_says_what_was_loaded(client: Any, running_tracker: Executable) -> None:
+def test_the_log_says_what_was_loaded(client: Any, running_tracker: Executable, micro: dict[str, Any]) -> None:
     client.track(np.zeros((8, 8, 3), np.uint8))
     text = running_tracker.output()
-    assert "sam2.1_micro at 128 px with random weights, on cpu as torch.float32" in text
+    assert f"sam2.1_micro at 128 px with weights from {micro['checkpoint']}, on cpu as torch.float32" in text
     assert "active: tracking in /image" in text
