@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Arrivals"]
+__all__ = ["UNSUPPORTED", "Arrivals"]
 
 UNSUPPORTED = 2**64 - 1  # what a middleware without sequence numbers reports
 

@@ -6,6 +6,7 @@ Prints a live line and leaves an annotated video and a strip of pictures.
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -54,6 +55,7 @@ def point(text: str) -> tuple[float, float]:
 def run(options: argparse.Namespace) -> int:
     """Run camera, tracker and observer; return the exit code."""
     import rclpy
+    from rclpy.signals import SignalHandlerOptions
 
     from sam_core.build import shipped_weights
     from sam_ros.observer import NoAnswerError, Observer
@@ -85,7 +87,9 @@ def run(options: argparse.Namespace) -> int:
             if not process.running:
                 raise NoAnswerError(f"the {name} ended with code {process.exit_code}:\n{process.output()}")
 
-    rclpy.init(args=[])
+    # Python's own way with signals: the children end before the context does.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
     recording = Recording(options.out, options.seconds)
     try:
         say(f"starting two processes: a camera ({options.source}) and a tracker ({options.model})")

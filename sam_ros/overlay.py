@@ -41,13 +41,12 @@ def draw_overlay(image: NDArray[np.uint8], masks: Masks) -> NDArray[np.uint8]:
             continue
         colour = colour_of(object_id)
         region = canvas[y1:y2, x1:x2]
-        crop = masks.crops[i]
-        tinted = cv2.addWeighted(region, 1.0 - OPACITY, np.full_like(region, colour), OPACITY, 0.0)
-        np.copyto(region, tinted, where=crop[..., None])
-        outlines, _ = cv2.findContours(
-            crop.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE, offset=(x1, y1)
-        )
-        cv2.drawContours(canvas, outlines, -1, colour, 2, cv2.LINE_AA)
+        crop = np.ascontiguousarray(masks.crops[i]).view(np.uint8)
+        tint = (*(OPACITY * part for part in colour), 0.0)
+        tinted = cv2.add(cv2.convertScaleAbs(region, alpha=1.0 - OPACITY), tint)  # type: ignore[call-overload]
+        cv2.copyTo(tinted, crop, region)
+        outlines, _ = cv2.findContours(crop, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE, offset=(x1, y1))
+        cv2.drawContours(canvas, outlines, -1, colour, 2)
         name = masks.result.labels[i] or "object"
         _draw_caption(canvas, f"{object_id} {name} {masks.scores[i]:.2f}", x1, y1, colour)
     return canvas

@@ -49,9 +49,11 @@ class Timing:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The counts at one moment; rates in Hz and percentiles over the last `WINDOW` seconds, totals since the start.
+    """The counts at one moment; totals since the start, rates in Hz and percentiles over the last `WINDOW` seconds.
 
-    Percentiles are (p50, p99) in s, NaN while there is nothing to describe.
+    Where nothing was processed in that time, the percentiles describe the newest frame.
+
+    Percentiles are (p50, p99) in s, NaN before the first frame.
     """
 
     received: int
@@ -81,11 +83,17 @@ class _Meter:
     times: deque[float] = field(default_factory=lambda: deque(maxlen=MAX_SAMPLES))
 
     def rate(self, now: float) -> float:
-        """Return events per second: intervals by their duration, so that a steady 30 Hz reads 30.0."""
+        """Return events per second: intervals by their duration, so that a steady 30 Hz reads 30.0.
+
+        Where less than two happened in the window, the newest interval counts, or the silence since if it is longer:
+        a slow model still has a rate, and a stopped stream's falls.
+        """
         recent = [t for t in self.times if t > now - WINDOW]
-        if len(recent) < 2:
-            return 0.0
-        return (len(recent) - 1) / max(recent[-1] - recent[0], 1e-9)
+        if len(recent) >= 2:
+            return (len(recent) - 1) / max(recent[-1] - recent[0], 1e-9)
+        if len(self.times) >= 2:
+            return 1 / max(self.times[-1] - self.times[-2], now - self.times[-1])
+        return 0.0
 
 
 class Statistics:
@@ -142,6 +150,8 @@ class Statistics:
         with self._lock:
             now = self._clock()
             timings = [timing for when, timing in self._timings if when > now - WINDOW]
+            if not timings and self._timings:
+                timings = [self._timings[-1][1]]
             return Snapshot(
                 received=self._received,
                 processed=self._processed,

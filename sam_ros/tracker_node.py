@@ -28,7 +28,7 @@ from std_srvs.srv import SetBool
 
 from sam_core import FrameResult, build_tracker
 from sam_core.streaming import Tracker
-from sam_ros.arrivals import Arrivals
+from sam_ros.arrivals import UNSUPPORTED, Arrivals
 from sam_ros.diagnostics import Condition, device_memory, diagnostic_array, diagnostic_status
 from sam_ros.encodings import compressed_to_rgb, image_to_rgb
 from sam_ros.inference import InferenceThread
@@ -236,7 +236,9 @@ class TrackerNode(LifecycleNode):
         self._statistics.image_received()
         if self._inputs and self._inputs[0].get_publisher_count() > 1:
             self._arrivals.forget()  # numbers of several publishers say nothing
-        self._statistics.dropped(DropCause.LOST, self._arrivals.missing(info["publication_sequence_number"]))
+        self._statistics.dropped(
+            DropCause.LOST, self._arrivals.missing(info.get("publication_sequence_number", UNSUPPORTED))
+        )
         if self._paused:
             self._statistics.dropped(DropCause.PAUSED)
         elif self._inference is not None:

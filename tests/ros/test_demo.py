@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -56,6 +57,21 @@ def test_a_video_of_ones_own_with_clicks(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert "prompted 2 objects" in done.stdout
     assert "IoU" not in done.stdout.replace("masks and IoUs", "")
+    assert nobody_left(tmp_path)
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_demo_leaves_nothing_running(tmp_path: Path, how: signal.Signals) -> None:
+    command = [sys.executable, "-m", "sam_ros.demo", "--model", "sam2.1_micro", "--seconds", "600"]
+    with subprocess.Popen([*command, "--out", str(tmp_path)], stdout=subprocess.PIPE, text=True) as demo:
+        assert demo.stdout is not None
+        said = next(line for line in demo.stdout if "s left" in line)
+        assert not nobody_left(tmp_path), said
+        demo.send_signal(how)
+        rest = demo.stdout.read()
+        assert demo.wait(60) == 130
+    assert "interrupted; both processes ended" in rest
+    assert "Traceback" not in rest
     assert nobody_left(tmp_path)
 
 

@@ -32,9 +32,21 @@ def test_rates_describe_the_last_seconds() -> None:
     assert snapshot.since_last_image == pytest.approx(1 / 30)
     clock.now += 60
     snapshot = statistics.snapshot()
-    assert snapshot.rate_in == snapshot.rate_out == 0.0
     assert snapshot.since_last_image == pytest.approx(60 + 1 / 30)
-    assert math.isnan(snapshot.latency[0])
+    assert snapshot.rate_in == pytest.approx(1 / (60 + 1 / 30)), "the rate of a stopped camera falls"
+    assert snapshot.latency == pytest.approx((0.05, 0.05)), "the newest frame's"
+
+
+def test_a_slow_model_has_a_rate() -> None:
+    clock = Clock()
+    statistics = Statistics(clock)
+    assert statistics.snapshot().rate_out == 0.0
+    assert math.isnan(statistics.snapshot().latency[0])
+    for _ in range(3):
+        clock.now += 10.0
+        statistics.frame_processed(Timing(latency=10.0, model=9.9))
+    assert statistics.snapshot().rate_out == pytest.approx(0.1)
+    assert statistics.snapshot().latency == (10.0, 10.0)
 
 
 def test_percentiles_and_overhead() -> None:
