@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 from sam_ros.processes import Executable, private_domain
@@ -82,19 +83,23 @@ def run(options: argparse.Namespace) -> int:
     tracker = Executable("tracker", tracker_parameters, log=options.out / "tracker.log")
     camera = Executable("camera", camera_parameters, log=options.out / "camera.log")
 
-    def alive() -> None:
+    def go_on() -> None:
+        if interrupted.is_set():
+            raise KeyboardInterrupt
         for name, process in (("tracker", tracker), ("camera", camera)):
             if not process.running:
                 raise NoAnswerError(f"the {name} ended with code {process.exit_code}:\n{process.output()}")
 
-    # Python's own way with signals: the children end before the context does.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # A signal is noted and obeyed between two messages; an exception in the middle of one would come out garbled.
+    interrupted = Event()
+    for kind in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(kind, lambda *_: interrupted.set())
     rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
     recording = Recording(options.out, options.seconds)
     try:
         say(f"starting two processes: a camera ({options.source}) and a tracker ({options.model})")
         with camera, tracker:
-            observer = Observer(recording, names, alive)
+            observer = Observer(recording, names, go_on)
             try:
                 track(observer, options)
                 summary = observer.summary()

@@ -38,13 +38,13 @@ class Observer(Node):
     Args:
         recording: Where the overlays go.
         names: Names of the scene's objects 1, 2, ...; empty where no truth is known.
-        alive: Raises when a process that should run has ended.
+        go_on: Called again and again; raises when the demo cannot or must not go on.
     """
 
-    def __init__(self, recording: Recording, names: Sequence[str], alive: Callable[[], None]) -> None:
+    def __init__(self, recording: Recording, names: Sequence[str], go_on: Callable[[], None]) -> None:
         super().__init__("demo")
         self._recording = recording
-        self._alive = alive
+        self._go_on = go_on
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self)
         self.names = names
@@ -126,7 +126,7 @@ class Observer(Node):
             value = condition()
             if value:
                 return value
-            self._alive()
+            self._go_on()
             self._executor.spin_once(timeout_sec=0.05)
         raise NoAnswerError(f"waited {timeout:.0f} s for {what}")
 
@@ -134,7 +134,7 @@ class Observer(Node):
         """Receive for a while."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
-            self._alive()
+            self._go_on()
             self._executor.spin_once(timeout_sec=max(0.0, end - time.monotonic()))
 
     def prompt_scene(self) -> None:
