@@ -100,7 +100,7 @@ def _judge(
     if new(DropCause.BAD_IMAGE):
         return DiagnosticStatus.WARN, f"{new(DropCause.BAD_IMAGE)} images dropped: {snapshot.last_error}"
     if new(DropCause.LOST):
-        return DiagnosticStatus.WARN, f"{new(DropCause.LOST)} images lost on the way. {SHARED_MEMORY_HINT}"
+        return DiagnosticStatus.WARN, f"{new(DropCause.LOST)} images lost in transport. {SHARED_MEMORY_HINT}"
     if snapshot.rate_in < EXPECTED_SHARE * parameters.expected_rate:
         message = f"images arrive at {snapshot.rate_in:.1f} Hz, expected are {parameters.expected_rate:.1f} Hz"
         return DiagnosticStatus.WARN, f"{message}. {SHARED_MEMORY_HINT}"

@@ -55,6 +55,7 @@ class Executable:
         name: "tracker" or "camera".
         parameters: ROS parameters of the node.
         remappings: Names by names, e.g. {"image": "/camera/image"}.
+        without: Environment variables that the process does not get.
         log: File for the output; None for this process's own output.
     """
 
@@ -64,11 +65,13 @@ class Executable:
         parameters: Mapping[str, Any] | None = None,
         *,
         remappings: Mapping[str, str] | None = None,
+        without: Sequence[str] = (),
         log: Path | None = None,
     ) -> None:
         self._command = [sys.executable, "-m", EXECUTABLES[name], "--ros-args"]
         self._command += _arguments("-p", {key: _yaml(value) for key, value in (parameters or {}).items()})
         self._command += _arguments("-r", remappings or {})
+        self._without = without
         self.log = log
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -77,7 +80,11 @@ class Executable:
         output = None if self.log is None else self.log.open("wb")
         # A session of its own: Ctrl-C reaches the parent alone, which then ends its children in order.
         self._process = subprocess.Popen(
-            self._command, stdout=output, stderr=subprocess.STDOUT if output else None, start_new_session=True
+            self._command,
+            env={name: value for name, value in os.environ.items() if name not in self._without},
+            stdout=output,
+            stderr=subprocess.STDOUT if output else None,
+            start_new_session=True,
         )
         if output is not None:
             output.close()

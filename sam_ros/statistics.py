@@ -20,8 +20,8 @@ MAX_SAMPLES = 2048  # bounds the memory should frames come faster than anybody e
 class DropCause(Enum):
     """Say why an image that was published did not become a result."""
 
-    LOST = "lost before the node"  # by transport, or replaced in the middleware's queue
-    REPLACED = "replaced by a newer frame"
+    LOST = "lost in transport"
+    REPLACED = "replaced by a newer frame"  # in our mailbox or already in the middleware's queue of one
     BAD_IMAGE = "unreadable image"
     OUT_OF_ORDER = "older than its predecessor"
     PAUSED = "paused"
@@ -108,6 +108,7 @@ class Statistics:
         self._lock = threading.Lock()
         self._drops: Counter[DropCause] = Counter()
         self._received = 0
+        self._missing = 0
         self._processed = 0
         self._refused_prompts = 0
         self._last_error = ""
@@ -120,6 +121,11 @@ class Statistics:
         with self._lock:
             self._received += 1
             self._in.times.append(self._clock())
+
+    def images_missing(self, count: int) -> None:
+        """Count images that the publisher numbered but the node never saw: lost, or else replaced by a newer one."""
+        with self._lock:
+            self._missing += count
 
     def frame_processed(self, timing: Timing | None) -> None:
         """Count a frame whose results were published; `timing` is None where its image has no stamp."""
@@ -152,10 +158,12 @@ class Statistics:
             timings = [timing for when, timing in self._timings if when > now - WINDOW]
             if not timings and self._timings:
                 timings = [self._timings[-1][1]]
+            drops = {cause: self._drops[cause] for cause in DropCause}
+            drops[DropCause.REPLACED] += max(0, self._missing - drops[DropCause.LOST])
             return Snapshot(
                 received=self._received,
                 processed=self._processed,
-                drops={cause: self._drops[cause] for cause in DropCause},
+                drops=drops,
                 rate_in=self._in.rate(now),
                 rate_out=self._out.rate(now),
                 latency=_percentiles([t.latency for t in timings]),

@@ -19,6 +19,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PointStamped
 from numpy.typing import NDArray
 from rclpy.clock import Clock, ClockType
+from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, QoSReliabilityPolicy
@@ -154,6 +155,7 @@ class TrackerNode(LifecycleNode):
                 self._on_image,
                 IMAGE_QOS,
                 qos_overriding_options=options,
+                event_callbacks=SubscriptionEventCallbacks(message_lost=self._on_images_lost),
             ),
             self.create_subscription(
                 PointStamped, "~/click", self._operator.on_click, 10, qos_overriding_options=options
@@ -236,13 +238,15 @@ class TrackerNode(LifecycleNode):
         self._statistics.image_received()
         if self._inputs and self._inputs[0].get_publisher_count() > 1:
             self._arrivals.forget()  # numbers of several publishers say nothing
-        self._statistics.dropped(
-            DropCause.LOST, self._arrivals.missing(info.get("publication_sequence_number", UNSUPPORTED))
-        )
+        self._statistics.images_missing(self._arrivals.missing(info.get("publication_sequence_number", UNSUPPORTED)))
         if self._paused:
             self._statistics.dropped(DropCause.PAUSED)
         elif self._inference is not None:
             self._inference.offer(message)
+
+    def _on_images_lost(self, info: Any) -> None:
+        """Count what the middleware knows to be lost in transport (executor thread)."""
+        self._statistics.dropped(DropCause.LOST, info.total_count_change)
 
     def _deliver(self, message: ImageMessage, image: NDArray[np.uint8], result: FrameResult, seconds: float) -> None:
         """Publish a processed frame (inference thread); `seconds` is the model's time."""

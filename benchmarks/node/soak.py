@@ -183,7 +183,7 @@ def judge(observer: Observer, reports: list[dict[str, str]], measured: int, seco
     published = len(observer.published) - max(0, places[0])
     drops = {name: int(count) for name, count in final.items() if name.startswith("images dropped")}
     replaced = drops.pop("images dropped: replaced by a newer frame")
-    lost = drops.pop("images dropped: lost before the node")
+    lost = drops.pop("images dropped: lost in transport")
     other = sum(drops.values())
     processed = len(observer.processed)
     unaccounted = published - processed - replaced - lost - other

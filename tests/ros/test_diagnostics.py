@@ -101,7 +101,7 @@ def test_silence_can_be_allowed() -> None:
     [
         (DropCause.ERROR, DiagnosticStatus.ERROR, "1 frames failed: out of memory"),
         (DropCause.BAD_IMAGE, DiagnosticStatus.WARN, "1 images dropped: out of memory"),
-        (DropCause.LOST, DiagnosticStatus.WARN, "1 images lost on the way"),
+        (DropCause.LOST, DiagnosticStatus.WARN, "1 images lost in transport"),
         (DropCause.REPLACED, DiagnosticStatus.OK, "tracking"),
         (DropCause.OUT_OF_ORDER, DiagnosticStatus.OK, "tracking"),
     ],

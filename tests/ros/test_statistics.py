@@ -81,6 +81,16 @@ def test_drops_are_counted_by_cause() -> None:
     assert snapshot.last_error == "second"
 
 
+def test_an_image_that_is_missing_was_lost_or_else_replaced() -> None:
+    statistics = Statistics(Clock())
+    statistics.dropped(DropCause.REPLACED)
+    statistics.images_missing(5)
+    assert statistics.snapshot().drops[DropCause.REPLACED] == 6
+    statistics.dropped(DropCause.LOST, 2)
+    drops = statistics.snapshot().drops
+    assert (drops[DropCause.LOST], drops[DropCause.REPLACED]) == (2, 4)
+
+
 def test_memory_stays_bounded() -> None:
     statistics = Statistics(Clock())
     for _ in range(10_000):
