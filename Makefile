@@ -28,8 +28,9 @@ help:  ## Show this list
 demo: setup  ## Track objects in a camera stream: two ROS 2 nodes, live figures, an annotated video
 	@$(ROS_ENV) $(BIN)/python -m sam_ros.demo $(DEMO_ARGS)
 
-test: lint  ## Everything that CI runs: ruff, mypy, pytest
-	@$(ROS_ENV) $(BIN)/python -m pytest $(PYTEST_ARGS)
+test: setup-test  ## Everything that CI runs: ruff, mypy, pytest
+	@status=0; $(MAKE) --no-print-directory lint || status=$$?; \
+	$(ROS_ENV) $(BIN)/python -m pytest $(PYTEST_ARGS) || status=$$?; exit $$status
 
 lint: setup-test  ## Check style (ruff) and types (mypy)
 	@$(BIN)/ruff check --quiet .
