@@ -150,5 +150,3 @@ def _camera(rng: np.random.Generator, t: NDArray[np.int64]) -> list[NDArray[np.f
         linear = np.array([[c, -s], [s, c]])
         maps.append(np.column_stack([linear, 0.5 + shift[k] - linear @ np.array([0.5, 0.5])]))
     return maps
-
-

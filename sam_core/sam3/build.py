@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from hydra.utils import instantiate
 
-from sam_core.build import config_dir, load_config
+from sam_core.configuration import config_names, load_config
 from sam_core.devices import resolve_device, resolve_dtype
 from sam_core.sam3.checkpoint import load_detector_checkpoint
 from sam_core.sam3.detector import ConceptDetector
@@ -21,7 +21,7 @@ _log = logging.getLogger(__name__)
 
 def detector_names() -> list[str]:
     """List the models that `build_detector` knows by name."""
-    return sorted(path.stem for path in config_dir().glob("sam3*.yaml"))
+    return config_names("models", "sam3*")
 
 
 def build_network(name: str = "sam3", overrides: Sequence[str] = ()) -> ConceptNetwork:
@@ -31,7 +31,7 @@ def build_network(name: str = "sam3", overrides: Sequence[str] = ()) -> ConceptN
         ValueError: no such model, or an override that does not apply.
     """
     _check_name(name)
-    return instantiate(load_config(name, overrides).model).eval()
+    return instantiate(load_config("models", name, overrides).model).eval()
 
 
 def build_detector(
@@ -57,7 +57,7 @@ def build_detector(
     _check_name(name)
     target = resolve_device(device)
     kind = resolve_dtype(dtype, target)
-    config = load_config(name, overrides)
+    config = load_config("models", name, overrides)
     # With a checkpoint to come, the modules need no memory of their own: they take over the file's tensors.
     with torch.device("meta") if checkpoint else nullcontext():
         network: ConceptNetwork = instantiate(config.model).eval()

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
-    "blend", "cells", "checks", "dots", "gradient", "noise", "planks", "random_colour", "rings", "stripes", "value_noise",
+    "blend", "cells", "checks", "dots", "gradient", "noise", "planks", "random_colour", "rings", "stripes",
+    "value_noise",
 ]  # fmt: skip
 
 Image = NDArray[np.uint8]

@@ -7,16 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hydra import compose, initialize_config_dir
-from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from sam_core.configuration import load_config
 from sam_core.training.losses import LossWeights
 from sam_core.training.scenes import SceneSettings
 from sam_core.training.unroll import PromptPlan
 
-__all__ = ["Settings", "Stage", "config_dir", "load_settings"]
+__all__ = ["Settings", "Stage", "load_settings"]
 
 
 @dataclass(frozen=True)
@@ -84,15 +83,6 @@ class Settings:
     stages: tuple[Stage, ...]
 
 
-def config_dir() -> Path:
-    """Return the folder of training configurations: inside an installed package, or beside it in a checkout."""
-    package = Path(__file__).resolve().parent.parent
-    for folder in (package / "config" / "training", package.parent / "config" / "training"):
-        if folder.is_dir():
-            return folder
-    raise FileNotFoundError(f"no training configurations beside {package}: the installation is incomplete")
-
-
 def _scenes(raw: dict[str, Any], size: int) -> SceneSettings:
     values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in raw.items()}
     return SceneSettings(**{**values, "size": size})
@@ -122,13 +112,8 @@ def load_settings(name: str, overrides: Sequence[str] = ()) -> Settings:
     Raises:
         ValueError: no such file, or an override that does not apply.
     """
-    folder = config_dir()
-    if not (folder / f"{name}.yaml").is_file():
-        known = ", ".join(sorted(p.stem for p in folder.glob("*.yaml")))
-        raise ValueError(f"there is no training configuration {name!r}; known are {known}")
     try:
-        with initialize_config_dir(str(folder), version_base="1.3"):
-            raw = OmegaConf.to_container(compose(f"{name}.yaml", overrides=list(overrides)), resolve=True)
+        raw = OmegaConf.to_container(load_config("training", name, overrides), resolve=True)
         assert isinstance(raw, dict)
         values: dict[str, Any] = {str(k): v for k, v in raw.items()}
         scenes = values.pop("scenes", {})
@@ -138,5 +123,5 @@ def load_settings(name: str, overrides: Sequence[str] = ()) -> Settings:
             values[key] = tuple(values[key])
         values["output"] = Path(values["output"])
         return Settings(stages=stages, loss=loss, **values)
-    except (HydraException, OmegaConfBaseException, TypeError) as error:
+    except (OmegaConfBaseException, TypeError) as error:
         raise ValueError(f"training configuration {name!r} with {list(overrides)} is not valid: {error}") from error

@@ -51,9 +51,7 @@ def make_run(settings: Settings) -> Run:
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(not any(name.startswith(prefix) for prefix in settings.freeze))
     auxiliary = AuxiliaryHeads(model).to(model.device) if settings.loss.auxiliary > 0 else None
-    optimizers = make_optimizer(
-        model, auxiliary, settings.optimizer, settings.lr, settings.muon_lr, settings.decay
-    )
+    optimizers = make_optimizer(model, auxiliary, settings.optimizer, settings.lr, settings.muon_lr, settings.decay)
     return Run(
         model=model,
         auxiliary=auxiliary,

@@ -12,9 +12,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from sam_core import CheckpointError, build_tracker
-from sam_core.build import build_model, config_dir, model_names
+from sam_core.build import build_model, model_names
 from sam_core.checkpoints import load_checkpoint
 from sam_core.checkpoints.hugging_face import rename_hugging_face_sam2
+from sam_core.training.settings import load_settings
 from tests.core.reference import OFFICIAL_CONFIGS, randomise
 
 MICRO = "sam2.1_micro"
@@ -160,7 +161,6 @@ def test_names_and_shapes_are_the_official_ones(name: str) -> None:
 
 def test_eight_models_and_ours_are_known() -> None:
     assert set(OFFICIAL_CONFIGS) <= set(model_names())
-    assert (config_dir() / "sam2_hiera_large.yaml").is_file()
 
 
 @pytest.mark.parametrize(
@@ -210,7 +210,7 @@ def test_files_that_are_no_checkpoints(tmp_path: Path, weights: dict[str, Tensor
 
 
 def test_arguments_that_make_no_sense() -> None:
-    with pytest.raises(ValueError, match=r"no model 'sam9'; known are .*sam2\.1_hiera_tiny"):
+    with pytest.raises(ValueError, match=r"no 'sam9' among the models; known are .*sam2\.1_hiera_tiny"):
         build_tracker("sam9")
     with pytest.raises(ValueError, match="is not valid"):
         build_tracker(MICRO, overrides=["model.no_such_knob=1"])
@@ -234,4 +234,6 @@ def test_building_inside_another_hydra_program(tmp_path: Path) -> None:
     (tmp_path / "app.yaml").write_text("answer: 42\n")
     with initialize_config_dir(str(tmp_path), version_base="1.3"):
         assert build_model(MICRO).image_size == 128
+        assert compose("app").answer == 42
+        assert load_settings("micro").model == MICRO
         assert compose("app").answer == 42

@@ -295,12 +295,12 @@ def live_tensors() -> tuple[int, int]:
 
 def test_memory_is_flat_over_2000_frames(micro_tracker: Tracker) -> None:
     """Objects come, are corrected and go all the while; the tensors at frame 200 are those at the end."""
-    stream = micro_tracker.open_stream(max_objects=4, corrections_are_conditioning=True)
+    stream = micro_tracker.open_stream(max_objects=2, corrections_are_conditioning=True)
     measured = {}
     for i in range(2001):
         result = stream.step(frame(i % 50), i)
         if i % 50 == 0:
-            if len(result) == 4:
+            if len(result) == 2:
                 stream.remove(result.object_ids[0])
             stream.add_prompt(CLICK)
         if i % 50 == 25:
@@ -309,7 +309,7 @@ def test_memory_is_flat_over_2000_frames(micro_tracker: Tracker) -> None:
             del result
             stream.step(frame(0), i)
             measured[i] = (*live_tensors(), stream.report().bytes_allocated)
-    assert len(stream.objects) == 4
+    assert len(stream.objects) == 2
     assert stream.objects[-1].object_id > 30
     assert measured[201] == measured[2000]
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from sam_core.build import load_config
+from sam_core.configuration import load_config
 from sam_core.sam3 import ConceptDetector, ConceptNetwork, build_network
 from sam_core.sam3.attention import PackedAttention
 from sam_core.sam3.geometry import GeometryPrompts
@@ -89,7 +89,7 @@ def reference_config(name: str, overrides: list[str] | tuple[str, ...] = ()) -> 
     """Describe one of our configurations in the reference's words."""
     from transformers.models.sam3 import configuration_sam3 as c
 
-    config = load_config(name, overrides)
+    config = load_config("models", name, overrides)
     sizes, model = config.sizes, config.model
     trunk = model.backbone.vision_backbone.trunk
     text = model.backbone.language_backbone.encoder

@@ -37,7 +37,12 @@ def test_training_on_one_batch_lowers_the_loss(tmp_path: Path) -> None:
     losses = []
     for _ in range(12):
         result = clip_losses(
-            run.model, batch, plan, settings.loss, run.auxiliary, torch.Generator().manual_seed(0)  # type: ignore[arg-type]
+            run.model,
+            batch,
+            plan,
+            settings.loss,
+            run.auxiliary,
+            torch.Generator().manual_seed(0),  # type: ignore[arg-type]
         )
         result.total.backward()
         for optimizer in run.optimizers:
@@ -98,9 +103,7 @@ def test_frozen_parts_stay(tmp_path: Path) -> None:
     assert record["loss"] > 0
     assert all(torch.equal(after[k], v) for k, v in before.items() if k.startswith("image_encoder"))
     assert not torch.equal(after["obj_ptr_proj.layers.0.weight"], before["obj_ptr_proj.layers.0.weight"]) or not (
-        torch.equal(
-            after["sam_mask_decoder.iou_token.weight"], before["sam_mask_decoder.iou_token.weight"]
-        )
+        torch.equal(after["sam_mask_decoder.iou_token.weight"], before["sam_mask_decoder.iou_token.weight"])
     )
 
 
