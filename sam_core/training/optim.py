@@ -20,9 +20,14 @@ def make_optimizer(
         lr: AdamW's peak rate.
         muon_lr: Muon's peak rate.
         decay: weight decay of matrices.
+
+    Raises:
+        ValueError: unknown kind, or a PyTorch without it.
     """
     if kind not in ("adamw", "muon"):
         raise ValueError(f"unknown optimiser {kind!r}: adamw or muon")
+    if kind == "muon" and not hasattr(torch.optim, "Muon"):
+        raise ValueError(f"muon needs PyTorch 2.9 or newer, this is {torch.__version__}: take optimizer=adamw")
     matrices, plain, vectors = [], [], []
     for name, p in model.named_parameters():
         if not p.requires_grad:

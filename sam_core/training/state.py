@@ -128,4 +128,5 @@ def export_weights(values: dict[str, Tensor], path: Path, metadata: dict[str, st
     half = {k: v.detach().cpu().to(torch.float16).contiguous() for k, v in values.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file(half, str(path), metadata=metadata)
+    path.chmod(0o644)  # the writer leaves it readable by its owner alone
     return path.stat().st_size
