@@ -10,6 +10,7 @@ from __future__ import annotations
 import array
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +21,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
 try:
-    from cv_bridge import CvBridge
+    from cv_bridge import CvBridge, CvBridgeError
 except ImportError:  # not on PyPI: the pip environment never has it
     CvBridge = None
 
@@ -115,7 +116,8 @@ def image_to_rgb(image: Image, *, use_cv_bridge: bool = CvBridge is not None) ->
         raise ImageError(f"unknown encoding '{image.encoding}'; known are {', '.join(ENCODINGS)}")
     pixels = _pixels(image, encoding)
     if encoding.arithmetic and use_cv_bridge and image.step % encoding.channels == 0:
-        return CvBridge().imgmsg_to_cv2(image, desired_encoding="rgb8")
+        with suppress(CvBridgeError):  # an older cv_bridge does not know every name, "yuyv" for one
+            return CvBridge().imgmsg_to_cv2(image, desired_encoding="rgb8")
     return encoding.to_rgb(pixels)
 
 

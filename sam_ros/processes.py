@@ -146,4 +146,7 @@ def _yaml(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, Sequence) and not isinstance(value, str):
         return "[" + ", ".join(map(_yaml, value)) + "]"
-    return f"'{value}'" if isinstance(value, (str, Path)) else str(value)
+    if isinstance(value, (str, Path)):
+        quoted = str(value).replace("'", "''")
+        return f"'{quoted}'"
+    return str(value)

@@ -118,7 +118,7 @@ class TrackerNode(LifecycleNode):
                     overrides=settings.overrides,
                 )
         except (ValueError, OSError) as error:  # CheckpointError is a ValueError
-            self.get_logger().error(f"cannot configure: {error}")
+            self._note_error(f"cannot configure: {error}")
             return TransitionCallbackReturn.FAILURE
         stream = tracker.open_stream(
             max_objects=settings.max_objects,
@@ -214,6 +214,7 @@ class TrackerNode(LifecycleNode):
             self._outputs.destroy()
             self._outputs = None
         self._device = None
+        self._paused = False
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()

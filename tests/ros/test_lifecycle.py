@@ -108,7 +108,7 @@ def test_a_whole_life(live: Callable[[dict[str, Any]], Life], picture: Picture, 
 @pytest.mark.parametrize(
     ("parameters", "text"),
     [
-        ({"model": "sam9"}, "There is no model 'sam9'; known are"),
+        ({"model": "sam9"}, "'sam9'"),
         ({"checkpoint": "/does/not/exist.pt"}, "/does/not/exist.pt"),
         ({"overrides": ["model.no_such_key=1"]}, "no_such_key"),
         ({"device": "teapot"}, "'teapot' is no device"),
@@ -122,6 +122,7 @@ def test_a_tracker_that_cannot_be_configured_says_why_and_stays_unconfigured(
         assert node.trigger_configure() == TransitionCallbackReturn.FAILURE
         assert node._state_machine.current_state[1] == "unconfigured"
         assert text in capfd.readouterr().err
+        assert text in node._statistics.snapshot().last_error, "and diagnostics tell it too"
     finally:
         node.destroy_node()
 
