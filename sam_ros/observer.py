@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from functools import partial
 from typing import TypeVar
 
 import cv2
@@ -25,6 +25,8 @@ __all__ = ["NoAnswerError", "Observer"]
 
 T = TypeVar("T")
 QOS = QoSProfile(depth=30)
+IMAGE_QOS = QoSProfile(depth=5)  # an observer that cannot keep up misses images rather than falling behind
+PATIENCE = 0.05  # s; always the same, because rclpy serves all topics in turn only as long as it is
 KEPT = 120  # truths and label images that may wait for their companion
 
 
@@ -59,11 +61,11 @@ class Observer(Node):
         self._truths: dict[int, NDArray[np.uint8]] = {}
         self._labels: dict[int, NDArray[np.uint16]] = {}
         self.create_subscription(TrackedObjectArray, "tracker/objects", self._on_objects, QOS)
-        self.create_subscription(Image, "tracker/overlay", self._on_overlay, QOS)
+        self.create_subscription(Image, "tracker/overlay", self._on_overlay, IMAGE_QOS)
         self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, QOS)
         if names:
-            self.create_subscription(Image, "tracker/label_image", self._on_label_image, QOS)
-            self.create_subscription(Image, "camera/truth", self._on_truth, QOS)
+            self.create_subscription(Image, "tracker/label_image", self._on_label_image, IMAGE_QOS)
+            self.create_subscription(Image, "camera/truth", self._on_truth, IMAGE_QOS)
         self._add_prompt = self.create_client(AddPrompt, "tracker/add_prompt")
 
     def close(self) -> None:
@@ -127,7 +129,7 @@ class Observer(Node):
             if value:
                 return value
             self._go_on()
-            self._executor.spin_once(timeout_sec=0.05)
+            self._executor.spin_once(timeout_sec=PATIENCE)
         raise NoAnswerError(f"waited {timeout:.0f} s for {what}")
 
     def spin_for(self, seconds: float) -> None:
@@ -135,13 +137,14 @@ class Observer(Node):
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             self._go_on()
-            self._executor.spin_once(timeout_sec=max(0.0, end - time.monotonic()))
+            self._executor.spin_once(timeout_sec=PATIENCE)
 
     def prompt_scene(self) -> None:
         """Click each of the scene's objects once, in the middle of where it is in the newest processed image."""
-        for number in range(1, len(self.names) + 1):
-            point = self.until(lambda number=number: self._middle(number), f"the sight of {self.names[number - 1]}")  # type: ignore[misc]
-            self.numbers[self.prompt([point], self.names[number - 1])] = number
+        for number, name in enumerate(self.names, start=1):
+            point = self.until(partial(self._middle, number), f"the sight of {name}")
+            # The click names its image by the stamp: should another have been processed meanwhile, it is still right.
+            self.numbers[self.prompt([point], name, self.newest)] = number
 
     def _middle(self, number: int) -> tuple[float, float] | None:
         """Return the point (x, y) px of an object that is farthest from its edge."""
@@ -152,14 +155,21 @@ class Observer(Node):
         _, deepest, _, (x, y) = cv2.minMaxLoc(depth)
         return (float(x), float(y)) if deepest > 3.0 else None
 
-    def prompt(self, points: Sequence[tuple[float, float]], label: str) -> int:
+    def prompt(self, points: Sequence[tuple[float, float]], label: str, seen: TrackedObjectArray | None = None) -> int:
         """Start an object by positive clicks and return its id.
+
+        Args:
+            points: (x, y) px.
+            label: What to call it.
+            seen: Result of the image that was clicked; None: the newest.
 
         Raises:
             NoAnswerError: The tracker did not answer, or refused.
         """
         request = AddPrompt.Request(label=label)
         request.points = [LabeledPoint(x=x, y=y, label=LabeledPoint.POSITIVE) for x, y in points]
+        if seen is not None:
+            request.stamp = seen.header.stamp
         self.until(self._add_prompt.service_is_ready, "the tracker's add_prompt service")
         future = self._add_prompt.call_async(request)
         self.until(future.done, "the answer of add_prompt")
@@ -203,8 +213,3 @@ class Observer(Node):
             name = self.names[self.numbers[object_id] - 1]
             lines.append(f"mean IoU with the truth, {name}: {np.mean(ious):.3f} over {len(ious)} frames")
         return lines
-
-
-def write_summary(path: Path, lines: Sequence[str]) -> None:
-    """Write the facts of a run into a text file."""
-    path.write_text("\n".join(lines) + "\n")

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 __all__ = ["Recording"]
 
-VIDEO_RATE = 30.0  # Hz
+VIDEO_RATE = 15.0  # Hz
 TILE_WIDTH = 480  # px
 COLUMNS = 3
 

@@ -92,7 +92,7 @@ class Observer:
         """Receive for a while."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
-            self.executor.spin_once(timeout_sec=max(0.0, end - time.monotonic()))
+            self.executor.spin_once(timeout_sec=0.05)
 
     def change_state(self, transition: int) -> None:
         """Lead the tracker to another lifecycle state."""
