@@ -1,0 +1,46 @@
+"""Hand a detected instance over to a stream, on the very frame that it was found on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from sam_core.concepts.masks import CroppedMask
+from sam_core.concepts.matching import Decision, Instance, MatchRules, Verdict, concept_key, decide
+from sam_core.concepts.sightings import SeenFrame, Sightings
+from sam_core.streaming import Prompt, Stream
+
+
+def hand_over(
+    stream: Stream, sightings: Sightings, frame: SeenFrame, instance: Instance, rules: MatchRules
+) -> Decision:
+    """Decide what an instance is, and let the stream track it if it is not tracked yet.
+
+    The instance's mask becomes a mask prompt on the frame of its stamp: of a new object, labelled with the phrase, or
+    of the lost one that was found again. The stream then carries the object through the frames since. To be called in
+    the thread that owns the stream; of several instances of one frame the best score comes first.
+
+    Args:
+        stream: where objects are tracked.
+        sightings: what was seen lately; takes in what becomes of this instance.
+        frame: where the instance was found.
+        instance: what was found.
+        rules: when an instance is an object.
+
+    Returns:
+        The decision; its `object_id` is the object that the instance is tracked as, or None.
+
+    Raises:
+        StampError: the frame has left the stream's ring.
+        CapacityError: a new object, but all places are taken; or too many corrections of earlier frames at once.
+    """
+    decision = decide(instance, sightings.known(stream.objects, frame), rules)
+    if decision.verdict not in (Verdict.NEW, Verdict.FOUND_AGAIN):
+        return decision
+    new = decision.verdict is Verdict.NEW
+    prompt = Prompt(mask=instance.mask.full(), stamp=frame.stamp)
+    result = stream.add_prompt(prompt, object_id=decision.object_id, label=instance.phrase if new else "")
+    object_id = result.object_ids[0]
+    mask = CroppedMask.of(result.masks[0].cpu().numpy())
+    # What was detected stands in where the tracker sees nothing there: the next instance must not start it again.
+    sightings.note(frame.stamp, object_id, mask if mask.area else instance.mask, concept_key(instance.phrase))
+    return replace(decision, object_id=object_id)
