@@ -8,6 +8,7 @@ import torch
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
 from sam_core.streaming import StreamReport
+from sam_ros.concepts import DetectorReport
 from sam_ros.messages import to_time
 from sam_ros.parameters import TrackerParameters
 from sam_ros.statistics import DropCause, Snapshot
@@ -34,6 +35,7 @@ class Condition:
         publishers: How many publishers the image topic has.
         device: Torch device of the model; None before configure.
         stream: What the stream holds; None before configure.
+        detector: What the concept detector does; None where there is none.
     """
 
     state: str
@@ -43,6 +45,7 @@ class Condition:
     publishers: int
     device: torch.device | None
     stream: StreamReport | None
+    detector: DetectorReport | None = None
 
 
 def device_memory(device: torch.device | None) -> tuple[str, float]:
@@ -133,6 +136,21 @@ def _values(snapshot: Snapshot, condition: Condition) -> list[tuple[str, str]]:
             ("images that a prompt may name", f"{stream.history_frames} of {stream.max_history_frames}"),
             ("memory bank and history [MiB]", f"{stream.bytes_allocated / 2**20:.1f}"),
         ]
+    if condition.detector is not None:
+        values += _detector_values(condition.detector)
     memory, mebibytes = device_memory(condition.device)
     values += [(memory, f"{mebibytes:.1f}"), ("last error", snapshot.last_error)]
     return values
+
+
+def _detector_values(detector: DetectorReport) -> list[tuple[str, str]]:
+    last = "never"
+    if detector.last_seconds is not None and detector.last_age is not None:
+        last = f"{detector.last_seconds:.2f} s, {detector.last_age:.0f} s ago"
+    return [
+        ("detector", detector.state),
+        ("detections", str(detector.detections)),
+        ("detections waiting", f"{detector.waiting} of {detector.capacity}"),
+        ("last detection", last),
+        ("concepts followed", ", ".join(detector.followed)),
+    ]

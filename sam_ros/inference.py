@@ -19,6 +19,7 @@ from rclpy.impl.rcutils_logger import RcutilsLogger
 from sam_core import FrameResult
 from sam_core import ImageError as CoreImageError
 from sam_core.streaming import StreamReport
+from sam_ros.cuda_stream import own_stream
 from sam_ros.encodings import ImageError
 from sam_ros.mailbox import Mailbox
 from sam_ros.messages import stamp_of
@@ -31,6 +32,7 @@ M = TypeVar("M")  # an image message
 R = TypeVar("R")
 
 CLOCK_RESTART = 10**9  # ns: a stamp that goes back farther is a clock that was set, or a recording that began anew
+URGENT = -1  # priority of a CUDA stream, above that of every other
 QUIET = 5.0  # s between two log lines of one kind
 
 
@@ -68,6 +70,7 @@ class InferenceThread(Generic[M]):
         deliver: Called in this thread with message, RGB array, result and the model's time in s.
         statistics: Where drops and errors are counted.
         logger: Where they are told.
+        device: Where the model is; on a GPU the thread works in a stream that goes before a detector's.
     """
 
     def __init__(
@@ -78,11 +81,13 @@ class InferenceThread(Generic[M]):
         deliver: Callable[[M, NDArray[np.uint8], FrameResult, float], None],
         statistics: Statistics,
         logger: RcutilsLogger,
+        device: torch.device | None = None,
     ) -> None:
         self._decode = decode
         self._deliver = deliver
         self._statistics = statistics
         self._logger = logger
+        self._device = device
         self._mailbox: Mailbox[M] = Mailbox()
         self._queue: SimpleQueue[_Command[Any] | _Signal] = SimpleQueue()
         self._report = session.stream.report()
@@ -137,14 +142,15 @@ class InferenceThread(Generic[M]):
         return command.future
 
     def _run(self, session: Session) -> None:
-        while not self._stopping:
-            item = self._queue.get()
-            if isinstance(item, _Command):
-                item.run(session)
-            elif item is _Signal.FRAME:
-                self._process_newest(session)
-            self._report = session.stream.report()
-            del item  # a future holds its result: nothing of it stays behind while the thread waits
+        with own_stream(self._device, priority=URGENT):
+            while not self._stopping:
+                item = self._queue.get()
+                if isinstance(item, _Command):
+                    item.run(session)
+                elif item is _Signal.FRAME:
+                    self._process_newest(session)
+                self._report = session.stream.report()
+                del item  # a future holds its result: nothing of it stays behind while the thread waits
         while not self._queue.empty():
             item = self._queue.get()
             if isinstance(item, _Command):
@@ -164,8 +170,8 @@ class InferenceThread(Generic[M]):
             image = self._decode(message)
             started = time.perf_counter()
             result = session.step(image, stamp)
-            if result.masks.is_cuda:
-                torch.cuda.synchronize(result.masks.device)
+            if result.masks.is_cuda:  # not the whole device: a detection may run on it
+                torch.cuda.current_stream(result.masks.device).synchronize()
             self._deliver(message, image, result, time.perf_counter() - started)
         except (ImageError, CoreImageError) as error:
             self._statistics.dropped(DropCause.BAD_IMAGE)

@@ -7,16 +7,18 @@ from dataclasses import dataclass
 import numpy as np
 from builtin_interfaces.msg import Time
 from numpy.typing import NDArray
-from sam_msgs.msg import ObjectSummary, TrackedObject, TrackedObjectArray
+from sam_msgs.msg import ConceptInstance, ObjectSummary, TrackedObject, TrackedObjectArray
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 from vision_msgs.msg import Detection2D, Detection2DArray, LabelInfo, ObjectHypothesisWithPose, VisionClass
 
 from sam_core import FrameResult, ObjectInfo, ObjectState
+from sam_core.concepts import Instance
 from sam_ros.encodings import array_to_image
 
 __all__ = [
     "Masks",
+    "concept_instance_message",
     "detections_message",
     "label_image_message",
     "label_info_message",
@@ -175,3 +177,23 @@ def summary_message(info: ObjectInfo) -> ObjectSummary:
         predicted_iou=float(info.predicted_iou),
         presence=float(info.presence),
     )
+
+
+def concept_instance_message(
+    instance: Instance, detected_box: tuple[float, float, float, float], object_id: int, header: Header
+) -> ConceptInstance:
+    """Return a detected instance.
+
+    Args:
+        instance: Phrase, score and mask.
+        detected_box: (x_min, y_min, x_max, y_max) in px as the network regressed it.
+        object_id: The object that it is tracked as; 0 where it is not.
+        header: Header of the image that was searched.
+    """
+    message = ConceptInstance(object_id=object_id, phrase=instance.phrase, score=instance.score)
+    message.detected_box = np.array(detected_box, np.float32)
+    x1, y1, x2, y2 = instance.mask.box
+    message.box.x_offset, message.box.y_offset = x1, y1
+    message.box.width, message.box.height = x2 - x1, y2 - y1
+    message.mask = array_to_image(instance.mask.pixels.view(np.uint8) * np.uint8(255), "mono8", header)
+    return message

@@ -9,22 +9,23 @@ from typing import Any, TypeVar
 from geometry_msgs.msg import PointStamped
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
-from rclpy.task import Future as RosFuture
 from sam_msgs.srv import AddPrompt, ListObjects, RemoveObject
 from std_srvs.srv import Trigger
 
+from sam_ros.errors import RefusedError
 from sam_ros.inference import InferenceThread
 from sam_ros.messages import stamp_of, summary_message
 from sam_ros.prompts import REFUSALS, prompt_of
 from sam_ros.session import Session
 from sam_ros.statistics import Statistics
+from sam_ros.waiting import answer_of
 
 __all__ = ["Operator"]
 
 R = TypeVar("R")
 
 
-class NotReadyError(RuntimeError):
+class NotReadyError(RefusedError):
     """Say which lifecycle transition is missing."""
 
 
@@ -98,7 +99,7 @@ class Operator:
             try:
                 object_id, new = answer.result()
             except Exception as error:
-                self._refuse(error)
+                self.refuse(error)
             else:
                 self._node.get_logger().info(f"click {'starts' if new else 'corrects'} object {object_id}")
 
@@ -114,29 +115,31 @@ class Operator:
         Returns:
             The command's result and an empty text, or None and the reason in a full sentence.
         """
+        try:
+            return await answer_of(self._node, self.tracking(active=active).submit(command)), ""
+        except Exception as error:
+            return None, self.refuse(error)
+
+    def tracking(self, *, active: bool) -> InferenceThread[Any]:
+        """Return the inference thread.
+
+        Args:
+            active: Whether the node must be active, too.
+
+        Raises:
+            NotReadyError: The node is in another state.
+        """
         inference, state = self._inference(), self._state()
         if inference is None:
             needed = "configure and activate" if active else "configure"
-            return None, self._refuse(NotReadyError(f"the tracker is {state}; {needed} it first"))
+            raise NotReadyError(f"the tracker is {state}; {needed} it first")
         if active and state != "active":
-            return None, self._refuse(NotReadyError(f"the tracker is {state}; activate it first"))
-        done: RosFuture = RosFuture()
+            raise NotReadyError(f"the tracker is {state}; activate it first")
+        return inference
 
-        def wake(answer: Future[R]) -> None:
-            done.set_result(answer)
-            if self._node.executor is not None:
-                self._node.executor.wake()
-
-        inference.submit(command).add_done_callback(wake)
-        answer = await done
-        try:
-            return answer.result(), ""
-        except Exception as error:
-            return None, self._refuse(error)
-
-    def _refuse(self, error: Exception) -> str:
+    def refuse(self, error: Exception) -> str:
         """Count and log a command that failed, and return what to answer."""
-        if isinstance(error, (*REFUSALS, NotReadyError)):
+        if isinstance(error, REFUSALS):
             self._statistics.prompt_refused()
             self._node.get_logger().warning(f"refused: {error}")
             return str(error)

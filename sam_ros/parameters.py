@@ -14,6 +14,7 @@ from rclpy.parameter import Parameter
 __all__ = ["TrackerParameters", "check_parameters", "declare_parameters"]
 
 IMAGE_TRANSPORTS = ("raw", "compressed")
+_LISTS = ("overrides", "detector_overrides")  # of strings
 
 
 @dataclass(frozen=True)
@@ -37,12 +38,20 @@ class TrackerParameters:
     expected_rate: float = 0.0
     image_timeout: float = 2.0
     cpu_threads: int = 0
+    detector: str = ""
+    detector_checkpoint: str = ""
+    detector_device: str = ""
+    detector_dtype: str = ""
+    detector_overrides: tuple[str, ...] = ()
+    detector_cpu_threads: int = 1
+    detector_queue: int = 4
 
     @classmethod
     def read(cls, node: Node) -> TrackerParameters:
         """Return the current values of a node that has declared them."""
         values: dict[str, Any] = {field.name: node.get_parameter(field.name).value for field in fields(cls)}
-        values["overrides"] = tuple(text for text in values["overrides"] if text)
+        for name in _LISTS:
+            values[name] = tuple(text for text in values[name] if text)
         return cls(**values)
 
 
@@ -71,7 +80,7 @@ _DESCRIPTORS: dict[str, ParameterDescriptor] = {
     ),
     "history_frames": _fixed(
         "Newest images that a prompt may name by their stamp; their features are kept, in at most 256 MiB. 1: the "
-        "newest alone.",
+        "newest alone. With a detector the images themselves are kept too.",
         integer_range=[IntegerRange(from_value=1, to_value=1000)],
     ),
     "mask_threshold": _live(
@@ -96,6 +105,22 @@ _DESCRIPTORS: dict[str, ParameterDescriptor] = {
         "Threads that torch uses on the CPU. 0: torch's own choice.",
         integer_range=[IntegerRange(from_value=0, to_value=1024)],
     ),
+    "detector": _fixed(
+        "Name of a concept detector (config/models/<name>.yaml), e.g. sam3, for ~/detect_concept. It is loaded when "
+        "the node is configured; ~/unload_detector and ~/load_detector free its memory and take it again. Empty: none."
+    ),
+    "detector_checkpoint": _fixed("File with the detector's weights. Empty: random ones (with a warning)."),
+    "detector_device": _fixed("Torch device of the detector. Empty: the tracker's."),
+    "detector_dtype": _fixed("Number type of the detector. Empty: its default on this device."),
+    "detector_overrides": _fixed("Changes to the detector's configuration in Hydra's syntax."),
+    "detector_cpu_threads": _fixed(
+        "Threads that torch uses on the CPU for the detector. 0: torch's own choice, at the tracker's expense.",
+        integer_range=[IntegerRange(from_value=0, to_value=1024)],
+    ),
+    "detector_queue": _fixed(
+        "Most detections that wait while one runs; further calls are refused.",
+        integer_range=[IntegerRange(from_value=0, to_value=1000)],
+    ),
 }
 
 
@@ -108,7 +133,7 @@ def declare_parameters(node: Node) -> TrackerParameters:
     node.add_on_set_parameters_callback(check_parameters)
     for field in fields(TrackerParameters):
         # An empty list has no type in rclpy; [""] is a list of strings that says nothing, and read() takes it so.
-        default = [""] if field.name == "overrides" else field.default
+        default = [""] if field.name in _LISTS else field.default
         node.declare_parameter(field.name, default, _DESCRIPTORS[field.name])
     return TrackerParameters.read(node)
 

@@ -7,13 +7,14 @@ from sam_msgs.srv import AddPrompt
 
 from sam_core import CapacityError, NoFrameError, Prompt, PromptError, UnknownObjectError
 from sam_ros.encodings import ImageError, mask_image_to_array
+from sam_ros.errors import RefusedError
 from sam_ros.inference import StoppedError
 from sam_ros.messages import nanoseconds
 
 __all__ = ["REFUSALS", "prompt_of"]
 
-# What a prompt raises that cannot be applied: told to the caller, and no fault of the tracker.
-REFUSALS = (PromptError, UnknownObjectError, CapacityError, NoFrameError, ImageError, StoppedError)
+# What a command raises that cannot be done: told to the caller, and no fault of the tracker.
+REFUSALS = (PromptError, UnknownObjectError, CapacityError, NoFrameError, ImageError, StoppedError, RefusedError)
 
 
 def prompt_of(request: AddPrompt.Request) -> Prompt:

@@ -12,9 +12,10 @@ import torch
 from numpy.typing import NDArray
 
 from sam_core import FrameResult, Prompt, StampError
+from sam_core.concepts import CroppedMask, Sightings
 from sam_core.streaming import Stream
 
-__all__ = ["Session"]
+__all__ = ["Session", "format_stamp"]
 
 
 def format_stamp(stamp: int) -> str:
@@ -29,10 +30,13 @@ class Session:
     Attributes:
         stream: The stream.
         logits: Newest mask logits (H, W) by object id, to find the object under a click.
+        sightings: Where objects were seen lately, so that what a detector finds can be matched to them; None while
+            there is no detector.
     """
 
     stream: Stream
     logits: dict[int, torch.Tensor] = field(default_factory=dict)
+    sightings: Sightings | None = None
 
     def step(self, image: NDArray[np.uint8], stamp: int) -> FrameResult:
         """Track all objects into a new image."""
@@ -82,10 +86,12 @@ class Session:
         return self._remember(self.stream.add_prompt(prompt, object_id=hit, or_newest=True)), hit is None
 
     def _remember(self, result: FrameResult) -> int:
-        """Keep what a prompt answered for clicks until the next frame, and return the object's id."""
+        """Keep a prompt's answer, for clicks until the next frame and for detections, and return the object's id."""
         object_id = result.object_ids[0]
         if result.stamp == self.stream.newest_stamp:
             self.logits[object_id] = result.mask_logits[0]
+        if self.sightings is not None:
+            self.sightings.note(result.stamp, object_id, CroppedMask.of(result.masks[0].cpu().numpy()))
         return object_id
 
     def object_at(self, x: float, y: float) -> int | None:
@@ -110,8 +116,10 @@ class Session:
         """
         self.stream.remove(object_id)
         self.logits.pop(object_id, None)
+        if self.sightings is not None:
+            self.sightings.forget(object_id)
 
     def reset(self) -> None:
         """Forget all objects."""
-        self.stream.reset()
-        self.logits.clear()
+        for info in self.stream.objects:
+            self.remove(info.object_id)

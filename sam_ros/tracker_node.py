@@ -30,6 +30,7 @@ from std_srvs.srv import SetBool
 from sam_core import FrameResult, build_tracker
 from sam_core.streaming import Tracker
 from sam_ros.arrivals import UNSUPPORTED, Arrivals
+from sam_ros.concepts import Concepts
 from sam_ros.diagnostics import Condition, device_memory, diagnostic_array, diagnostic_status
 from sam_ros.encodings import compressed_to_rgb, image_to_rgb
 from sam_ros.inference import InferenceThread
@@ -84,11 +85,12 @@ class TrackerNode(LifecycleNode):
         self._arrivals = Arrivals()
         self._statistics = Statistics()
         self._reported = self._statistics.snapshot()
-        self._settings = declare_parameters(self)
-        self.add_post_set_parameters_callback(self._apply_parameters)
         self._operator = Operator(
             self, inference=lambda: self._inference, state=self._state, statistics=self._statistics
         )
+        self._concepts = Concepts(self, self._operator)
+        self._settings = declare_parameters(self)
+        self.add_post_set_parameters_callback(self._apply_parameters)
         self.create_service(SetBool, "~/set_paused", self._on_set_paused)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         # Steady time: a paused simulation must not silence the diagnostics.
@@ -133,11 +135,18 @@ class TrackerNode(LifecycleNode):
             deliver=self._deliver,
             statistics=self._statistics,
             logger=self.get_logger(),
+            device=tracker.device,
         )
         self._inference.start()
         if settings.cpu_threads:
             self._inference.submit(lambda _: torch.set_num_threads(settings.cpu_threads))  # counts in its own thread
         self._log_model(tracker, time.monotonic() - started)
+        try:
+            self._concepts.configure(settings, self._inference, tracker.device)
+        except (ValueError, OSError) as error:
+            self.get_logger().error(f"cannot configure the detector: {error}")
+            self._release()
+            return TransitionCallbackReturn.FAILURE
         return super().on_configure(state)
 
     @_told
@@ -207,6 +216,7 @@ class TrackerNode(LifecycleNode):
 
     def _release(self) -> None:
         self._stop_receiving()
+        self._concepts.release()
         if self._inference is not None:
             self._inference.stop()
             self._inference = None
@@ -258,6 +268,7 @@ class TrackerNode(LifecycleNode):
             masks = outputs.publish_results(
                 result, message.header, with_masks=settings.publish_masks, threshold=settings.mask_threshold
             )
+            self._concepts.saw(message.header, image, masks)
             stamp = stamp_of(message.header)
             latency = (self.get_clock().now().nanoseconds - stamp) * 1e-9 if stamp else None
             self._statistics.frame_processed(None if latency is None else Timing(latency, seconds))
@@ -303,6 +314,7 @@ class TrackerNode(LifecycleNode):
             publishers=self._inputs[0].get_publisher_count() if self._inputs else 0,
             device=self._device,
             stream=self._inference.report if self._inference is not None else None,
+            detector=self._concepts.report(),
         )
         status = diagnostic_status(self.get_fully_qualified_name(), snapshot, self._reported, condition, self._settings)
         self._reported = snapshot

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from sam_core.concepts.masks import CroppedMask
 from sam_core.concepts.matching import Decision, Instance, MatchRules, Verdict, concept_key, decide
 from sam_core.concepts.sightings import SeenFrame, Sightings
+from sam_core.errors import StampError
 from sam_core.streaming import Prompt, Stream
 
 
@@ -30,17 +30,18 @@ def hand_over(
         The decision; its `object_id` is the object that the instance is tracked as, or None.
 
     Raises:
-        StampError: the frame has left the stream's ring.
+        StampError: the frame has left the stream's ring, or a newer one has the same stamp.
         CapacityError: a new object, but all places are taken; or too many corrections of earlier frames at once.
     """
     decision = decide(instance, sightings.known(stream.objects, frame), rules)
     if decision.verdict not in (Verdict.NEW, Verdict.FOUND_AGAIN):
         return decision
+    if sightings.with_stamp(frame.stamp) not in (frame, None):
+        raise StampError(f"Several frames have the stamp {frame.stamp}: the one that was searched cannot be named.")
     new = decision.verdict is Verdict.NEW
     prompt = Prompt(mask=instance.mask.full(), stamp=frame.stamp)
     result = stream.add_prompt(prompt, object_id=decision.object_id, label=instance.phrase if new else "")
     object_id = result.object_ids[0]
-    mask = CroppedMask.of(result.masks[0].cpu().numpy())
-    # What was detected stands in where the tracker sees nothing there: the next instance must not start it again.
-    sightings.note(frame.stamp, object_id, mask if mask.area else instance.mask, concept_key(instance.phrase))
+    # The detector's mask, not the tracker's coarser one: the same detection of a small thing must match it again.
+    sightings.note(frame.stamp, object_id, instance.mask, concept_key(instance.phrase))
     return replace(decision, object_id=object_id)

@@ -56,28 +56,29 @@ class Sightings:
         self._frames: deque[SeenFrame] = deque(maxlen=capacity)
         self._concepts: dict[int, str] = {}  # object id -> key of the concept that it was found by
         self._last_seen: dict[int, CroppedMask] = {}  # object id -> its newest mask that was not empty
-        self._visible: set[int] = set()  # ids on the newest frame
+        self._visible: set[int] = set()  # ids that were seen when they were last looked at
 
     def push(
-        self, stamp: Any, image: NDArray[np.uint8], masks: Mapping[int, CroppedMask], source: Any = None
+        self, stamp: Any, image: NDArray[np.uint8], masks: Mapping[int, CroppedMask | None], source: Any = None
     ) -> frozenset[str]:
         """Take in a frame that was tracked.
 
         Args:
             stamp: its stamp.
             image: (H, W, 3) uint8 RGB; must not change any more.
-            masks: objects that were seen on it, by id; empty masks and absent objects are left out by the caller.
+            masks: where each object is that was looked for on it, by id; None for one that was not seen.
             source: comes back with the frame.
 
         Returns:
-            Keys of the concepts of which an object was seen on the frame before and is not on this one.
+            Keys of the concepts of which an object was seen when it was last looked at, and is not on this frame.
         """
+        seen = {object_id: mask for object_id, mask in masks.items() if mask is not None and mask.area}
         with self._lock:
             number = self._frames[-1].number + 1 if self._frames else 0
-            self._frames.append(SeenFrame(number, stamp, image, source, dict(masks)))
-        self._last_seen.update(masks)
-        gone = self._visible - masks.keys()
-        self._visible = set(masks)
+            self._frames.append(SeenFrame(number, stamp, image, source, seen))
+        self._last_seen.update(seen)
+        gone = self._visible & (masks.keys() - seen.keys())
+        self._visible = (self._visible | seen.keys()) - gone
         return frozenset(self._concepts[object_id] for object_id in gone if object_id in self._concepts)
 
     def __len__(self) -> int:
@@ -115,20 +116,23 @@ class Sightings:
             frame.masks[object_id] = mask
         if mask.area:
             self._last_seen.setdefault(object_id, mask)
+            self._visible.add(object_id)
         if concept is not None:
             self._concepts[object_id] = concept
+
+    def forget(self, object_id: int) -> None:
+        """Forget an object that is tracked no longer; frames keep where it was."""
+        self._concepts.pop(object_id, None)
+        self._last_seen.pop(object_id, None)
+        self._visible.discard(object_id)
 
     def known(self, objects: Sequence[ObjectInfo], frame: SeenFrame) -> list[KnownObject]:
         """Tell where objects are on a frame.
 
         Args:
-            objects: all objects of the stream, as they are now. What was remembered of others is forgotten.
+            objects: all objects of the stream, as they are now.
             frame: the frame in question; it may have left the ring.
         """
-        ids = {info.object_id for info in objects}
-        for memory in (self._concepts, self._last_seen):
-            for object_id in memory.keys() - ids:
-                del memory[object_id]
         return [self._known(info, frame) for info in objects]
 
     def _known(self, info: ObjectInfo, frame: SeenFrame) -> KnownObject:

@@ -185,7 +185,7 @@ def test_an_object_is_lost_where_it_is_seen_neither_then_nor_now() -> None:
     seen.push(0, IMAGE, {1: box(0, 0, 9, 9)})
     seen.note(0, 1, box(0, 0, 9, 9), "cup")
     for stamp in (1, 2, 3):
-        seen.push(stamp, IMAGE, {})
+        seen.push(stamp, IMAGE, {1: None})
     (now,) = seen.known([info(1, ObjectState.ABSENT)], seen.newest)  # type: ignore[arg-type]
     assert (now.lost, now.concept) == (True, "cup")
     assert now.mask is not None
@@ -201,16 +201,28 @@ def test_a_lost_object_is_told_once_by_its_concept() -> None:
     seen.push(0, IMAGE, {1: mask, 2: mask, 3: mask})
     seen.note(0, 1, mask, "cup")
     seen.note(0, 2, mask, "plate")
-    assert seen.push(1, IMAGE, {1: mask}) == {"plate"}, "3 was found by no concept"
-    assert seen.push(2, IMAGE, {}) == {"cup"}
-    assert seen.push(3, IMAGE, {}) == frozenset()
+    empty = CroppedMask.of(np.zeros((H, W), bool))
+    assert seen.push(1, IMAGE, {1: mask, 2: None, 3: None}) == {"plate"}, "3 was found by no concept"
+    assert seen.push(2, IMAGE, {1: empty, 2: None}) == {"cup"}
+    assert seen.push(3, IMAGE, {1: None, 2: None}) == frozenset()
+    assert seen.push(4, IMAGE, {1: mask, 2: None}) == frozenset()
+    assert seen.push(5, IMAGE, {}) == frozenset(), "who is removed is not lost"
+
+
+def test_an_object_that_is_gone_right_after_its_prompt_is_lost() -> None:
+    seen = Sightings(9)
+    seen.push(0, IMAGE, {})
+    seen.note(0, 1, box(0, 0, 9, 9), "cup")
+    assert seen.push(1, IMAGE, {}) == frozenset(), "it is still catching up"
+    assert seen.push(2, IMAGE, {1: None}) == {"cup"}
 
 
 def test_removed_objects_are_forgotten() -> None:
     seen = Sightings(2)
     seen.push(0, IMAGE, {1: box(0, 0, 9, 9)})
     seen.note(0, 1, box(0, 0, 9, 9), "cup")
-    assert seen.known([], seen.newest) == []  # type: ignore[arg-type]
+    seen.forget(1)
+    assert seen.push(1, IMAGE, {1: None}) == frozenset()
     assert seen.known([info(1)], seen.newest)[0].concept == ""  # type: ignore[arg-type]
 
 
@@ -302,9 +314,11 @@ class Camera:
     def step(self, stamp: int) -> frozenset[str]:
         result = self.stream.step(picture(stamp), stamp)
         self.masks[stamp] = dict(zip(result.object_ids, result.mask_logits, strict=True))
-        masks = {i: CroppedMask.of(mask.numpy()) for i, mask in zip(result.object_ids, result.masks, strict=True)}
-        visible = {i: m for (i, m), s in zip(masks.items(), result.states, strict=True) if m.area and s == "tracked"}
-        return self.seen.push(stamp, picture(stamp), visible)
+        seen = {
+            i: CroppedMask.of(mask.numpy()) if state is ObjectState.TRACKED else None
+            for i, mask, state in zip(result.object_ids, result.masks, result.states, strict=True)
+        }
+        return self.seen.push(stamp, picture(stamp), seen)
 
     def hand_over(self, stamp: int, instance: Instance, **rules: Any) -> Decision:
         frame = self.seen.with_stamp(stamp)
@@ -376,6 +390,20 @@ def test_a_lost_object_keeps_its_id_and_goes_on_from_the_detection(micro_tracker
     assert camera.hand_over(3, cup(box(62, 22, 90, 60, (96, 128)))).verdict is Verdict.TRACKED
     camera.step(4)
     assert [(o.object_id, o.label, o.state) for o in camera.stream.objects] == [(1, "cup", ObjectState.TRACKED)]
+
+
+def test_a_stamp_that_came_again_names_no_frame(micro_tracker: Tracker) -> None:
+    """A camera without a clock stamps every image with zero: the searched one can be prompted while it is newest."""
+    camera = Camera(micro_tracker)
+    camera.step(0)
+    searched = camera.seen.newest
+    assert searched is not None
+    instance = cup(box(10, 10, 50, 40, (96, 128)))
+    camera.step(0)
+    with pytest.raises(StampError, match="Several frames"):
+        hand_over(camera.stream, camera.seen, searched, instance, MatchRules())
+    assert camera.stream.objects == ()
+    assert camera.hand_over(0, instance).verdict is Verdict.NEW
 
 
 def test_what_cannot_be_tracked_changes_nothing(micro_tracker: Tracker) -> None:
