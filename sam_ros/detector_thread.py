@@ -149,9 +149,10 @@ class DetectorThread:
         with self._changed:
             if self._stopping:
                 raise CalledOffError("the detector is being unloaded")
-            if len(self._jobs) >= self._capacity:
+            load = len(self._jobs) + self._working
+            if load > self._capacity:
                 raise DetectorBusyError(
-                    f"the detector is busy, and {len(self._jobs)} call(s) wait already, which is the most (parameter "
+                    f"the detector is busy, and {load - 1} call(s) wait already, which is the most (parameter "
                     "detector_queue): ask again later"
                 )
             self._jobs.append(job)
@@ -207,8 +208,6 @@ class DetectorThread:
         with own_stream(detector.device, priority=LOWEST):
             while (job := self._next()) is not None:
                 self._do(job, detector)
-                with self._changed:
-                    self._working = False
                 del job  # a future holds its result: nothing of it stays behind while the thread waits
 
     def _next(self) -> _Job[Any] | None:
@@ -227,13 +226,21 @@ class DetectorThread:
 
     def _do(self, job: _Job[Any], detector: ConceptDetector) -> None:
         try:
-            job.future.set_result(job.call(detector))
+            result = job.call(detector)
         except Exception as error:
             if isinstance(error, torch.cuda.OutOfMemoryError):
                 torch.cuda.empty_cache()
-            job.future.set_exception(error)
             if job.call == self._background.run and not isinstance(error, CalledOffError):
                 self._logger.error(f"a detection of followed concepts failed: {type(error).__name__}: {error}")
+            self._rest()
+            job.future.set_exception(error)
+        else:
+            self._rest()  # first: who has the answer finds the thread idle
+            job.future.set_result(result)
+
+    def _rest(self) -> None:
+        with self._changed:
+            self._working = False
 
     def _break_off(self, *_: Any) -> None:
         if self._stopping:

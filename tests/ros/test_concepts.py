@@ -20,6 +20,7 @@ from std_srvs.srv import Trigger
 
 from sam_core import Prompt, build_tracker
 from sam_core.sam3 import ConceptNetwork, build_network
+from sam_ros.detector_thread import DetectorBusyError
 from sam_ros.messages import nanoseconds, stamp_of, to_time
 from sam_ros.processes import Executable
 from sam_ros.tracker_node import TrackerNode
@@ -471,6 +472,23 @@ def test_a_wrong_detector_is_refused_when_the_node_is_configured(
         assert node.trigger_configure() == TransitionCallbackReturn.FAILURE
         assert text in capfd.readouterr().err
         assert "detector" not in [thread.name for thread in threading.enumerate()]
+    finally:
+        node.destroy_node()
+
+
+def test_a_detector_without_a_queue_takes_one_call_at_a_time(ros: None, weights: dict[str, Path]) -> None:
+    node = make_node(weights, detector_queue=0)
+    try:
+        assert node.trigger_configure() == TransitionCallbackReturn.SUCCESS
+        detector = node._concepts._detector.now
+        assert detector is not None
+        gate = threading.Event()
+        held = detector.thread.submit(lambda _: gate.wait(60.0))
+        with pytest.raises(DetectorBusyError, match="0 call"):
+            detector.thread.submit(lambda _: None)
+        gate.set()
+        assert held.result(60.0)
+        assert detector.thread.submit(lambda network: network.name).result(60.0) == "sam3_toy"
     finally:
         node.destroy_node()
 
