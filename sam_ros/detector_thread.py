@@ -26,7 +26,7 @@ __all__ = ["Background", "CalledOffError", "DetectorBusyError", "DetectorFacts",
 R = TypeVar("R")
 
 LOWEST = 0  # priority of a CUDA stream
-NICENESS = 5  # of the thread: where both want the same core, the tracker gets three quarters of it (Linux only)
+NICENESS = 10  # of the thread: where both want the same core, the tracker gets nine tenths of it (Linux only)
 
 
 class DetectorBusyError(RefusedError):
