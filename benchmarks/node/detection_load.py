@@ -5,7 +5,8 @@
 Two processes: this one is the camera and the operator, the other is the tracker with a detector in it. The next image
 is published as soon as the objects of the last one have come, so the tracking runs as fast as it can. Rounds without
 and with a detection take turns, so that what else the machine does meets both alike. Afterwards all images are tracked
-again without ROS and without a detector: every mask must be the same.
+again without ROS and without a detector: every mask must be the same. With --track, found objects join the others for a
+while: in another batch the same sums round differently, and a few pixels at a mask's edge may change.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from sam_ros.processes import Executable, private_domain
 
 TARGET_LOSS = 15.0  # % of the tracking rate
 TARGET_SECONDS = 1.0  # least time of a detection
+ROUNDING = 30  # px of 640 x 480 that may change at the edge of a mask where batches differ
 
 # A detector of SAM 3's structure that takes a CPU core one to two seconds.
 DETECTOR = [
@@ -271,23 +273,29 @@ def middle(scene: DemoScene, number: int) -> tuple[float, float]:
     return float(xs[len(xs) // 2]), float(ys[len(ys) // 2])
 
 
-def compare(operator: Operator, options: argparse.Namespace, weights: str) -> tuple[int, int]:
-    """Track all images again without ROS and detector; return the numbers of masks and of those that differ."""
+def compare(operator: Operator, options: argparse.Namespace, weights: str) -> tuple[int, int, int]:
+    """Track all images again without ROS and detector.
+
+    Returns:
+        The numbers of masks, of those that differ, and of pixels by which one differs at worst.
+    """
     tracker = build_tracker(options.model, weights, device=options.device, overrides=options.overrides)
     stream = tracker.open_stream()
-    compared = different = 0
+    compared = different = worst = 0
     for index, masks in enumerate(operator.run.masks):
         result = stream.step(picture(operator.scene, index), index)
         for object_id, mask in zip(result.object_ids, result.masks.cpu().numpy(), strict=True):
             compared += 1
-            different += not np.array_equal(np.packbits(mask), masks[object_id])
+            pixels = int(np.unpackbits(np.packbits(mask) ^ masks[object_id]).sum())
+            different += pixels > 0
+            worst = max(worst, pixels)
         for newest, point in operator.run.prompts.values():
             if newest == index:
                 stream.add_prompt(Prompt(points=[point]))
-    return compared, different
+    return compared, different, worst
 
 
-def judge(operator: Operator, masks: tuple[int, int], options: argparse.Namespace) -> bool:
+def judge(operator: Operator, masks: tuple[int, int, int], options: argparse.Namespace) -> bool:
     """Print the figures and return whether the targets are met."""
     without, with_ = operator.run.windows[::2], operator.run.windows[1::2]
     print("| round | without [Hz] | with [Hz] | loss [%] | detection [s] |")
@@ -295,14 +303,16 @@ def judge(operator: Operator, masks: tuple[int, int], options: argparse.Namespac
     losses = [100 * (1 - b.rate / a.rate) for a, b in zip(without, with_, strict=True)]
     for i, (a, b, loss) in enumerate(zip(without, with_, losses, strict=True), 1):
         print(f"| {i} | {a.rate:.1f} | {b.rate:.1f} | {loss:.1f} | {b.detection:.2f} |")
-    compared, different = masks
+    compared, different, worst = masks
+    allowed = ROUNDING if options.track else 0
     shortest = min(window.detection for window in with_)
     total = 100 * (1 - overall(with_) / overall(without))
     checks = [
         (f"least time of a detection in s (target {TARGET_SECONDS})", round(shortest, 2), shortest >= TARGET_SECONDS),
         (f"loss of tracking rate in %, median of rounds (target {TARGET_LOSS})", *judged(median(losses))),
         (f"loss of tracking rate in %, all rounds together (target {TARGET_LOSS})", *judged(total)),
-        (f"masks of {compared} that differ from those without a detector", different, compared and not different),
+        (f"masks of {compared} that differ from those without a detector", different, options.track or not different),
+        (f"pixels by which they differ at worst (allowed {allowed})", worst, compared and worst <= allowed),
     ]
     for what, value, good in checks:
         print(f"{'ok  ' if good else 'FAIL'}  {what}: {value}")
