@@ -1,18 +1,25 @@
-"""Run a node until a signal or the context ends it, and leave cleanly."""
+"""Run a node until a signal ends it, and leave cleanly."""
 
 from __future__ import annotations
 
+import os
 import signal
+import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from threading import Event, Thread
 
 import rclpy
 from rclpy.exceptions import ParameterException
-from rclpy.executors import SingleThreadedExecutor
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
 
 from sam_ros.sources import SourceError
 
 __all__ = ["run"]
+
+QUIET = 5.0  # s between two log lines about failed callbacks
 
 
 def run(create: Callable[[], Node], args: Sequence[str] | None = None) -> None:
@@ -25,23 +32,61 @@ def run(create: Callable[[], Node], args: Sequence[str] | None = None) -> None:
     Raises:
         SystemExit: The node's parameters make no sense; the text says why.
     """
-    # rclpy's own handler shuts the context down and wakes the executor. Python's would besides raise KeyboardInterrupt
-    # wherever the main thread happens to be, also in the middle of the clean-up.
-    signal.signal(signal.SIGINT, lambda *_: None)
-    rclpy.init(args=args)
+    # Not rclpy's handlers: they shut the context down under whatever is just being published or answered.
+    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     try:
-        node = create()
         executor = SingleThreadedExecutor()
+        ended = _on_signal(executor.wake)
+        node = create()
         executor.add_node(node)
         try:
-            executor.spin()
-        except Exception:
-            # Once the context is gone, spinning raises ExternalShutdownException, and publishing an RCLError.
-            if rclpy.ok():
-                raise
+            with suppress(ExternalShutdownException):
+                while not ended.is_set():
+                    executor.spin_once()
         finally:
             node.destroy_node()
     except (ParameterException, SourceError) as error:
         raise SystemExit(f"error: {error}") from error
     finally:
         rclpy.try_shutdown()
+
+
+def _on_signal(wake: Callable[[], None]) -> Event:
+    """Return an event that SIGINT or SIGTERM sets; `wake` is called then, in a thread of its own.
+
+    The main thread waits inside the middleware, where Python's handlers do not run, so the signal's number goes
+    through a pipe to a thread that waits for it.
+    """
+    ended = Event()
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    signal.set_wakeup_fd(writing)
+    for kind in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(kind, lambda *_: None)
+
+    def wait() -> None:
+        os.read(reading, 1)
+        ended.set()
+        wake()
+
+    Thread(target=wait, name="signals", daemon=True).start()
+    return ended
+
+
+def _spin(executor: SingleThreadedExecutor, node: Node) -> None:
+    """Spin until the context ends or a callback fails; a failed callback is logged and costs nothing else.
+
+    Raises:
+        ParameterException, SourceError: What the node cannot do without is missing.
+    """
+    try:
+        executor.spin()
+    except (ParameterException, SourceError):
+        raise
+    except Exception as error:
+        # Once the context is gone, spinning raises ExternalShutdownException, and publishing an RCLError.
+        if rclpy.ok():
+            node.get_logger().error(
+                f"a callback failed: {type(error).__name__}: {error}\n{traceback.format_exc()}",
+                throttle_duration_sec=QUIET,
+            )
