@@ -14,9 +14,10 @@ import torch
 
 from benchmarks.quality.clips import LEVELS, make_benchmark_clip
 from benchmarks.quality.metrics import ObjectFigures, average
-from benchmarks.quality.run import PROMPTS, frame_time, track
+from benchmarks.quality.run import PROMPTS, VisibleFrames, frame_time, track
 from benchmarks.quality.strip import save_png, strip
 from sam_core import build_tracker
+from sam_core.streaming.policy import FifoPolicy
 
 _COLUMNS = {
     "first": "first frame",
@@ -44,7 +45,9 @@ def main() -> None:
     parser.add_argument("--time", action="store_true", help="measure the time of a frame too")
     parser.add_argument("--json", type=Path, default=None, help="write all figures here")
     parser.add_argument("--pictures", type=Path, default=None, help="write a strip a level into this folder")
+    parser.add_argument("--memory", default="fifo", choices=("fifo", "visible"), help="which frames enter the memory")
     arguments = parser.parse_args()
+    policy = VisibleFrames() if arguments.memory == "visible" else FifoPolicy()
     torch.set_num_threads(arguments.threads)
     cv2.setNumThreads(1)
     tracker = build_tracker(arguments.model, checkpoint=arguments.checkpoint, device=arguments.device)
@@ -58,7 +61,7 @@ def main() -> None:
         for seed in range(arguments.clips):
             clip = make_benchmark_clip(level, seed, arguments.frames)
             for kind in arguments.prompts:
-                found, shown = track(tracker, clip, kind, seed)
+                found, shown = track(tracker, clip, kind, seed, policy)
                 figures[kind] += found
             if seed < 3:
                 rows.append(strip(clip.images, shown, height=110))

@@ -10,9 +10,10 @@ import numpy as np
 import torch
 
 from benchmarks.quality.metrics import average, judge
-from benchmarks.quality.run import PROMPTS, prompt_for
+from benchmarks.quality.run import PROMPTS, VisibleFrames, prompt_for
 from benchmarks.quality.strip import save_png, strip
 from sam_core import build_tracker
+from sam_core.streaming.policy import FifoPolicy
 from sam_core.synthetic import DemoScene
 
 
@@ -25,7 +26,9 @@ def main() -> None:
     parser.add_argument("--fps", type=float, default=30.0, help="frames a second of the 12 s long scene")
     parser.add_argument("--seconds", type=float, default=12.0, help="how much of the scene")
     parser.add_argument("--picture", type=Path, default=None, help="write a strip of the last prompt kind")
+    parser.add_argument("--memory", default="fifo", choices=("fifo", "visible"), help="which frames enter the memory")
     arguments = parser.parse_args()
+    policy = VisibleFrames() if arguments.memory == "visible" else FifoPolicy()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     tracker = build_tracker(arguments.model, checkpoint=arguments.checkpoint)
@@ -37,7 +40,7 @@ def main() -> None:
     print("|---|---|---|---|---|---|---|---|---|---|")
     for kind in arguments.prompts:
         rng = np.random.default_rng(0)
-        stream = tracker.open_stream(max_objects=len(scene.object_names))
+        stream = tracker.open_stream(max_objects=len(scene.object_names), policy=policy)
         masks = np.zeros((len(scene.object_names), *labels.shape), bool)
         stream.step(images[0], 0)
         for k in range(len(scene.object_names)):
