@@ -42,7 +42,7 @@ def run(create: Callable[[], Node], args: Sequence[str] | None = None) -> None:
         try:
             with suppress(ExternalShutdownException):
                 while not ended.is_set():
-                    executor.spin_once()
+                    _spin_once(executor, node)
         finally:
             node.destroy_node()
     except (ParameterException, SourceError) as error:
@@ -73,20 +73,19 @@ def _on_signal(wake: Callable[[], None]) -> Event:
     return ended
 
 
-def _spin(executor: SingleThreadedExecutor, node: Node) -> None:
-    """Spin until the context ends or a callback fails; a failed callback is logged and costs nothing else.
+def _spin_once(executor: SingleThreadedExecutor, node: Node) -> None:
+    """Run one callback; if it fails, that is logged and costs nothing else.
 
     Raises:
+        ExternalShutdownException: The context is gone.
         ParameterException, SourceError: What the node cannot do without is missing.
     """
     try:
-        executor.spin()
-    except (ParameterException, SourceError):
+        executor.spin_once()
+    except (ExternalShutdownException, ParameterException, SourceError):
         raise
     except Exception as error:
-        # Once the context is gone, spinning raises ExternalShutdownException, and publishing an RCLError.
-        if rclpy.ok():
-            node.get_logger().error(
-                f"a callback failed: {type(error).__name__}: {error}\n{traceback.format_exc()}",
-                throttle_duration_sec=QUIET,
-            )
+        if not rclpy.ok():
+            raise ExternalShutdownException from error
+        text = f"a callback failed: {type(error).__name__}: {error}\n{traceback.format_exc()}"
+        node.get_logger().error(text, throttle_duration_sec=QUIET)
