@@ -33,7 +33,13 @@ def shipped_weights(name: str) -> Path | None:
 
 
 def build_model(name: str, overrides: Sequence[str] = ()) -> Sam2:
-    """Build a model with random weights, float32 on the CPU, in evaluation mode."""
+    """Build a model with random weights, float32 on the CPU, in evaluation mode.
+
+    Raises:
+        ValueError: not a SAM 2 model, or an override that does not apply.
+    """
+    if name not in model_names():
+        raise ValueError(f"There is no SAM 2 model {name!r}; known are {', '.join(model_names())}.")
     return instantiate(load_config("models", name, overrides).model).eval()
 
 
