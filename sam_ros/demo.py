@@ -34,6 +34,12 @@ def parse(args: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--model", default="sam2_nano", help="model configuration (default: sam2_nano)")
     parser.add_argument("--checkpoint", default="", help="weights (default: those that the package ships)")
     parser.add_argument("--device", default="", help="torch device (default: cuda where there is one, else cpu)")
+    parser.add_argument(
+        "--memory-policy",
+        default="visible",
+        help="which images enter an object's memory: fifo, as SAM 2 was published, or visible: only those that show "
+        "the object (default: visible, which suits the small weights of sam2_nano)",
+    )
     parser.add_argument("--overrides", nargs="*", default=[], metavar="KEY=VALUE", help="Hydra overrides of the model")
     parser.add_argument(
         "--click",
@@ -78,6 +84,7 @@ def run(options: argparse.Namespace) -> int:
         "checkpoint": options.checkpoint,
         "device": options.device,
         "overrides": [*options.overrides, ""],
+        "memory_policy": options.memory_policy,
     }
     camera_parameters = {"source": options.source, "rate": options.rate}
     tracker = Executable("tracker", tracker_parameters, log=options.out / "tracker.log")

@@ -11,9 +11,12 @@ from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescri
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
+from sam_core.streaming import POLICIES
+
 __all__ = ["TrackerParameters", "check_parameters", "declare_parameters"]
 
 IMAGE_TRANSPORTS = ("raw", "compressed")
+_CHOICES = {"image_transport": IMAGE_TRANSPORTS, "memory_policy": tuple(POLICIES)}
 _LISTS = ("overrides", "detector_overrides")  # of strings
 
 
@@ -31,6 +34,7 @@ class TrackerParameters:
     overrides: tuple[str, ...] = ()
     max_objects: int = 16
     history_frames: int = 30
+    memory_policy: str = "fifo"
     mask_threshold: float = 0.0
     image_transport: str = "raw"
     autostart: bool = False
@@ -82,6 +86,11 @@ _DESCRIPTORS: dict[str, ParameterDescriptor] = {
         "Newest images that a prompt may name by their stamp; their features are kept, in at most 256 MiB. 1: the "
         "newest alone. With a detector the images themselves are kept too.",
         integer_range=[IntegerRange(from_value=1, to_value=1000)],
+    ),
+    "memory_policy": _fixed(
+        "Which images enter an object's memory. fifo: the last ones, as SAM 2 was published. visible: those that show "
+        "the object, so that a long occlusion does not push them out.",
+        "one of " + ", ".join(POLICIES),
     ),
     "mask_threshold": _live(
         "A pixel belongs to the object where the mask's logit is above this; 0 is probability one half.",
@@ -141,8 +150,9 @@ def declare_parameters(node: Node) -> TrackerParameters:
 def check_parameters(parameters: Sequence[Parameter]) -> SetParametersResult:
     """Refuse values that the descriptors' ranges cannot refuse."""
     for parameter in parameters:
-        if parameter.name == "image_transport" and parameter.value not in IMAGE_TRANSPORTS:
-            reason = f"image_transport is '{parameter.value}', but must be one of {', '.join(IMAGE_TRANSPORTS)}"
+        choices = _CHOICES.get(parameter.name)
+        if choices is not None and parameter.value not in choices:
+            reason = f"{parameter.name} is '{parameter.value}', but must be one of {', '.join(choices)}"
             return SetParametersResult(successful=False, reason=reason)
         if isinstance(parameter.value, float) and not math.isfinite(parameter.value):
             return SetParametersResult(successful=False, reason=f"{parameter.name} must be a finite number")

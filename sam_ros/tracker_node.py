@@ -28,7 +28,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_srvs.srv import SetBool
 
 from sam_core import FrameResult, build_tracker
-from sam_core.streaming import Tracker
+from sam_core.streaming import POLICIES, Tracker
 from sam_ros.arrivals import UNSUPPORTED, Arrivals
 from sam_ros.concepts import Concepts
 from sam_ros.diagnostics import Condition, device_memory, diagnostic_array, diagnostic_status
@@ -126,6 +126,7 @@ class TrackerNode(LifecycleNode):
             max_objects=settings.max_objects,
             mask_threshold=settings.mask_threshold,
             history_frames=settings.history_frames,
+            policy=POLICIES[settings.memory_policy](),
         )
         self._device = tracker.device
         self._outputs = Outputs(self)

@@ -14,10 +14,10 @@ import torch
 
 from benchmarks.quality.clips import LEVELS, make_benchmark_clip
 from benchmarks.quality.metrics import ObjectFigures, average
-from benchmarks.quality.run import PROMPTS, VisibleFrames, frame_time, track
+from benchmarks.quality.run import PROMPTS, frame_time, track
 from benchmarks.quality.strip import save_png, strip
 from sam_core import build_tracker
-from sam_core.streaming.policy import FifoPolicy
+from sam_core.streaming import POLICIES
 
 _COLUMNS = {
     "first": "first frame",
@@ -45,9 +45,9 @@ def main() -> None:
     parser.add_argument("--time", action="store_true", help="measure the time of a frame too")
     parser.add_argument("--json", type=Path, default=None, help="write all figures here")
     parser.add_argument("--pictures", type=Path, default=None, help="write a strip a level into this folder")
-    parser.add_argument("--memory", default="fifo", choices=("fifo", "visible"), help="which frames enter the memory")
+    parser.add_argument("--memory", default="fifo", choices=sorted(POLICIES), help="which frames enter the memory")
     arguments = parser.parse_args()
-    policy = VisibleFrames() if arguments.memory == "visible" else FifoPolicy()
+    policy = POLICIES[arguments.memory]()
     torch.set_num_threads(arguments.threads)
     cv2.setNumThreads(1)
     tracker = build_tracker(arguments.model, checkpoint=arguments.checkpoint, device=arguments.device)

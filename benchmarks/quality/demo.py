@@ -10,10 +10,10 @@ import numpy as np
 import torch
 
 from benchmarks.quality.metrics import average, judge
-from benchmarks.quality.run import PROMPTS, VisibleFrames, prompt_for
+from benchmarks.quality.run import PROMPTS, prompt_for
 from benchmarks.quality.strip import save_png, strip
 from sam_core import build_tracker
-from sam_core.streaming.policy import FifoPolicy
+from sam_core.streaming import POLICIES
 from sam_core.synthetic import DemoScene
 
 
@@ -26,9 +26,9 @@ def main() -> None:
     parser.add_argument("--fps", type=float, default=30.0, help="frames a second of the 12 s long scene")
     parser.add_argument("--seconds", type=float, default=12.0, help="how much of the scene")
     parser.add_argument("--picture", type=Path, default=None, help="write a strip of the last prompt kind")
-    parser.add_argument("--memory", default="fifo", choices=("fifo", "visible"), help="which frames enter the memory")
+    parser.add_argument("--memory", default="fifo", choices=sorted(POLICIES), help="which frames enter the memory")
     arguments = parser.parse_args()
-    policy = VisibleFrames() if arguments.memory == "visible" else FifoPolicy()
+    policy = POLICIES[arguments.memory]()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     tracker = build_tracker(arguments.model, checkpoint=arguments.checkpoint)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -11,31 +10,13 @@ from numpy.typing import NDArray
 
 from benchmarks.quality.metrics import ObjectFigures, judge
 from sam_core import Prompt
-from sam_core.streaming import Tracker
-from sam_core.streaming.policy import FifoPolicy, MemoryPolicy, Observation
+from sam_core.streaming import FifoPolicy, MemoryPolicy, Tracker
 from sam_core.training.generator import Clip
 
-__all__ = ["PROMPTS", "VisibleFrames", "frame_time", "prompt_for", "track"]
+__all__ = ["PROMPTS", "frame_time", "prompt_for", "track"]
 
 PROMPTS = ("click", "box", "mask")
 _LEAST = 100  # px on the first frame at 320 px; smaller objects are not prompted
-
-
-class VisibleFrames:
-    """A memory policy to compare with SAM 2's: frames on which the object is absent do not enter the memory.
-
-    Through a long absence the bank keeps the last frames that showed the object (as SAMURAI's memory selection does,
-    Yang et al., 2024, section 4.2, there by score thresholds).
-    """
-
-    def admits(self, observation: Observation) -> bool:
-        """Admit prompted frames and such as show the object."""
-        return observation.prompted or observation.object_score > 0
-
-    def place_in_time(self, now: int, stored: Sequence[int], num_memories: int) -> list[tuple[int, int]]:
-        """Give the newest frames the newest places, however long ago they were."""
-        recent = list(stored)[-(num_memories - 1) :]
-        return [(frame, num_memories - len(recent) + k) for k, frame in enumerate(recent)]
 
 
 def prompt_for(mask: NDArray[np.bool_], kind: str, rng: np.random.Generator) -> Prompt:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sam_core.streaming.policy import FifoPolicy, MemoryPolicy
+from sam_core.streaming.policy import POLICIES, FifoPolicy, MemoryPolicy, VisibleFramesPolicy
 from sam_core.streaming.prompt import Prompt
 from sam_core.streaming.result import FrameResult, ObjectInfo, ObjectState, StreamReport
 from sam_core.streaming.settings import StreamSettings
@@ -10,6 +10,7 @@ from sam_core.streaming.stream import Stream
 from sam_core.streaming.tracker import Tracker
 
 __all__ = [
+    "POLICIES",
     "FifoPolicy",
     "FrameResult",
     "MemoryPolicy",
@@ -20,4 +21,5 @@ __all__ = [
     "StreamReport",
     "StreamSettings",
     "Tracker",
+    "VisibleFramesPolicy",
 ]

@@ -55,3 +55,24 @@ class FifoPolicy:
     def place_in_time(self, now: int, stored: Sequence[int], num_memories: int) -> list[tuple[int, int]]:
         """A frame's place is its distance to now; frames that are missing leave a gap."""
         return [(frame, num_memories - (now - frame)) for frame in stored if now - frame < num_memories]
+
+
+class VisibleFramesPolicy:
+    """Frames on which the object is absent do not enter the spatial memory.
+
+    Through a long absence the bank keeps the last frames that showed the object. The idea is that of SAMURAI's memory
+    selection (Yang et al., 2024, section 4.2), which chooses by thresholds on three scores.
+    """
+
+    def admits(self, observation: Observation) -> bool:
+        """Prompted frames enter, and such as show the object."""
+        return observation.prompted or observation.object_score > 0
+
+    def place_in_time(self, now: int, stored: Sequence[int], num_memories: int) -> list[tuple[int, int]]:
+        """The newest stored frames get the newest places, however long ago they were."""
+        recent = stored[-(num_memories - 1) :]
+        return [(frame, num_memories - len(recent) + k) for k, frame in enumerate(recent)]
+
+
+# By the name that a parameter file or a command line gives them.
+POLICIES: dict[str, type[MemoryPolicy]] = {"fifo": FifoPolicy, "visible": VisibleFramesPolicy}
