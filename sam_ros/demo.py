@@ -49,6 +49,11 @@ def parse(args: Sequence[str] | None) -> argparse.Namespace:
         metavar="X,Y",
         help="a point in px on an object of your own source, repeatable (default: the image's centre)",
     )
+    parser.add_argument(
+        "--phrase", default="red ball", help="what to look for by word at the end; empty: nothing (default: red ball)"
+    )
+    parser.add_argument("--detector", default="sam3_toy", help="model that looks for it (default: sam3_toy)")
+    parser.add_argument("--detector-checkpoint", default="", help="its weights (default: random ones)")
     parser.add_argument("--out", type=Path, default=Path("demo_output"), help="folder for the results")
     return parser.parse_args(args)
 
@@ -85,6 +90,8 @@ def run(options: argparse.Namespace) -> int:
         "device": options.device,
         "overrides": [*options.overrides, ""],
         "memory_policy": options.memory_policy,
+        "detector": options.detector if options.phrase else "",
+        "detector_checkpoint": options.detector_checkpoint,
     }
     camera_parameters = {"source": options.source, "rate": options.rate}
     tracker = Executable("tracker", tracker_parameters, log=options.out / "tracker.log")
@@ -102,7 +109,7 @@ def run(options: argparse.Namespace) -> int:
     for kind in (signal.SIGINT, signal.SIGTERM):
         signal.signal(kind, lambda *_: interrupted.set())
     rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
-    recording = Recording(options.out, options.seconds)
+    recording = Recording(options.out, options.seconds, pictures=5 if options.phrase else 6)
     try:
         say(f"starting two processes: a camera ({options.source}) and a tracker ({options.model})")
         with camera, tracker:
@@ -110,6 +117,8 @@ def run(options: argparse.Namespace) -> int:
             try:
                 track(observer, options)
                 summary = observer.summary()
+                if options.phrase:
+                    detect(observer, recording, options)
             finally:
                 observer.close()
         say("both processes ended", *summary)
@@ -143,6 +152,19 @@ def track(observer: Any, options: argparse.Namespace) -> None:
     while time.monotonic() < end:
         observer.spin_for(min(1.0, end - time.monotonic()))
         say(f"{max(0.0, end - time.monotonic()):5.0f} s left | {observer.live_line(1.0)}")
+
+
+def detect(observer: Any, recording: Any, options: argparse.Namespace) -> None:
+    """Look for a concept by word, and put what was found into the strip."""
+    from sam_ros.concept_view import draw_instances
+
+    is_random = not options.detector_checkpoint
+    answer, image = observer.detect(options.phrase, score_threshold=0.0 if is_random else 0.5, max_instances=3)
+    found = f"{len(answer.instances)} instances in {answer.duration:.2f} s"
+    remark = f"{options.detector} with RANDOM WEIGHTS" if is_random else options.detector
+    say(f"looked for '{options.phrase}' through ~/detect_concept: {found}, by {remark}")
+    if image is not None:
+        recording.add_last(draw_instances(image, answer.instances, [f"'{options.phrase}': {found}", remark]))
 
 
 def say(*lines: str) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
@@ -13,12 +14,12 @@ from diagnostic_msgs.msg import DiagnosticArray
 from numpy.typing import NDArray
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
-from rclpy.qos import QoSProfile
+from rclpy.qos import QoSProfile, QoSReliabilityPolicy
 from sam_msgs.msg import LabeledPoint, TrackedObjectArray
-from sam_msgs.srv import AddPrompt
+from sam_msgs.srv import AddPrompt, DetectConcept
 from sensor_msgs.msg import Image
 
-from sam_ros.messages import stamp_of
+from sam_ros.messages import nanoseconds, stamp_of
 from sam_ros.recording import Recording
 
 __all__ = ["NoAnswerError", "Observer"]
@@ -26,7 +27,9 @@ __all__ = ["NoAnswerError", "Observer"]
 T = TypeVar("T")
 QOS = QoSProfile(depth=30)
 IMAGE_QOS = QoSProfile(depth=5)  # an observer that cannot keep up misses images rather than falling behind
+CAMERA_QOS = QoSProfile(depth=5, reliability=QoSReliabilityPolicy.BEST_EFFORT)
 PATIENCE = 0.05  # s; always the same, because rclpy serves all topics in turn only as long as it is
+CLEARANCE = 12  # px around an object that is to be clicked, free of others
 KEPT = 120  # truths and label images that may wait for their companion
 
 
@@ -147,11 +150,15 @@ class Observer(Node):
             self.numbers[self.prompt([point], name, self.newest)] = number
 
     def _middle(self, number: int) -> tuple[float, float] | None:
-        """Return the point (x, y) px of an object that is farthest from its edge."""
+        """Return the point (x, y) px of an object that is farthest from its edge; None while others are close."""
         truth = self._truths.get(stamp_of(self.newest.header)) if self.newest is not None else None
         if truth is None:
             return None
-        depth = cv2.distanceTransform((truth == number).astype(np.uint8), cv2.DIST_L2, 3)
+        own = (truth == number).astype(np.uint8)
+        around = cv2.dilate(own, np.ones((2 * CLEARANCE + 1, 2 * CLEARANCE + 1), np.uint8)) > 0
+        if not np.isin(truth[around], (0, number)).all():
+            return None
+        depth = cv2.distanceTransform(own, cv2.DIST_L2, 3)
         _, deepest, _, (x, y) = cv2.minMaxLoc(depth)
         return (float(x), float(y)) if deepest > 3.0 else None
 
@@ -177,6 +184,45 @@ class Observer(Node):
         if not answer.success:
             raise NoAnswerError(f"the tracker refused the prompt: {answer.message}")
         return int(answer.object_id)
+
+    def detect(self, phrase: str, score_threshold: float, max_instances: int) -> tuple[Any, NDArray[np.uint8] | None]:
+        """Search the newest image for a concept.
+
+        Args:
+            phrase: What to look for.
+            score_threshold: Instances must score above it, 0 to 1.
+            max_instances: Most instances.
+
+        Returns:
+            The service's answer, and the image that was searched (uint8 BGR (H, W, 3)); None if it did not come here.
+
+        Raises:
+            NoAnswerError: The tracker did not answer, or refused.
+        """
+        images: OrderedDict[int, Image] = OrderedDict()
+
+        def keep(message: Image) -> None:
+            images[stamp_of(message.header)] = message
+            while len(images) > KEPT:
+                images.popitem(last=False)
+
+        subscription = self.create_subscription(Image, "image", keep, CAMERA_QOS)
+        self.until(lambda: self.newest and stamp_of(self.newest.header) in images, "an image of the camera")
+        assert self.newest is not None
+        request = DetectConcept.Request(phrases=[phrase], stamp=self.newest.header.stamp)
+        request.score_threshold, request.max_instances, request.or_newest = score_threshold, max_instances, True
+        client = self.create_client(DetectConcept, "tracker/detect_concept")
+        self.until(client.service_is_ready, "the tracker's detect_concept service")
+        future = client.call_async(request)
+        self.until(future.done, "the answer of detect_concept")
+        self.destroy_subscription(subscription)
+        answer = future.result()
+        if not answer.success:
+            raise NoAnswerError(f"the tracker refused the detection: {answer.message}")
+        seen = images.get(nanoseconds(answer.stamp))
+        if seen is None or seen.encoding != "bgr8":
+            return answer, None
+        return answer, np.frombuffer(seen.data, np.uint8).reshape(seen.height, seen.width, 3)
 
     # --- What it amounts to -------------------------------------------------------------------------------------------
 

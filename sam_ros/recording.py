@@ -52,9 +52,18 @@ class Recording:
             self._writer.write(image)
             self._written += 1
         if len(self._tiles) < self._pictures and seconds >= len(self._tiles) * self._interval:
-            tile = cv2.resize(image, (TILE_WIDTH, round(TILE_WIDTH * height / width)), interpolation=cv2.INTER_AREA)
-            cv2.putText(tile, f"{seconds:.1f} s", (8, tile.shape[0] - 10), cv2.FONT_HERSHEY_SIMPLEX, 0.6, (255,) * 3, 2)
-            self._tiles.append(tile)  # type: ignore[arg-type]
+            self._add_tile(image, f"{seconds:.1f} s")
+
+    def add_last(self, image: NDArray[np.uint8]) -> None:
+        """Append a picture, uint8 BGR of the same size, to the strip alone."""
+        if self._tiles:
+            self._add_tile(image, "")
+
+    def _add_tile(self, image: NDArray[np.uint8], text: str) -> None:
+        height, width = image.shape[:2]
+        tile = cv2.resize(image, (TILE_WIDTH, round(TILE_WIDTH * height / width)), interpolation=cv2.INTER_AREA)
+        cv2.putText(tile, text, (8, tile.shape[0] - 10), cv2.FONT_HERSHEY_SIMPLEX, 0.6, (255,) * 3, 2)
+        self._tiles.append(tile)  # type: ignore[arg-type]
 
     def close(self) -> list[Path]:
         """Finish the files and return those that hold something."""
