@@ -64,7 +64,7 @@ class Operator:
     async def _on_add_prompt(self, request: AddPrompt.Request, response: AddPrompt.Response) -> AddPrompt.Response:
         def add(session: Session) -> int:
             object_id = None if request.object_id == AddPrompt.Request.NEW else request.object_id
-            return session.add_prompt(prompt_of(request), object_id, request.label)
+            return session.add_prompt(prompt_of(request), object_id, request.label, or_newest=request.or_newest)
 
         object_id, response.message = await self._ask(add, active=True)
         response.success = object_id is not None

@@ -44,11 +44,11 @@ class Session:
         self.logits = dict(zip(result.object_ids, result.mask_logits, strict=True))
         return result
 
-    def add_prompt(self, prompt: Prompt, object_id: int | None, label: str) -> int:
+    def add_prompt(self, prompt: Prompt, object_id: int | None, label: str, *, or_newest: bool = False) -> int:
         """Start an object (`object_id` None) or correct one, in the image of the prompt's stamp (None: the newest).
 
-        The one place that decides about stamps: a prompt is given in the image that its stamp names, and refused where
-        the stream has that image's features no more.
+        The one place that decides about stamps: a prompt is given in the image that its stamp names. Where the stream
+        has that image's features no more, it is given in the newest one, if the caller allows it, or refused.
 
         Returns:
             The object's id.
@@ -58,11 +58,12 @@ class Session:
             PromptError, CapacityError, UnknownObjectError, NoFrameError: As `Stream.add_prompt` says.
         """
         try:
-            result = self.stream.add_prompt(prompt, object_id=object_id, label=label)
+            result = self.stream.add_prompt(prompt, object_id=object_id, label=label, or_newest=or_newest)
         except StampError as error:
             raise StampError(
-                f"the image of {format_stamp(prompt.stamp)} was not processed, or too long ago; the newest processed "
-                f"image has the stamp {format_stamp(self.stream.newest_stamp)}. A stamp of zero means the newest image"
+                f"the image of {format_stamp(prompt.stamp)} was not processed, or too long ago; the oldest at hand has "
+                f"the stamp {format_stamp(self.stream.oldest_stamp)}, the newest processed image has the stamp "
+                f"{format_stamp(self.stream.newest_stamp)}. A stamp of zero means the newest image"
             ) from error
         return self._remember(result)
 

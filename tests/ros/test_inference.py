@@ -227,10 +227,16 @@ def test_a_prompt_is_given_in_the_image_that_its_stamp_names(tracker: Tracker) -
     assert info.predicted_iou == pytest.approx(float(expected.predicted_iou[0]))
 
 
-def test_a_prompt_for_an_image_that_is_gone_is_told_which_is_newest(tracker: Tracker) -> None:
-    session = Session(tracker.open_stream(max_objects=1))
+def test_a_prompt_for_an_image_that_is_gone_is_told_which_are_at_hand(tracker: Tracker) -> None:
+    session = Session(tracker.open_stream(max_objects=2))
+    session.step(picture(), 12 * SECOND + 4)
     session.step(picture(), 12 * SECOND + 5)
-    with pytest.raises(StampError, match=r"image of 11\.000000000 s.*stamp 12\.000000005 s"):
-        session.add_prompt(Prompt(points=[[1, 1]], stamp=11 * SECOND), None, "")
+    gone = Prompt(points=[[1, 1]], stamp=11 * SECOND)
+    with pytest.raises(
+        StampError, match=r"image of 11\.000000000 s.*oldest.*stamp 12\.000000004 s.*newest.*stamp 12\.000000005 s"
+    ):
+        session.add_prompt(gone, None, "")
     assert session.stream.objects == ()
     assert session.click(1, 1, stamp=11 * SECOND) == (1, True), "a click may have the time of the click as its stamp"
+    assert session.add_prompt(gone, None, "", or_newest=True) == 2
+    assert session.stream.objects[1].first_frame == 1

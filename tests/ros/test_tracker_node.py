@@ -167,8 +167,10 @@ def test_paused_images_are_dropped_and_counted(client: Any, picture: Callable[..
 def test_a_prompt_names_its_image_by_the_stamp(client: Any, picture: Callable[..., np.ndarray]) -> None:
     seen = client.track(picture(0)).header
     newest = client.track(picture(1)).header
-    answer = client.prompt((40, 45), stamp=client.header().stamp)  # an image that was never published
+    unknown = client.header().stamp  # of an image that was never published
+    answer = client.prompt((40, 45), stamp=unknown)
     assert not answer.success
+    assert client.prompt((40, 45), stamp=unknown, or_newest=True).success
     assert f"{newest.stamp.sec}.{newest.stamp.nanosec:09d}" in answer.message
     assert client.prompt((40, 45), stamp=newest.stamp).success
     answer = client.prompt((40, 45), stamp=seen.stamp)
