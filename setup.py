@@ -56,7 +56,7 @@ setup(
     packages=[*find_packages(include=["sam_core*", "sam_ros*"]), "sam_core.config", "sam_ros.config"],
     package_dir={"sam_core.config": "config", "sam_ros.config": "config"},
     package_data={
-        "sam_core": ["data/*", "weights/*.safetensors", "weights/*.json", "py.typed"],
+        "sam_core": ["data/*", "weights/*.safetensors", "py.typed"],
         "sam_core.config": ["models/**/*.yaml", "training/**/*.yaml"],
         "sam_ros": ["py.typed"],
         "sam_ros.config": ["ros/*.yaml", "dds/*.xml"],
