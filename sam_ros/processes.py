@@ -118,6 +118,17 @@ class Executable:
         return self._process is not None and self._process.poll() is None
 
     @property
+    def pid(self) -> int:
+        """The process id.
+
+        Raises:
+            RuntimeError: The process was never started.
+        """
+        if self._process is None:
+            raise RuntimeError("the process was never started")
+        return self._process.pid
+
+    @property
     def exit_code(self) -> int | None:
         """The exit code; None while the process runs."""
         return None if self._process is None else self._process.poll()

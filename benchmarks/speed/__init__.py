@@ -1,0 +1,4 @@
+"""How fast a tracker tracks, beside its peers: same weights, same frames, same threads, one run.
+
+``python -m benchmarks.speed --help``
+"""

@@ -1,0 +1,122 @@
+"""What is compared: an implementation of SAM 2 that takes a camera's frames one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from benchmarks.speed.work import Work
+from sam_core import Prompt
+from sam_core.streaming import Stream, Tracker
+
+__all__ = ["CONTENDERS", "Contender", "MissingPeerError", "Ours", "make_contender"]
+
+
+class MissingPeerError(RuntimeError):
+    """Say why a peer cannot take part."""
+
+
+class Contender(Protocol):
+    """One implementation with weights, on its device.
+
+    Attributes:
+        name: What the tables call it.
+        parts: The networks by the names of the breakdown: encoder, memory attention, decoder, memory encoder.
+    """
+
+    name: str
+    parts: Mapping[str, nn.Module]
+
+    def begin(self, frame: NDArray[np.uint8], boxes: Sequence[NDArray[np.float32]]) -> None:
+        """Open a stream on its first frame (H, W, 3) and start an object in each box (xyxy px)."""
+
+    def step(self, frame: NDArray[np.uint8]) -> Tensor:
+        """Track all objects into the next frame; returns masks (N, H, W) bool on the device."""
+
+    def end(self) -> None:
+        """Let go of the stream."""
+
+
+class Ours:
+    """`sam_core`.
+
+    Args:
+        work: Model and weights.
+        device: Where to run.
+        dtype: Of the networks.
+        name: What the tables call it.
+    """
+
+    def __init__(self, work: Work, device: torch.device, dtype: torch.dtype, name: str) -> None:
+        self.name = name
+        self._tracker = Tracker(work.build().to(device=device, dtype=dtype), name=work.model)
+        self._stream: Stream | None = None
+        model = self._tracker.model
+        self.parts: Mapping[str, nn.Module] = {
+            "encoder": model.image_encoder,
+            "memory attention": model.memory_attention,
+            "decoder": model.sam_mask_decoder,
+            "memory encoder": model.memory_encoder,
+        }
+
+    def begin(self, frame: NDArray[np.uint8], boxes: Sequence[NDArray[np.float32]]) -> None:
+        """Open a stream, prompt each object."""
+        self._stream = self._tracker.open_stream(max_objects=len(boxes))
+        self._stream.step(frame)
+        for box in boxes:
+            self._stream.add_prompt(Prompt(box=box))
+
+    def step(self, frame: NDArray[np.uint8]) -> Tensor:
+        """Track all objects."""
+        assert self._stream is not None
+        return self._stream.step(frame).masks
+
+    def end(self) -> None:
+        """Let go of the stream."""
+        self._stream = None
+
+
+CONTENDERS = ("ours", "ours-bf16", "sam2", "sam2-vos", "transformers")
+
+
+def make_contender(kind: str, work: Work, device: torch.device) -> Contender:
+    """Build a contender.
+
+    On a GPU all run in bfloat16, each in its authors' way (ours and `transformers`: weights in bfloat16; `sam2`:
+    autocast); on a CPU all run in float32, but for ``ours-bf16``.
+
+    Raises:
+        MissingPeerError: its package is not installed, or it cannot run here.
+    """
+    half = device.type == "cuda" or kind == "ours-bf16"
+    dtype = torch.bfloat16 if half else torch.float32
+    if kind in ("ours", "ours-bf16"):
+        return Ours(work, device, dtype, "ours, bfloat16" if half else "ours, float32")
+    if kind in ("sam2", "sam2-vos"):
+        from benchmarks.speed.official import Official
+
+        return Official(work, device, dtype, compiled=kind == "sam2-vos")
+    if kind == "transformers":
+        from benchmarks.speed.hugging_face import HuggingFace
+
+        return HuggingFace(work, device, dtype)
+    raise ValueError(f"There is no contender {kind!r}; known are {', '.join(CONTENDERS)}.")
+
+
+def required(module: str) -> Any:
+    """Import a peer's package.
+
+    Raises:
+        MissingPeerError: it is not installed.
+    """
+    from importlib import import_module
+
+    try:
+        return import_module(module)
+    except ImportError as error:
+        raise MissingPeerError(f"{module.partition('.')[0]} is not installed ({error})") from error

@@ -1,0 +1,135 @@
+"""Time of a frame with a full memory bank, beside the peers, and where it goes; also against the number of objects."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmarks.speed.contender import Contender, MissingPeerError, make_contender
+from benchmarks.speed.report import Section
+from benchmarks.speed.timing import Breakdown, interleave, settle, tell
+from benchmarks.speed.work import SETTLED, Work, boxes, frames
+
+__all__ = ["against_objects", "contenders_of", "frame_times"]
+
+SIZE = (640, 480)  # px of the camera
+BREAKDOWN_FRAMES = 5
+
+
+def frame_times(
+    works: Sequence[Work],
+    counts: Sequence[int],
+    kinds: Sequence[str],
+    device: torch.device,
+    *,
+    rounds: int,
+    settled: int = SETTLED,
+) -> Section:
+    """Measure every contender at every model and number of objects.
+
+    Args:
+        works: The models.
+        counts: Numbers of objects.
+        kinds: The contenders; the first is the one that the others are compared with.
+        device: Where to run.
+        rounds: Turns of each contender.
+        settled: Frames before the measurement.
+    """
+    section = Section(
+        "frame",
+        f"Time of a frame ({SIZE[0]} × {SIZE[1]} px camera, full memory bank)",
+        {"model": "model", "px": "px", "objects": "objects", "contender": "contender", "ms": "ms"}
+        | {f"over {kind}": f"over {kind}" for kind in kinds if kind in ("sam2", "sam2-vos", "transformers")}
+        | {"same": "same pixels", "before": "before", "encoder": "encoder", "memory attention": "memory attention"}
+        | {"decoder": "decoder", "memory encoder": "memory encoder", "rest": "rest"},
+    )
+    for work in works:
+        contenders, section.notes[:] = contenders_of(kinds, work, device)
+        for count in counts:
+            section.rows += _compare(work, contenders, count, device, rounds, settled, breakdown=True)
+    return section
+
+
+def against_objects(
+    work: Work,
+    counts: Sequence[int],
+    kinds: Sequence[str],
+    device: torch.device,
+    *,
+    rounds: int,
+    settled: int = SETTLED,
+) -> Section:
+    """Measure every contender against the number of objects."""
+    section = Section(
+        "objects",
+        f"Time of a frame against the number of objects, {work.model}",
+        {"objects": "objects", "contender": "contender", "ms": "ms"}
+        | {f"over {kind}": f"over {kind}" for kind in kinds if kind in ("sam2", "sam2-vos", "transformers")},
+    )
+    contenders, section.notes[:] = contenders_of(kinds, work, device)
+    for count in counts:
+        section.rows += _compare(work, contenders, count, device, rounds, settled, breakdown=False)
+    return section
+
+
+def contenders_of(kinds: Sequence[str], work: Work, device: torch.device) -> tuple[dict[str, Contender], list[str]]:
+    """Build the contenders that can take part, and say of the others why not."""
+    contenders, notes = {}, []
+    for kind in kinds:
+        try:
+            contenders[kind] = make_contender(kind, work, device)
+        except MissingPeerError as error:
+            notes.append(f"{kind} takes no part: {error}.")
+    return contenders, notes
+
+
+def _compare(
+    work: Work,
+    contenders: dict[str, Contender],
+    count: int,
+    device: torch.device,
+    rounds: int,
+    settled: int,
+    *,
+    breakdown: bool,
+) -> list[dict[str, Any]]:
+    """Settle all contenders with so many objects, time them in turns, and take each one's frame apart."""
+    images, where = frames(*SIZE), boxes(count, *SIZE)
+    task = f"{work.model}, {count} object{'s' * (count > 1)}"
+    tell(f"{task}: filling banks")
+    masks = {kind: settle(contender, images, where, settled) for kind, contender in contenders.items()}
+    tell(f"{task}: timing")
+    ahead = images[settled % len(images) :] + images[: settled % len(images)]
+    timings = interleave(list(contenders.values()), ahead, device=device, rounds=rounds)
+    parts: dict[str, dict[str, float]] = {kind: {} for kind in contenders}
+    if breakdown:
+        for kind, contender in contenders.items():
+            parts[kind] = Breakdown(contender.parts, device).of(contender, ahead[:BREAKDOWN_FRAMES])
+    tell(f"{task}: timed")
+    rows = []
+    for kind, contender in contenders.items():
+        row: dict[str, Any] = {
+            "model": f"{work.model} ({work.weights} weights)",
+            "px": work.image_size,
+            "objects": count,
+            "contender": contender.name,
+            "kind": kind,
+            "ms": timings.milliseconds(contender.name),
+            "same": _agreement(masks[kind], next(iter(masks.values()))),
+            "all ms": [1000 * seconds for seconds in timings.seconds[contender.name]],
+        }
+        for other in contenders:
+            if other != kind and not other.startswith("ours") and kind.startswith("ours"):
+                row[f"over {other}"] = timings.ratio(contender.name, contenders[other].name)
+        rows.append(row | parts[kind])
+        contender.end()
+        tell(f"  {contender.name}: {row['ms']:.1f} ms")
+    return rows
+
+
+def _agreement(masks: Tensor, others: Tensor) -> float:
+    """Return the smallest share of equal pixels over the objects."""
+    return float((masks == others).float().mean((1, 2)).min())

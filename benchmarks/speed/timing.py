@@ -1,0 +1,148 @@
+"""Clocks: interleaved runs of several contenders, medians, ratios, and the parts of a frame."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from statistics import median
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from benchmarks.speed.contender import Contender
+
+__all__ = ["Breakdown", "Timings", "finish", "interleave", "settle", "tell"]
+
+
+def tell(text: str) -> None:
+    """Say on stderr how far the benchmark is."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def finish(device: torch.device) -> None:
+    """Wait for the device."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+@dataclass
+class Timings:
+    """Times of a frame in s, by contender; entry i of each was taken in the same round."""
+
+    seconds: dict[str, list[float]] = field(default_factory=dict)
+
+    def milliseconds(self, name: str) -> float:
+        """Return the median time of a contender in ms."""
+        return 1000 * median(self.seconds[name])
+
+    def ratio(self, name: str, other: str) -> float:
+        """Return the median over the rounds of one contender's time over another's: what slows a round slows both."""
+        return median(a / b for a, b in zip(self.seconds[name], self.seconds[other], strict=True))
+
+
+def settle(
+    contender: Contender, frames: Sequence[NDArray[np.uint8]], boxes: Sequence[NDArray[np.float32]], count: int
+) -> Tensor:
+    """Open a stream and feed it until its memory is full; returns the masks (N, H, W) of the last frame."""
+    contender.begin(frames[0], boxes)
+    for i in range(1, count):
+        masks = contender.step(frames[i % len(frames)])
+    return masks
+
+
+def interleave(
+    contenders: Sequence[Contender],
+    frames: Sequence[NDArray[np.uint8]],
+    *,
+    device: torch.device,
+    rounds: int,
+    seconds: float = 0.2,
+) -> Timings:
+    """Time settled contenders in turns: A B A B …, all on the same frames.
+
+    Args:
+        contenders: Each with an open stream.
+        frames: What they see, from the first to the last, again and again.
+        device: Waited for before each reading of the clock.
+        rounds: Turns of each contender. One more at the beginning is not counted.
+        seconds: Least length of a turn; its time is the mean over its frames.
+    """
+    timings = Timings({contender.name: [] for contender in contenders})
+    counts = [1] * len(contenders)
+    place = 0
+    for turn in range(rounds + 1):
+        for k, contender in enumerate(contenders):
+            finish(device)
+            begin = time.perf_counter()
+            for i in range(counts[k]):
+                contender.step(frames[(place + i) % len(frames)])
+            finish(device)
+            elapsed = (time.perf_counter() - begin) / counts[k]
+            if turn == 0:
+                counts[k] = max(1, min(len(frames), round(seconds / elapsed)))
+            else:
+                timings.seconds[contender.name].append(elapsed)
+        place += max(counts)
+    return timings
+
+
+class Breakdown:
+    """Where a frame's time goes: forward hooks on four networks, and what lies before and behind.
+
+    The hooks read the clock when a network is entered and left (after waiting for the device, which is why this is a
+    run of its own). *Before* reaches from the call to the image encoder: upload, resize, normalisation. *Rest* is all
+    else: what is gathered for and kept after the networks, masks at the frame's size, Python.
+    """
+
+    def __init__(self, parts: Mapping[str, nn.Module], device: torch.device) -> None:
+        self._parts = parts
+        self._device = device
+        self._seconds: dict[str, float] = {}
+        self._open: list[str] = []
+        self._entered = 0.0
+        self._begin = 0.0
+
+    def of(self, contender: Contender, frames: Sequence[NDArray[np.uint8]]) -> dict[str, float]:
+        """Return the median time in ms of each part of a settled contender's frame."""
+        rows = []
+        with self._hooks():
+            for frame in frames:
+                self._seconds = dict.fromkeys(("before", *self._parts), 0.0)
+                finish(self._device)
+                self._begin = time.perf_counter()
+                contender.step(frame)
+                finish(self._device)
+                total = time.perf_counter() - self._begin
+                rows.append({**self._seconds, "rest": total - sum(self._seconds.values()), "frame": total})
+        return {name: 1000 * median(row[name] for row in rows) for name in rows[0]}
+
+    @contextmanager
+    def _hooks(self) -> Iterator[None]:
+        handles = []
+        for name, module in self._parts.items():
+
+            def enter(*_: object, name: str = name) -> None:
+                finish(self._device)
+                if not self._open:
+                    self._entered = time.perf_counter()
+                    if name == "encoder":
+                        self._seconds["before"] = self._entered - self._begin
+                self._open.append(name)
+
+            def leave(*_: object) -> None:
+                finish(self._device)
+                name = self._open.pop()
+                if not self._open:
+                    self._seconds[name] += time.perf_counter() - self._entered
+
+            handles += [module.register_forward_pre_hook(enter), module.register_forward_hook(leave)]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
