@@ -210,9 +210,9 @@ class Window:
     reports: list[dict[str, str]]
 
     def figures(self) -> dict[str, float]:
-        """Return rates in Hz, times in ms (the median over the reports, p99 of the overhead: the worst), shares of a core.
+        """Return rates in Hz, times in ms (median over the reports; of the overhead's p99 the worst), shares of a core.
 
-        The share beside the model is all processor time less the model's own: that takes one core while it runs.
+        The share beside the model is all processor time less the model's time, in which it keeps one core busy.
         """
         names = {
             "latency": "latency stamp to publish p50 / p99 [ms]",

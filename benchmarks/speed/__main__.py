@@ -86,7 +86,7 @@ def run(options: argparse.Namespace) -> list[Section]:
     return found
 
 
-# `transformers` has a memory of 64 channels in its code, and `sam2` no projection to it where it is as wide as the rest.
+# Memory of 64 channels, as `transformers` has in its code; narrower than the features, or `sam2` leaves a layer out.
 _QUICK = Work("sam2.1_micro", ("model.d_model=128", "model.memory_encoder.memory_dim=64"))
 _CUDA_MODELS = ["sam2.1_hiera_tiny", "sam2.1_hiera_base_plus"]
 _CPU_MODELS = ["sam2_nano", "sam2.1_hiera_tiny:512"]

@@ -7,11 +7,13 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
-from benchmarks.speed.contender import make_contender
+from benchmarks.speed.contender import Contender, make_contender
 from benchmarks.speed.report import Section
 from benchmarks.speed.timing import Breakdown, finish, interleave, settle, tell
 from benchmarks.speed.work import SETTLED, Work, boxes, frames
@@ -56,7 +58,7 @@ def floor(works: Sequence[Work], counts: Sequence[int], kind: str, device: torch
             whole = interleave([ours], images, device=device, rounds=rounds).milliseconds(ours.name)
             parts = Breakdown(ours.parts, device).of(ours, images[:8])
             tell("timed")
-            flops = count_flops(ours.parts, lambda: ours.step(images[0]))
+            flops = count_flops(ours, images[0])
             memory = needed_bytes(work.build(), count, dtype.itemsize)
             for part in (*ours.parts, "frame"):
                 least = max(flops[part] / flops_rate, memory.get(part, 0) / bytes_rate)
@@ -78,9 +80,9 @@ def floor(works: Sequence[Work], counts: Sequence[int], kind: str, device: torch
     return section
 
 
-def count_flops(parts: Any, step: Callable[[], object]) -> dict[str, int]:
+def count_flops(contender: Contender, image: NDArray[np.uint8]) -> dict[str, int]:
     """Count the floating-point operations of a frame, of each part and (``frame``) as a whole."""
-    counts: dict[str, int] = dict.fromkeys(parts, 0)
+    counts: dict[str, int] = dict.fromkeys(contender.parts, 0)
     entered: list[int] = []
     # The CPU's attention kernel is missing from PyTorch's list.
     attention = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention_flops}
@@ -96,9 +98,9 @@ def count_flops(parts: Any, step: Callable[[], object]) -> dict[str, int]:
             hooks.callback(module.register_forward_pre_hook(enter).remove)
             hooks.callback(module.register_forward_hook(leave).remove)
 
-        for name, module in parts.items():
+        for name, module in contender.parts.items():
             watch(name, module)
-        step()
+        contender.step(image)
         return {**counts, "frame": counter.get_total_flops()}
 
 

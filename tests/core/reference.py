@@ -87,7 +87,9 @@ def make_lively(model: Sam2, object_score_bias: float | None = 5.0) -> None:
         if parameter.ndim > 1:
             parameter.mul_(_MEMORY_GAIN)
     if object_score_bias is not None:
-        model.sam_mask_decoder.pred_obj_score_head.layers[-1].bias.fill_(object_score_bias)
+        presence = model.sam_mask_decoder.pred_obj_score_head.layers[-1]
+        assert isinstance(presence, torch.nn.Linear)
+        presence.bias.fill_(object_score_bias)
 
 
 @torch.no_grad()
