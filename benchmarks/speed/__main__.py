@@ -17,7 +17,7 @@ from benchmarks.speed.node import node_overhead
 from benchmarks.speed.plots import draw
 from benchmarks.speed.report import Section, machine, write
 from benchmarks.speed.timing import tell
-from benchmarks.speed.work import Work
+from benchmarks.speed.work import QUICK, Work
 from sam_core.devices import resolve_device
 
 WHAT = ("frame", "objects", "growth", "detect", "node", "floor")
@@ -52,11 +52,11 @@ def run(options: argparse.Namespace) -> list[Section]:
     if options.models:
         works = [_work(text) for text in options.models]
     else:
-        works = [_QUICK] if quick else [_work(text) for text in (_CUDA_MODELS if cuda else _CPU_MODELS)]
+        works = [QUICK] if quick else [_work(text) for text in (_CUDA_MODELS if cuda else _CPU_MODELS)]
     counts = options.objects or ([1, 2] if quick else [1, 4, 16] if cuda else [1, 4, 8, 16])
     kinds = options.contenders or (_CUDA_KINDS if cuda else _CPU_KINDS)
     rounds = options.rounds or (2 if quick else 7)
-    small = _QUICK if quick else Work("sam2_nano")
+    small = QUICK if quick else Work("sam2_nano")
     detector = ("sam3", ()) if cuda and not quick else ("sam3_toy", () if quick else SMALL)
     sections: dict[str, Callable[[], list[Section]]] = {
         "frame": lambda: [frame_times(works, counts, kinds, device, rounds=rounds)],
@@ -86,8 +86,6 @@ def run(options: argparse.Namespace) -> list[Section]:
     return found
 
 
-# Memory of 64 channels, as `transformers` has in its code; narrower than the features, or `sam2` leaves a layer out.
-_QUICK = Work("sam2.1_micro", ("model.d_model=128", "model.memory_encoder.memory_dim=64"))
 _CUDA_MODELS = ["sam2.1_hiera_tiny", "sam2.1_hiera_base_plus"]
 _CPU_MODELS = ["sam2_nano", "sam2.1_hiera_tiny:512"]
 _CPU_KINDS = ["ours", "ours-bf16", "sam2", "transformers"]

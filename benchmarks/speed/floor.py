@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -84,9 +85,7 @@ def count_flops(contender: Contender, image: NDArray[np.uint8]) -> dict[str, int
     """Count the floating-point operations of a frame, of each part and (``frame``) as a whole."""
     counts: dict[str, int] = dict.fromkeys(contender.parts, 0)
     entered: list[int] = []
-    # The CPU's attention kernel is missing from PyTorch's list.
-    attention = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention_flops}
-    with ExitStack() as hooks, FlopCounterMode(display=False, custom_mapping=attention) as counter:
+    with ExitStack() as hooks, FlopCounterMode(display=False, custom_mapping=_UNLISTED) as counter:
 
         def watch(name: str, module: nn.Module) -> None:
             def enter(*_: object) -> None:
@@ -107,6 +106,17 @@ def count_flops(contender: Contender, image: NDArray[np.uint8]) -> dict[str, int
 def _attention_flops(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
     count: int = sdpa_flop_count(query, key, value)
     return count
+
+
+def _linear_flops(x: Any, *_: Any, out_shape: Any, **__: Any) -> int:
+    return 2 * math.prod(out_shape) * int(x[-1])
+
+
+# The CPU's kernels are missing from PyTorch's list.
+_UNLISTED = {
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention_flops,
+    torch.ops.mkldnn._linear_pointwise: _linear_flops,
+}
 
 
 def needed_bytes(model: Sam2, objects: int, element: int) -> dict[str, int]:

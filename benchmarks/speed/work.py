@@ -17,7 +17,7 @@ from sam_core.sam2 import Sam2
 from sam_core.synthetic import DemoScene
 from tests.core.reference import make_lively
 
-__all__ = ["FRAMES", "SETTLED", "Work", "boxes", "frames", "global_blocks"]
+__all__ = ["FRAMES", "QUICK", "SETTLED", "Work", "boxes", "frames", "global_blocks"]
 
 FRAMES = 48  # rendered once; a longer stream goes through them again and again
 SETTLED = 18  # frames until every ring of the memory bank is full (16 pointers), and a little more
@@ -65,6 +65,11 @@ class Work:
     def weights(self) -> str:
         """Where the weights come from."""
         return "random" if shipped_weights(self.model) is None else "shipped"
+
+
+# The test model, as small as the peers allow: `transformers` has a memory of 64 channels in its code, and `sam2` leaves
+# a layer out where the features are no wider.
+QUICK = Work("sam2.1_micro", ("model.d_model=128", "model.memory_encoder.memory_dim=64"))
 
 
 def frames(width: int = 640, height: int = 480, count: int = FRAMES) -> list[NDArray[np.uint8]]:
