@@ -2,8 +2,8 @@
 
     python -m benchmarks.speed.growth --contender ours --frames 20000
 
-At the end a fresh stream is opened beside the old one, and both are timed in turns: what else the machine does meets
-both alike, so their ratio is that of their ages.
+At each mark a fresh stream of 200 frames is opened beside the old one, and both are timed in turns: what else the
+machine does meets both alike, so their ratio is that of their ages.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from sam_core.devices import resolve_device
 
 __all__ = ["growth"]
 
+FRESH = 200  # frames: the age that older streams are compared with
 WINDOW = 40  # frames whose median time is reported
 CHECK_EVERY = 50  # frames between two looks at memory and clock
 SIZE = (640, 480)  # px of the camera
@@ -61,9 +62,16 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     images, where = frames(*SIZE), boxes(options.objects, *SIZE)
     contender = make_contender(options.contender, work, device)
     contender.begin(images[0], where)
-    wanted = sorted({mark for mark in (200, 2_000, 20_000) if mark < options.frames} | {options.frames})
+    wanted = sorted({mark for mark in (FRESH, 2_000, 20_000) if mark < options.frames} | {options.frames})
     started, times, rows, stopped = time.perf_counter(), list[float](), list[dict[str, Any]](), ""
     number = 0
+
+    def look(frame: int) -> dict[str, Any]:
+        row = {"frame": frame, "ms": 1000 * median(times), **asdict(held(device))}
+        if frame > FRESH:
+            row["over fresh"] = _over_fresh(contender, options.contender, work, device, images, where)
+        return row
+
     while number < wanted[-1] and not stopped:
         number += 1
         begin = time.perf_counter()
@@ -71,7 +79,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         finish(device)
         times = [*times[1 - WINDOW :], time.perf_counter() - begin]
         if number in wanted:
-            rows.append({"frame": number, "ms": 1000 * median(times), **asdict(held(device))})
+            rows.append(look(number))
             tell(f"{contender.name}: frame {number}, {rows[-1]['ms']:.1f} ms, {rows[-1]['resident'] / 1e6:.0f} MB")
         if number % CHECK_EVERY == 0:
             memory = max(resident_bytes(), torch.cuda.memory_allocated(device) if device.type == "cuda" else 0)
@@ -80,18 +88,15 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
             elif time.perf_counter() - started > 60 * options.minutes:
                 stopped = f"stopped at frame {number}: {options.minutes:g} minutes were over"
     if stopped:
-        rows.append({"frame": number, "ms": 1000 * median(times), **asdict(held(device))})
-    ratio = _old_over_fresh(contender, options.contender, work, device, images, where, min(200, wanted[0]))
-    return {"contender": contender.name, "rows": rows, "stopped": stopped, "old over fresh": ratio}
+        rows.append(look(number))
+    return {"contender": contender.name, "rows": rows, "stopped": stopped}
 
 
-def _old_over_fresh(
-    old: Contender, kind: str, work: Work, device: torch.device, images: list[Any], where: Any, age: int
-) -> float:
-    """Time the old stream and one of 200 frames in turns; returns the ratio."""
+def _over_fresh(old: Contender, kind: str, work: Work, device: torch.device, images: list[Any], where: Any) -> float:
+    """Time the old stream and a fresh one in turns; returns the ratio."""
     fresh = make_contender(kind, work, device)
     fresh.name = "fresh"
-    settle(fresh, images, where, age)
+    settle(fresh, images, where, FRESH)
     return interleave([old, fresh], images, device=device, rounds=20, seconds=0.3).ratio(old.name, fresh.name)
 
 
@@ -102,10 +107,10 @@ def growth(
     section = Section(
         "growth",
         f"Growth over a stream, {work.model}, one object",
-        {"contender": "contender", "frame": "frame", "ms": "ms", "tensors MB": "live tensors, MB"}
+        {"contender": "contender", "frame": "frame", "tensors MB": "live tensors, MB"}
         | {"resident MB": "resident, MB"}
         | ({"device MB": "device, MB"} if device.type == "cuda" else {})
-        | {"added bytes": "live tensors since frame 200, bytes", "old over fresh": "time over a fresh stream's"},
+        | {"added bytes": "live tensors since frame 200, bytes", "over fresh": "time over that at frame 200"},
     )
     for kind in kinds:
         with TemporaryDirectory() as folder:
@@ -125,7 +130,6 @@ def _add(section: Section, found: dict[str, Any]) -> None:
     """Add one contender's rows."""
     rows = found["rows"]
     for row in rows:
-        last = row is rows[-1]
         section.rows.append(
             {
                 "contender": found["contender"],
@@ -134,7 +138,6 @@ def _add(section: Section, found: dict[str, Any]) -> None:
                 "resident MB": row["resident"] / 1e6,
                 "device MB": row["device"] / 1e6,
                 "added bytes": row["tensors"] - rows[0]["tensors"],
-                "old over fresh": found["old over fresh"] if last else None,
             }
         )
     if found["stopped"]:
