@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch import Tensor
 from sam_core.errors import CapacityError, NoFrameError, StampError, UnknownObjectError
 from sam_core.sam2 import Sam2, SamOutput
 from sam_core.streaming.bank import MemoryBank
+from sam_core.streaming.beside import Beside
 from sam_core.streaming.describe import empty_result, frame_result
 from sam_core.streaming.frames import Frame, FrameRing
 from sam_core.streaming.images import image_tensor
@@ -35,7 +37,8 @@ class Stream:
     leaves the stream as it was.
 
     A prompt is applied to the newest frame, or to the frame of its stamp. In the latter case the object is carried
-    through the frames since, a few per step, and joins the others in the results once it has caught up.
+    through the frames since, a few per step and beside the tracking of the others, and joins these in the results once
+    it has caught up.
 
     A live stream differs from the official offline predictor in what it cannot know:
 
@@ -55,6 +58,7 @@ class Stream:
         self._objects: dict[int, TrackedObject] = {}
         self._corrections: dict[int, TrackedObject] = {}  # on their way; each will replace the object of its id
         self._next_id = 1
+        self._beside = Beside(model.device)
         with torch.inference_mode():
             self._bank = MemoryBank(model, settings)
             self._frames = FrameRing(model, settings.history_frames, settings.history_bytes)
@@ -82,37 +86,60 @@ class Stream:
         newest = self._frames.newest
         number = 0 if newest is None else newest.number + 1
         frame = Frame(number, stamp, (pixels.shape[0], pixels.shape[1]), features)
-        self._catch_up(self._settings.catch_up_frames)
+        self._join()
         objects = [target for target in self._objects.values() if target.frame == number - 1]
-        if not objects:
+        with self._beside.doing(self._carry) if self._behind() else nullcontext():
+            tracked = self._track(objects, frame) if objects else None
+        if tracked is None:
             self._frames.push(frame)
             return empty_result(frame, self._model.device)
-        output, memory, seen = self._track(objects, frame)
+        output, memory, seen = tracked
         result = frame_result(frame, objects, output, seen, self.mask_threshold)
         self._frames.push(frame)
         self._remember(objects, output, memory, seen, conditioning=False)
         return result
 
-    def _catch_up(self, budget: int) -> None:
+    def _behind(self) -> list[TrackedObject]:
+        """Return the objects, and corrected versions of objects, that have not come to the newest frame."""
+        newest = self._newest_number()
+        return [o for o in (*self._objects.values(), *self._corrections.values()) if o.frame < newest]
+
+    def _join(self) -> None:
+        """Bring up the objects that miss the newest frame alone, so that they take part in the next one."""
+        if any(o.frame == self._newest_number() - 1 for o in self._behind()):
+            self._carry_group(self._newest_number() - 1)
+        self._replace_corrected()
+
+    @torch.inference_mode()
+    def _carry(self, budget: int | None = None) -> None:
         """Carry objects that are behind towards the newest frame, those furthest behind first.
 
+        It touches nothing but these objects and their rows, so that the others can be tracked at the same time.
+
         Args:
-            budget: frames to go through. A frame that is about to leave the ring does not wait for budget.
+            budget: frames to go through; `catch_up_frames` by default. A frame that is about to leave the ring does
+                not wait for budget.
         """
-        newest, oldest = self._frames.newest, self._frames.oldest
-        if newest is None or oldest is None:
-            return
+        budget = self._settings.catch_up_frames if budget is None else budget
+        oldest = self._frames.oldest
         full = len(self._frames) == self._frames.capacity
-        while behind := [o for o in (*self._objects.values(), *self._corrections.values()) if o.frame < newest.number]:
+        while behind := self._behind():
             last = min(o.frame for o in behind)
-            if budget <= 0 and not (full and last + 1 == oldest.number):
+            if budget <= 0 and not (full and oldest is not None and last + 1 == oldest.number):
                 break
-            group = [o for o in behind if o.frame == last]
-            output, memory, seen = self._track(group, self._frames.numbered(last + 1))
-            self._remember(group, output, memory, seen, conditioning=False)
+            self._carry_group(last)
             budget -= 1
+
+    def _carry_group(self, last: int) -> None:
+        """Carry those objects whose newest frame is `last` one frame further."""
+        group = [o for o in self._behind() if o.frame == last]
+        output, memory, seen = self._track(group, self._frames.numbered(last + 1))
+        self._remember(group, output, memory, seen, conditioning=False)
+
+    def _replace_corrected(self) -> None:
+        """Let corrected versions of objects that have caught up take the objects' places."""
         for object_id, corrected in list(self._corrections.items()):
-            if corrected.frame == newest.number:
+            if corrected.frame == self._newest_number():
                 self._bank.free(self._objects[object_id].row)
                 self._objects[object_id] = self._corrections.pop(object_id)
 
@@ -260,7 +287,8 @@ class Stream:
             return TrackedObject(self._next_id, "", row, frame.number, before, Clicks(-1)), self._objects
         self._find(object_id)
         if self._versions(object_id)[-1].frame < frame.number:
-            self._catch_up(self._frames.capacity)
+            self._carry(self._frames.capacity)
+            self._replace_corrected()
         latest = self._versions(object_id)[-1]
         if latest is not self._objects[object_id]:
             return latest, self._corrections

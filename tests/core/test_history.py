@@ -44,8 +44,8 @@ def test_late_prompt_ends_as_one_in_time(micro_tracker: Tracker, delay: int) -> 
         else:
             assert joined is None
     assert joined is not None
-    # 4 frames a step, while the camera adds one each time
-    assert joined - (5 + delay) == max(0, -(-(delay - 4) // 3))
+    # 4 frames a step, while the camera adds one each time; the last one on the step that it joins
+    assert joined - (5 + delay) == -(-(delay - 1) // 3)
     assert late.objects[0].frames_behind == 0
 
 
@@ -83,7 +83,7 @@ def test_many_instances_of_one_frame_catch_up_together(micro_tracker: Tracker) -
     joined = [
         i for i in range(12, 30) if len(logits := advance(late, i, i + 1)[0]) and torch.equal(logits, truth[i - 3])
     ]
-    assert joined == list(range(14, 30))
+    assert joined == list(range(15, 30))
 
 
 def test_correction_of_an_earlier_frame(micro_tracker: Tracker) -> None:
