@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from sam_core.layers.attention import Attention, RotaryAttention
+from sam_core.layers.attention import Attention, RotaryAttention, attend
+from sam_core.layers.derived import Derived
+from sam_core.layers.linear import Linear, PointwiseConv2d
 from sam_core.layers.mlp import MLP
 from sam_core.layers.norm import LayerNorm2d
 from sam_core.layers.position import FourierPositionEncoding, SinePositionEncoding, sine_encoding_1d
-from sam_core.layers.rotary import apply_rotary, axial_rotary_table
+from sam_core.layers.rotary import axial_rotary_table, rotate
 
 __all__ = [
     "MLP",
     "Attention",
+    "Derived",
     "FourierPositionEncoding",
     "LayerNorm2d",
+    "Linear",
+    "PointwiseConv2d",
     "RotaryAttention",
     "SinePositionEncoding",
-    "apply_rotary",
+    "attend",
     "axial_rotary_table",
+    "rotate",
     "sine_encoding_1d",
 ]

@@ -6,7 +6,52 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sam_core.layers.rotary import apply_rotary, axial_rotary_table
+from sam_core.layers.derived import Derived
+from sam_core.layers.linear import Linear, linear
+from sam_core.layers.rotary import axial_rotary_table, rotate
+
+# Scores that are held at once on a CPU: what is written is still in the cache when it is read again.
+_SCORES_AT_ONCE = 2**21
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Average values by softmax(q kᵀ / √C), with PyTorch's fused kernel or as plain products, whichever is faster.
+
+    On a CPU the fused kernel does not use what the CPU can do with bfloat16, and it wants values as wide as keys.
+
+    Args:
+        q: (B, heads, N, C) queries.
+        k: (B, heads, M, C) keys.
+        v: (B, heads, M, C_v) values.
+
+    Returns:
+        (B, heads, N, C_v).
+    """
+    fused = q.device.type != "cpu" or (q.dtype == torch.float32 and v.shape[-1] == k.shape[-1])
+    if fused or torch.is_grad_enabled():
+        return F.scaled_dot_product_attention(q, k, v)
+    return _attend_in_blocks(q, k, v)
+
+
+def _attend_in_blocks(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Attend for a block of queries at a time; how an object's queries are cut does not depend on the batch."""
+    (batch, heads, count, channels), keys = q.shape, k.shape[2]
+    q = (q * channels**-0.5).reshape(batch * heads, count, channels)
+    k_t = k.reshape(batch * heads, keys, channels).transpose(1, 2)
+    v = v.reshape(batch * heads, keys, v.shape[-1])
+    rows = max(1, min(count, _SCORES_AT_ONCE // keys))
+    sets = max(1, min(batch * heads, _SCORES_AT_ONCE // (rows * keys)))
+    buffer = q.new_empty(sets * rows * keys)
+    out = q.new_empty(batch * heads, count, v.shape[-1])
+    for begin in range(0, batch * heads, sets):
+        some = slice(begin, min(begin + sets, batch * heads))
+        for row in range(0, count, rows):
+            block = q[some, row : row + rows]
+            scores = buffer[: block.shape[0] * block.shape[1] * keys].view(block.shape[0], block.shape[1], keys)
+            torch.bmm(block, k_t[some], out=scores)
+            torch.softmax(scores, dim=-1, out=scores)
+            out[some, row : row + rows] = torch.bmm(scores, v[some])
+    return out.unflatten(0, (batch, heads))
 
 
 class Attention(nn.Module):
@@ -29,10 +74,10 @@ class Attention(nn.Module):
         kv_in_dim = embedding_dim if kv_in_dim is None else kv_in_dim
         self.num_heads = num_heads
         self.head_dim = inner_dim // num_heads
-        self.q_proj = nn.Linear(embedding_dim, inner_dim)
-        self.k_proj = nn.Linear(kv_in_dim, inner_dim)
-        self.v_proj = nn.Linear(kv_in_dim, inner_dim)
-        self.out_proj = nn.Linear(inner_dim, embedding_dim)
+        self.q_proj = Linear(embedding_dim, inner_dim)
+        self.k_proj = Linear(kv_in_dim, inner_dim)
+        self.v_proj = Linear(kv_in_dim, inner_dim)
+        self.out_proj = Linear(inner_dim, embedding_dim)
 
     def split_heads(self, x: Tensor) -> Tensor:
         """(B, N, heads * C) -> (B, heads, N, C)."""
@@ -47,7 +92,7 @@ class Attention(nn.Module):
         q = self.split_heads(self.q_proj(q))
         k = self.split_heads(self.k_proj(k))
         v = self.split_heads(self.v_proj(v))
-        return self.merge_heads(F.scaled_dot_product_attention(q, k, v))
+        return self.merge_heads(attend(q, k, v))
 
 
 class RotaryAttention(Attention):
@@ -63,6 +108,8 @@ class RotaryAttention(Attention):
     ) -> None:
         super().__init__(embedding_dim, num_heads, downsample_rate, kv_in_dim)
         self.rope_theta = rope_theta
+        self._late_values: Derived[tuple[Tensor, Tensor]] = Derived()
+        self._late_values_packed: Derived[Tensor] = Derived()
 
     def forward(  # type: ignore[override]
         self, q: Tensor, k: Tensor, v: Tensor, grid: tuple[int, int], num_unrotated_keys: int = 0
@@ -80,12 +127,32 @@ class RotaryAttention(Attention):
             (B, H * W, C).
         """
         table = axial_rotary_table(self.head_dim, *grid, self.rope_theta, q.device)
-        q = apply_rotary(self.split_heads(self.q_proj(q)), table)
-        k = self.split_heads(self.k_proj(k))
-        v = self.split_heads(self.v_proj(v))
-        num_rotated = k.shape[-2] - num_unrotated_keys
-        if num_unrotated_keys:
-            k = torch.cat((apply_rotary(k[..., :num_rotated, :], table), k[..., num_rotated:, :]), dim=-2)
-        else:
-            k = apply_rotary(k, table)
-        return self.merge_heads(F.scaled_dot_product_attention(q, k, v))
+        q = rotate(self.split_heads(self.q_proj(q)), table)
+        k = rotate(self.split_heads(self.k_proj(k)), table, but_last=num_unrotated_keys)
+        if self._projects_values_late(v):
+            return self._attend_to_raw_values(q, k, v)
+        return self.merge_heads(attend(q, k, self.split_heads(self.v_proj(v))))
+
+    def _projects_values_late(self, v: Tensor) -> bool:
+        """Tell whether `attend` takes values narrower than keys, and these are."""
+        return v.device.type == "cpu" and v.shape[-1] < self.head_dim and not torch.is_grad_enabled()
+
+    def _attend_to_raw_values(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Average the values first and project the averages, which are fewer and narrower.
+
+        The same to rounding: with attention weights p that sum to 1, Wo (Σ p (Wv v + bv)) + bo = (Wo Wv) Σ p v +
+        (Wo bv + bo). The product Wo Wv is computed once.
+        """
+        averages = attend(q, k, v[:, None].expand(-1, self.num_heads, -1, -1))
+        weights = [self.v_proj.weight, self.v_proj.bias, self.out_proj.weight, self.out_proj.bias]
+        weight, bias = self._late_values.of(weights, self._values_and_output_as_one)
+        return linear(averages.transpose(1, 2).flatten(-2), weight, bias, self._late_values_packed)
+
+    def _values_and_output_as_one(self) -> tuple[Tensor, Tensor]:
+        """Multiply the projections of values and output, in float64: (C, heads * C_kv) and (C,)."""
+        out = self.out_proj.weight.double()
+        per_head = out.unflatten(1, (self.num_heads, self.head_dim))
+        values = self.v_proj.weight.double().unflatten(0, (self.num_heads, self.head_dim))
+        product = torch.einsum("ohc,hci->ohi", per_head, values).flatten(1)
+        bias = out @ self.v_proj.bias.double() + self.out_proj.bias.double()
+        return product.to(self.out_proj.weight.dtype), bias.to(self.out_proj.bias.dtype)

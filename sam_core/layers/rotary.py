@@ -14,10 +14,8 @@ from torch import Tensor
 
 
 @lru_cache(maxsize=32)
-def axial_rotary_table(
-    head_dim: int, height: int, width: int, theta: float, device: torch.device
-) -> tuple[Tensor, Tensor]:
-    """Return cosine and sine of every token's rotation angles on a row-major grid.
+def axial_rotary_table(head_dim: int, height: int, width: int, theta: float, device: torch.device) -> Tensor:
+    """Return every token's rotations on a row-major grid, as complex numbers of magnitude 1.
 
     Args:
         head_dim: channels of one attention head, a multiple of 4.
@@ -27,7 +25,7 @@ def axial_rotary_table(
         device: where the table lives.
 
     Returns:
-        Two float32 tensors (height * width, head_dim / 2).
+        (height * width, head_dim / 2) complex64.
     """
     with torch.inference_mode(False), torch.no_grad():
         exponents = torch.arange(0, head_dim, 4, device=device)[: head_dim // 4].float() / head_dim
@@ -36,21 +34,27 @@ def axial_rotary_table(
             torch.arange(height, device=device).float(), torch.arange(width, device=device).float(), indexing="ij"
         )
         angles = torch.cat([torch.outer(xs.flatten(), frequencies), torch.outer(ys.flatten(), frequencies)], dim=-1)
-        return angles.cos(), angles.sin()
+        return torch.complex(angles.cos(), angles.sin())
 
 
-def apply_rotary(x: Tensor, table: tuple[Tensor, Tensor]) -> Tensor:
-    """Rotate neighbouring channel pairs of each token.
+def rotate(x: Tensor, table: Tensor, but_last: int = 0) -> Tensor:
+    """Rotate neighbouring channel pairs of each token; `x` itself may be changed.
+
+    A pair is taken for a complex number, and a rotation is one multiplication, in float32.
 
     Args:
-        x: (..., N * r, C) tokens; the grid of N tokens may repeat r times (frames of memory).
-        table: cosine and sine (N, C / 2) of `axial_rotary_table`.
+        x: (..., N * r + P, C) tokens; the grid of N tokens may repeat r times (frames of memory).
+        table: (N, C / 2) complex numbers of `axial_rotary_table`.
+        but_last: P, tokens at the end that have no place and stay as they are.
 
     Returns:
-        The rotated tokens, same shape and dtype; the arithmetic is float32.
+        The tokens, same shape and dtype.
     """
-    cos, sin = table
-    pairs = x.float().unflatten(-1, (-1, 2)).unflatten(-3, (-1, cos.shape[0]))  # (..., r, N, C/2, 2)
-    even, odd = pairs.unbind(-1)
-    rotated = torch.stack((even * cos - odd * sin, even * sin + odd * cos), dim=-1)
-    return rotated.flatten(-2).flatten(-3, -2).type_as(x)
+    placed = x[..., : x.shape[-2] - but_last, :]
+    pairs = torch.view_as_complex(placed.float().unflatten(-1, (-1, 2)))
+    pairs = pairs.unflatten(-2, (-1, table.shape[0]))  # (..., r, N, C / 2)
+    rotated = torch.view_as_real(pairs * table).flatten(-2).flatten(-3, -2)
+    if not but_last:
+        return rotated.type_as(x)
+    placed.copy_(rotated)
+    return x

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 import torch.nn.functional as F
-from torch import Tensor, nn, zeros
+from torch import Tensor, nn
 
-from sam_core.layers import MLP
+from sam_core.layers import MLP, Derived, Linear, attend
 
 _NORM_EPS = 1e-6
 
@@ -28,11 +29,17 @@ class PatchEmbedding(nn.Module):
         return self.proj(images).permute(0, 2, 3, 1)
 
 
+def complete_windows(x: Tensor, size: int, padding: Tensor) -> Tensor:
+    """Pad (B, H, W, C) at the right and the bottom to whole windows, with tokens of value `padding` (C,)."""
+    batch, height, width, channels = x.shape
+    right = padding.expand(batch, height, -width % size, channels)
+    x = torch.cat((x, right), dim=2)
+    bottom = padding.expand(batch, -height % size, x.shape[2], channels)
+    return torch.cat((x, bottom), dim=1)
+
+
 def split_windows(x: Tensor, size: int) -> Tensor:
-    """Cut (B, H, W, C) into (B * windows, size, size, C), padding right and bottom with zeros where needed."""
-    pad_h, pad_w = -x.shape[1] % size, -x.shape[2] % size
-    if pad_h or pad_w:
-        x = F.pad(x, (0, 0, 0, pad_w, 0, pad_h))
+    """Cut (B, H, W, C) into (B * windows, size, size, C)."""
     x = x.unflatten(2, (-1, size)).unflatten(1, (-1, size))  # (B, rows, size, columns, size, C)
     return x.transpose(2, 3).flatten(0, 2)
 
@@ -57,21 +64,36 @@ class MultiScaleAttention(nn.Module):
         super().__init__()
         self.num_heads = num_heads
         self.query_stride = query_stride
-        self.qkv = nn.Linear(dim, 3 * dim_out)
-        self.proj = nn.Linear(dim_out, dim_out)
+        self.qkv = Linear(dim, 3 * dim_out)
+        self.proj = Linear(dim_out, dim_out)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (B, H, W, C) to (B, H / stride, W / stride, dim_out)."""
-        q, k, v = self.qkv(x).chunk(3, dim=-1)
+    def forward(self, x: Tensor, window_size: int) -> Tensor:
+        """Map (B, H, W, C) to (B, H / stride, W / stride, dim_out).
+
+        Where windows need padding, the projections, which map single tokens, still see the image's alone: padding is
+        zero before `qkv`, which makes it the bias after it, and is dropped before `proj`.
+
+        Args:
+            x: the map.
+            window_size: side of a window in tokens of `x`; 0 attends over the whole map.
+        """
+        height, width = x.shape[1] // self.query_stride, x.shape[2] // self.query_stride
+        if not window_size:
+            qkv = self.qkv(x)
+        elif x.shape[1] % window_size == x.shape[2] % window_size == 0:
+            qkv = self.qkv(split_windows(x, window_size))
+        else:
+            qkv = split_windows(complete_windows(self.qkv(x), window_size, self.qkv.bias), window_size)
+        q, k, v = qkv.chunk(3, dim=-1)
         if self.query_stride > 1:
             q = pool_queries(q, self.query_stride)
-        height, width = q.shape[1:3]
+        rows, columns = q.shape[1:3]
 
         def heads(t: Tensor) -> Tensor:  # (B, H, W, heads * C) -> (B, heads, H * W, C)
             return t.flatten(1, 2).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
 
-        out = F.scaled_dot_product_attention(heads(q), heads(k), heads(v))
-        return self.proj(out.transpose(1, 2).flatten(-2).unflatten(1, (height, width)))
+        out = attend(heads(q), heads(k), heads(v)).transpose(1, 2).flatten(-2).unflatten(1, (rows, columns))
+        return self.proj(join_windows(out, height, width) if window_size else out)
 
 
 class MultiScaleBlock(nn.Module):
@@ -95,8 +117,8 @@ class MultiScaleBlock(nn.Module):
         self.norm1 = nn.LayerNorm(dim, eps=_NORM_EPS)
         self.attn = MultiScaleAttention(dim, dim_out, num_heads, query_stride)
         self.norm2 = nn.LayerNorm(dim_out, eps=_NORM_EPS)
-        self.mlp = MLP(dim_out, int(dim_out * mlp_ratio), dim_out, num_layers=2, activation=nn.GELU)
-        self.proj = nn.Linear(dim, dim_out) if dim != dim_out else None
+        self.mlp = MLP(dim_out, int(dim_out * mlp_ratio), dim_out, num_layers=2, activation="gelu")
+        self.proj = Linear(dim, dim_out) if dim != dim_out else None
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, H, W, dim) to (B, H / stride, W / stride, dim_out)."""
@@ -106,12 +128,7 @@ class MultiScaleBlock(nn.Module):
             shortcut = self.proj(x)
             if self.query_stride > 1:
                 shortcut = pool_queries(shortcut, self.query_stride)
-        height, width = shortcut.shape[1:3]
-        if self.window_size:
-            x = join_windows(self.attn(split_windows(x, self.window_size)), height, width)
-        else:
-            x = self.attn(x)
-        x = shortcut + x
+        x = shortcut + self.attn(x, self.window_size)
         return x + self.mlp(self.norm2(x))
 
 
@@ -148,8 +165,9 @@ class Hiera(nn.Module):
         if len(stages) != len(window_spec):
             raise ValueError(f"{len(stages)} stages need as many window sizes, not {len(window_spec)}.")
         self.patch_embed = PatchEmbedding(embed_dim)
-        self.pos_embed = nn.Parameter(zeros(1, embed_dim, *window_pos_embed_bkg_spatial_size))
-        self.pos_embed_window = nn.Parameter(zeros(1, embed_dim, window_spec[0], window_spec[0]))
+        self.pos_embed = nn.Parameter(torch.zeros(1, embed_dim, *window_pos_embed_bkg_spatial_size))
+        self.pos_embed_window = nn.Parameter(torch.zeros(1, embed_dim, window_spec[0], window_spec[0]))
+        self._position_embedding: Derived[Tensor] = Derived()
         self.blocks = nn.ModuleList()
         self.stage_ends: list[int] = []
         self.channels: list[int] = []  # per stage, finest first
@@ -176,19 +194,27 @@ class Hiera(nn.Module):
             self.channels.append(dim)
 
     def position_embedding(self, height: int, width: int) -> Tensor:
-        """Return the (1, height, width, C) embedding: a stretched background plus a tiled window."""
-        background = F.interpolate(self.pos_embed, size=(height, width), mode="bicubic")
+        """Return the (1, height, width, C) embedding: a stretched background plus a tiled window.
+
+        Raises:
+            ValueError: the first window does not divide the grid.
+        """
         side = self.pos_embed_window.shape[-1]
         if height % side or width % side:
             raise ValueError(
                 f"the token grid {height}×{width} (image size / 4) must be a multiple of the first window, {side}."
             )
-        window = self.pos_embed_window.tile(1, 1, height // side, width // side)
-        return (background + window).permute(0, 2, 3, 1)
+
+        def compute() -> Tensor:
+            background = F.interpolate(self.pos_embed, size=(height, width), mode="bicubic")
+            window = self.pos_embed_window.tile(1, 1, height // side, width // side)
+            return (background + window).permute(0, 2, 3, 1).contiguous()
+
+        return self._position_embedding.of([self.pos_embed, self.pos_embed_window], compute, key=(height, width))
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """Return one feature map per stage, finest first: (B, C_i, S / 2^(i+2), S / 2^(i+2))."""
-        x = self.patch_embed(images)
+        """Return one feature map per stage, finest first: (B, C_i, S / 2^(i+2), S / 2^(i+2)), channels last."""
+        x = self.patch_embed(images.contiguous(memory_format=torch.channels_last))
         x = x + self.position_embedding(x.shape[1], x.shape[2])
         maps = []
         for index, block in enumerate(self.blocks):

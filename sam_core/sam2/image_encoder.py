@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sam_core.layers import Derived, PointwiseConv2d
+from sam_core.layers.linear import linear
 from sam_core.sam2.hiera import Hiera
 
 
@@ -19,39 +21,62 @@ class FpnNeck(nn.Module):
     Args:
         d_model: channels of every level.
         backbone_channels: channels of the trunk's maps, coarsest first (the order of the checkpoint's `convs`).
-        top_down_levels: indices, finest level = 0, that receive the coarser map.
+        top_down_levels: indices, finest level = 0, that receive the coarser map; the coarsest ones, without a gap.
     """
 
     def __init__(self, d_model: int, backbone_channels: Sequence[int], top_down_levels: Sequence[int] = (2, 3)) -> None:
         super().__init__()
+        levels = len(backbone_channels)
+        if sorted(top_down_levels) != list(range(levels - len(top_down_levels), levels)):
+            raise ValueError(f"top-down levels {list(top_down_levels)} are not the coarsest of {levels}.")
         self.convs = nn.ModuleList()
         for channels in backbone_channels:
             lateral = nn.Sequential()
-            lateral.add_module("conv", nn.Conv2d(channels, d_model, kernel_size=1))
+            lateral.add_module("conv", PointwiseConv2d(channels, d_model))
             self.convs.append(lateral)
-        self.top_down_levels = frozenset(top_down_levels)
+        self.first_top_down = levels - len(top_down_levels)
+        self._folded: list[tuple[Derived[tuple[Tensor, Tensor]], Derived[Tensor]]] = [
+            (Derived(), Derived()) for _ in range(self.first_top_down)
+        ]
 
-    def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
-        """Map the trunk's features, finest first, to as many maps of `d_model` channels, finest first."""
-        levels: list[Tensor] = []
-        coarser: Tensor | None = None
-        for level in reversed(range(len(maps))):
-            x = self.convs[len(maps) - 1 - level](maps[level])
-            if coarser is not None and level in self.top_down_levels:
-                x = x + F.interpolate(coarser, scale_factor=2.0, mode="nearest")
-            levels.append(x)
-            coarser = x
-        return levels[::-1]
+    def lateral(self, level: int) -> PointwiseConv2d:
+        """Return the lateral convolution of a level, finest = 0."""
+        return self.convs[len(self.convs) - 1 - level].conv  # type: ignore[return-value]
+
+    def top_down(self, maps: Sequence[Tensor], level: int) -> Tensor:
+        """Return the (B, d_model, H, W) pyramid map of a top-down level, given the trunk's maps, finest first."""
+        x = self.lateral(level)(maps[level])
+        if level + 1 == len(maps):
+            return x
+        return x + F.interpolate(self.top_down(maps, level + 1), scale_factor=2.0, mode="nearest")
+
+    def skip(self, maps: Sequence[Tensor], level: int, then: PointwiseConv2d) -> Tensor:
+        """Apply a fine level's lateral convolution and the 1×1 convolution of the decoder that alone reads it.
+
+        Two linear maps of channels in a row are one: the wide map between them is never made.
+        """
+        lateral = self.lateral(level)
+
+        def fold() -> tuple[Tensor, Tensor]:
+            outer = then.matrix.double()
+            assert then.bias is not None
+            assert lateral.bias is not None
+            bias = outer @ lateral.bias.double() + then.bias.double()
+            return (outer @ lateral.matrix.double()).to(then.weight.dtype), bias.to(then.bias.dtype)
+
+        product, packed = self._folded[level]
+        weight, bias = product.of([lateral.weight, lateral.bias, then.weight, then.bias], fold)
+        return linear(maps[level].permute(0, 2, 3, 1), weight, bias, packed).permute(0, 3, 1, 2)
 
 
 class ImageEncoder(nn.Module):
-    """Trunk and neck; the `scalp` coarsest levels are dropped.
+    """Trunk and neck.
 
     Args:
         trunk: the Hiera trunk.
         d_model: channels of the levels.
         top_down_levels: see `FpnNeck`.
-        scalp: number of coarsest levels to drop.
+        scalp: number of coarsest levels that nothing reads but the top-down path.
     """
 
     def __init__(self, trunk: Hiera, d_model: int, top_down_levels: Sequence[int] = (2, 3), scalp: int = 1) -> None:
@@ -60,7 +85,17 @@ class ImageEncoder(nn.Module):
         self.neck = FpnNeck(d_model, trunk.channels[::-1], top_down_levels)
         self.scalp = scalp
 
-    def forward(self, images: Tensor) -> list[Tensor]:
-        """Encode (B, 3, S, S) as maps at strides 4, 8 and 16, (B, d_model, S / stride, S / stride)."""
-        levels = self.neck(self.trunk(images))
-        return levels[: len(levels) - self.scalp]
+    def forward(self, images: Tensor, skips: Sequence[PointwiseConv2d]) -> list[Tensor]:
+        """Encode (B, 3, S, S).
+
+        Args:
+            images: normalised images.
+            skips: for each fine level, finest first, the decoder's convolution that follows it.
+
+        Returns:
+            The fine levels after their convolution, finest first, then the coarsest level that is kept, of `d_model`
+            channels; (B, C_i, S / stride_i, S / stride_i), channels last.
+        """
+        maps = self.trunk(images)
+        fine = [self.neck.skip(maps, level, then) for level, then in enumerate(skips)]
+        return [*fine, self.neck.top_down(maps, len(maps) - 1 - self.scalp)]

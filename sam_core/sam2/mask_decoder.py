@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from sam_core.layers import MLP, LayerNorm2d
+from sam_core.layers import MLP, LayerNorm2d, PointwiseConv2d
 from sam_core.sam2.two_way_transformer import TwoWayTransformer
 
 
@@ -72,8 +72,8 @@ class MaskDecoder(nn.Module):
             nn.ConvTranspose2d(dim // 4, dim // 8, kernel_size=2, stride=2),
             nn.GELU(),
         )
-        self.conv_s0 = nn.Conv2d(dim, dim // 8, kernel_size=1)
-        self.conv_s1 = nn.Conv2d(dim, dim // 4, kernel_size=1)
+        self.conv_s0 = PointwiseConv2d(dim, dim // 8)
+        self.conv_s1 = PointwiseConv2d(dim, dim // 4)
         self.output_hypernetworks_mlps = nn.ModuleList(
             MLP(dim, dim, dim // 8, num_layers=3) for _ in range(self.num_mask_tokens)
         )

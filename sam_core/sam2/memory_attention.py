@@ -5,10 +5,9 @@ Source: SAM 2 (Ravi et al., 2024), section 4 "Memory attention" and appendix D.1
 
 from __future__ import annotations
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sam_core.layers import RotaryAttention
+from sam_core.layers import Linear, RotaryAttention
 
 # Share of the sine position encoding that is added to the features before the first layer.
 _INPUT_POSITION_WEIGHT = 0.1
@@ -21,8 +20,8 @@ class MemoryAttentionLayer(nn.Module):
         super().__init__()
         self.self_attn = RotaryAttention(d_model, num_heads, rope_theta=rope_theta)
         self.cross_attn_image = RotaryAttention(d_model, num_heads, kv_in_dim=memory_dim, rope_theta=rope_theta)
-        self.linear1 = nn.Linear(d_model, feedforward_dim)
-        self.linear2 = nn.Linear(feedforward_dim, d_model)
+        self.linear1 = Linear(d_model, feedforward_dim, "relu")
+        self.linear2 = Linear(feedforward_dim, d_model)
         self.norm1 = nn.LayerNorm(d_model)
         self.norm2 = nn.LayerNorm(d_model)
         self.norm3 = nn.LayerNorm(d_model)
@@ -37,7 +36,7 @@ class MemoryAttentionLayer(nn.Module):
     ) -> Tensor:
         """Second half of the layer: cross-attention and feed-forward network."""
         x = x + self.cross_attn_image(self.norm2(x), keys, values, grid, num_pointer_tokens)
-        return x + self.linear2(F.relu(self.linear1(self.norm3(x))))
+        return x + self.linear2(self.linear1(self.norm3(x)))
 
 
 class MemoryAttention(nn.Module):

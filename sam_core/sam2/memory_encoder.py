@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from sam_core.layers import LayerNorm2d
+from sam_core.layers import LayerNorm2d, Linear, PointwiseConv2d
 
 
 class MaskDownsampler(nn.Module):
@@ -28,7 +28,7 @@ class MaskDownsampler(nn.Module):
             channels *= 4
             self.encoder.append(LayerNorm2d(channels))
             self.encoder.append(nn.GELU())
-        self.encoder.append(nn.Conv2d(channels, embed_dim, kernel_size=1))
+        self.encoder.append(PointwiseConv2d(channels, embed_dim))
 
     def forward(self, mask: Tensor) -> Tensor:
         """Map (B, 1, S, S) to (B, embed_dim, S / total_stride, S / total_stride)."""
@@ -42,15 +42,14 @@ class FuserBlock(nn.Module):
         super().__init__()
         self.dwconv = nn.Conv2d(dim, dim, kernel_size=7, padding=3, groups=dim)
         self.norm = LayerNorm2d(dim)
-        self.pwconv1 = nn.Linear(dim, 4 * dim)
-        self.act = nn.GELU()
-        self.pwconv2 = nn.Linear(4 * dim, dim)
+        self.pwconv1 = Linear(dim, 4 * dim, "gelu")
+        self.pwconv2 = Linear(4 * dim, dim)
         self.gamma = nn.Parameter(layer_scale * torch.ones(dim))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, C, H, W) to the same shape."""
         y = self.norm(self.dwconv(x)).permute(0, 2, 3, 1)
-        y = self.gamma * self.pwconv2(self.act(self.pwconv1(y)))
+        y = self.gamma * self.pwconv2(self.pwconv1(y))
         return x + y.permute(0, 3, 1, 2)
 
 
@@ -81,9 +80,9 @@ class MemoryEncoder(nn.Module):
     def __init__(self, d_model: int, memory_dim: int, fuser_layers: int = 2, mask_stride: int = 16) -> None:
         super().__init__()
         self.mask_downsampler = MaskDownsampler(d_model, mask_stride)
-        self.pix_feat_proj = nn.Conv2d(d_model, d_model, kernel_size=1)
+        self.pix_feat_proj = PointwiseConv2d(d_model, d_model)
         self.fuser = Fuser(d_model, fuser_layers)
-        self.out_proj = nn.Conv2d(d_model, memory_dim, kernel_size=1)
+        self.out_proj = PointwiseConv2d(d_model, memory_dim)
         self.memory_dim = memory_dim
 
     def forward(self, features: Tensor, mask: Tensor) -> Tensor:

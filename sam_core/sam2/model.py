@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sam_core.layers import MLP, SinePositionEncoding, sine_encoding_1d
+from sam_core.layers import MLP, Linear, SinePositionEncoding, sine_encoding_1d
 from sam_core.sam2.features import ImageFeatures, MemoryTokens, SamOutput
 from sam_core.sam2.image_encoder import ImageEncoder
 from sam_core.sam2.mask_decoder import MaskDecoder
@@ -78,7 +78,7 @@ class Sam2(nn.Module):
         self.sam_mask_decoder = mask_decoder
         self.mask_downsample = nn.Conv2d(1, 1, kernel_size=4, stride=4)
         self.obj_ptr_proj = MLP(d_model, d_model, d_model, num_layers=3)
-        self.obj_ptr_tpos_proj = nn.Linear(d_model, memory_dim) if pointer_time_encoding else None
+        self.obj_ptr_tpos_proj = Linear(d_model, memory_dim) if pointer_time_encoding else None
 
         self.maskmem_tpos_enc = nn.Parameter(torch.zeros(num_memories, 1, 1, memory_dim))
         self.no_mem_embed = nn.Parameter(torch.zeros(1, 1, d_model))
@@ -142,9 +142,8 @@ class Sam2(nn.Module):
 
     def encode_image(self, images: Tensor) -> ImageFeatures:
         """Encode normalised images (B, 3, S, S); the features lie channels last, as the trunk works."""
-        fine, middle, coarse = self.image_encoder(images)
-        levels = (coarse, self.sam_mask_decoder.conv_s0(fine), self.sam_mask_decoder.conv_s1(middle))
-        coarse, fine, middle = (x.contiguous(memory_format=torch.channels_last) for x in levels)
+        decoder = self.sam_mask_decoder
+        fine, middle, coarse = self.image_encoder(images, skips=(decoder.conv_s0, decoder.conv_s1))
         return ImageFeatures(coarse, (fine, middle), self.image_position(coarse))
 
     # --- memory ------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from sam_core.layers import FourierPositionEncoding, LayerNorm2d
+from sam_core.layers import FourierPositionEncoding, LayerNorm2d, PointwiseConv2d
 
 # Labels of a point: padding, negative click, positive click, a box's upper left and lower right corner.
 PADDING, NEGATIVE, POSITIVE, BOX_TOP_LEFT, BOX_BOTTOM_RIGHT = -1, 0, 1, 2, 3
@@ -38,7 +38,7 @@ class PromptEncoder(nn.Module):
             nn.Conv2d(mask_channels // 4, mask_channels, kernel_size=2, stride=2),
             LayerNorm2d(mask_channels),
             nn.GELU(),
-            nn.Conv2d(mask_channels, embed_dim, kernel_size=1),
+            PointwiseConv2d(mask_channels, embed_dim),
         )
         self.no_mask_embed = nn.Embedding(1, embed_dim)
 

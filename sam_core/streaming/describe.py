@@ -12,7 +12,11 @@ from sam_core.sam2 import SamOutput
 from sam_core.streaming.frames import Frame
 from sam_core.streaming.objects import TrackedObject, state_of
 from sam_core.streaming.policy import Observation
-from sam_core.streaming.result import FrameResult
+from sam_core.streaming.result import FrameResult, logits_at
+
+
+# Logits of so many pixels are made at a time: those of many objects on a large image would not fit a cache.
+_PIXELS_AT_ONCE = 2**21
 
 
 def frame_result(
@@ -27,8 +31,7 @@ def frame_result(
         seen: what was observed of each.
         threshold: a pixel belongs to an object where its logit is above this.
     """
-    logits = F.interpolate(output.low_res, size=frame.size, mode="bilinear", align_corners=False)[:, 0]
-    masks = logits > threshold
+    masks = threshold_at(output.low_res, frame.size, threshold)
     boxes, areas, centroids = measure_masks(masks)
     return FrameResult(
         frame=frame.number,
@@ -37,7 +40,7 @@ def frame_result(
         object_ids=tuple(o.object_id for o in objects),
         labels=tuple(o.label for o in objects),
         states=tuple(state_of(observation) for observation in seen),
-        mask_logits=logits,
+        low_res=output.low_res[:, 0],
         masks=masks,
         boxes=boxes,
         areas=areas,
@@ -47,10 +50,10 @@ def frame_result(
     )
 
 
-def empty_result(frame: Frame, device: torch.device) -> FrameResult:
-    """Describe a frame without objects."""
-    logits = torch.zeros(0, *frame.size, device=device)
-    boxes, areas, centroids = measure_masks(logits > 0)
+def empty_result(frame: Frame, side: int, device: torch.device) -> FrameResult:
+    """Describe a frame without objects, of a network whose masks have `side` px a side."""
+    masks = torch.zeros(0, *frame.size, dtype=torch.bool, device=device)
+    boxes, areas, centroids = measure_masks(masks)
     return FrameResult(
         frame=frame.number,
         stamp=frame.stamp,
@@ -58,14 +61,20 @@ def empty_result(frame: Frame, device: torch.device) -> FrameResult:
         object_ids=(),
         labels=(),
         states=(),
-        mask_logits=logits,
-        masks=logits > 0,
+        low_res=torch.zeros(0, side, side, device=device),
+        masks=masks,
         boxes=boxes,
         areas=areas,
         centroids=centroids,
         predicted_iou=torch.zeros(0, device=device),
         presence=torch.zeros(0, device=device),
     )
+
+
+def threshold_at(low_res: Tensor, size: tuple[int, int], threshold: float) -> Tensor:
+    """Return the masks (N, H, W) bool of logits (N, 1, h, w) at an image's size (H, W) in px."""
+    some = max(1, _PIXELS_AT_ONCE // (size[0] * size[1]))
+    return torch.cat([logits_at(part[:, 0], size) > threshold for part in low_res.split(some)])
 
 
 def measure_masks(masks: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -75,7 +84,7 @@ def measure_masks(masks: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         Boxes (N, 4) int64 xyxy px with exclusive maxima (zeros where empty), areas (N,) int64 px, centroids (N, 2)
         float32 xy px (NaN where empty).
     """
-    columns, rows = masks.sum(1), masks.sum(2)  # pixels per column (N, W), per row (N, H)
+    columns, rows = count_pixels(masks)
     areas = rows.sum(1)
     height, width = masks.shape[1:]
     xs = torch.arange(width, device=masks.device)
@@ -90,3 +99,20 @@ def measure_masks(masks: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     (x_min, x_max), (y_min, y_max) = span(columns, xs), span(rows, ys)
     centroids = torch.stack(((columns * xs).sum(1), (rows * ys).sum(1)), dim=1) / areas[:, None].float()
     return torch.stack((x_min, y_min, x_max, y_max), dim=1), areas, centroids
+
+
+def count_pixels(masks: Tensor) -> tuple[Tensor, Tensor]:
+    """Count the pixels of masks (N, H, W) bool per column, (N, W) int64, and per row, (N, H) int64.
+
+    Eight pixels are added at a time: a row is read as 64-bit numbers, whose bytes, 0 or 1 each, do not overflow into
+    each other in a sum of at most 255.
+    """
+    width = masks.shape[2]
+    bytes_ = masks.contiguous().view(torch.uint8)
+    eights = (F.pad(bytes_, (0, -width % 8)) if width % 8 else bytes_).view(torch.int64)  # (N, H, W / 8)
+
+    def add_up(dim: int) -> Tensor:  # (N, other, 8), the last being the bytes
+        sums = [part.sum(dim).view(torch.uint8).long() for part in eights.split(255, dim)]
+        return torch.stack(sums).sum(0).unflatten(1, (-1, 8))
+
+    return add_up(1).flatten(1)[:, :width], add_up(2).sum(-1)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from functools import cached_property
 from typing import Any
 
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -29,7 +31,7 @@ class FrameResult:
         object_ids: ids, ascending.
         labels: what each object was called.
         states: whether each object is seen.
-        mask_logits: (N, H, W) float32.
+        low_res: (N, h, w) float32 mask logits at the network's resolution.
         masks: (N, H, W) bool, logits above the stream's threshold.
         boxes: (N, 4) int64 x_min, y_min, x_max, y_max of the masks in px, maxima exclusive; zeros for an empty mask.
         areas: (N,) int64 px.
@@ -44,7 +46,7 @@ class FrameResult:
     object_ids: tuple[int, ...]
     labels: tuple[str, ...]
     states: tuple[ObjectState, ...]
-    mask_logits: Tensor
+    low_res: Tensor
     masks: Tensor
     boxes: Tensor
     areas: Tensor
@@ -55,6 +57,16 @@ class FrameResult:
     def __len__(self) -> int:
         """Return the number of objects."""
         return len(self.object_ids)
+
+    @cached_property
+    def mask_logits(self) -> Tensor:
+        """(N, H, W) float32 logits at the image's size; made when first asked for."""
+        return logits_at(self.low_res, self.image_size)
+
+
+def logits_at(low_res: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize mask logits (N, h, w) to an image's size (H, W) in px, bilinearly, as the official predictor does."""
+    return F.interpolate(low_res[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]
 
 
 @dataclass(frozen=True)

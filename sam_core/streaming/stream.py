@@ -92,7 +92,7 @@ class Stream:
             tracked = self._track(objects, frame) if objects else None
         if tracked is None:
             self._frames.push(frame)
-            return empty_result(frame, self._model.device)
+            return empty_result(frame, self._model.mask_size, self._model.device)
         output, memory, seen = tracked
         result = frame_result(frame, objects, output, seen, self.mask_threshold)
         self._frames.push(frame)

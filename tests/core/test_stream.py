@@ -310,6 +310,9 @@ def live_tensors() -> tuple[int, int]:
     for thing in gc.get_objects():
         if issubclass(type(thing), torch.Tensor):  # isinstance() would wake lazy proxies
             count += 1
+            if thing.layout is not torch.strided:  # oneDNN's own, of a packed weight
+                storages[id(thing)] = thing.numel() * thing.element_size()
+                continue
             storage = thing.untyped_storage()
             storages[storage.data_ptr()] = storage.nbytes()
     return count, sum(storages.values())

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -39,7 +40,7 @@ def frame_result() -> FrameResult:
         object_ids=(3, 7, 9),
         labels=("cup", "", "dog"),
         states=(ObjectState.TRACKED, ObjectState.TRACKED, ObjectState.ABSENT),
-        mask_logits=logits,
+        low_res=logits,
         masks=logits > 0,
         boxes=torch.tensor([[2, 1, 6, 4], [4, 3, 8, 5], [0, 0, 0, 0]]),
         areas=torch.tensor([12, 8, 0]),
@@ -133,15 +134,8 @@ def test_stamps_survive_the_way_there_and_back() -> None:
 
 def test_the_overlay_tints_the_objects_and_leaves_the_rest() -> None:
     result = frame_result()
-    big = FrameResult(
-        **{
-            **vars(result),
-            "image_size": (120, 160),
-            "mask_logits": (logits := result.mask_logits.repeat_interleave(20, 1).repeat_interleave(20, 2)),
-            "masks": logits > 0,
-            "boxes": result.boxes * 20,
-        }
-    )
+    logits = result.low_res.repeat_interleave(20, 1).repeat_interleave(20, 2)
+    big = replace(result, image_size=(120, 160), low_res=logits, masks=logits > 0, boxes=result.boxes * 20)
     image = np.full((120, 160, 3), (10, 20, 30), np.uint8)
     overlay = draw_overlay(image, Masks.of(big))
     assert overlay.shape == image.shape
