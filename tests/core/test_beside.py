@@ -69,7 +69,11 @@ def test_an_error_of_the_owner_waits_for_the_work(monkeypatch: pytest.MonkeyPatc
         threading.Event().wait(0.1)
         done.set()
 
-    with pytest.raises(KeyError), Beside(CPU).doing(work):
-        assert begun.wait(30)
-        raise KeyError
+    def own() -> None:
+        with Beside(CPU).doing(work):
+            assert begun.wait(30)
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        own()
     assert done.is_set()
