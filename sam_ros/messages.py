@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from builtin_interfaces.msg import Time
 from numpy.typing import NDArray
 from sam_msgs.msg import ConceptInstance, ObjectSummary, TrackedObject, TrackedObjectArray
@@ -55,24 +57,53 @@ class Masks:
 
     Attributes:
         result: The result; its tensors may be on any device.
-        crops: For each object its mask inside its box, bool (box height, box width); empty (0, 0) for an empty mask.
+        crops: For each object its mask inside its box, bool (box height, box width), contiguous; empty (0, 0) for an
+            empty mask.
         boxes: For each object (x1, y1, x2, y2) in px, x2 and y2 exclusive; zeros for an empty mask.
-        scores: For each object predicted IoU times presence, 0 to 1.
+        areas: For each object, in px.
+        centroids: For each object (x, y) in px; NaN for an empty mask.
+        predicted_iou: For each object, 0 to 1.
+        presence: For each object, 0 to 1.
     """
 
     result: FrameResult
     crops: tuple[NDArray[np.bool_], ...]
     boxes: tuple[tuple[int, int, int, int], ...]
-    scores: tuple[float, ...]
+    areas: tuple[int, ...]
+    centroids: tuple[tuple[float, float], ...]
+    predicted_iou: tuple[float, ...]
+    presence: tuple[float, ...]
 
     @classmethod
     def of(cls, result: FrameResult) -> Masks:
-        """Copy what the messages need from the result's device."""
-        masks = result.masks.cpu().numpy()
-        boxes = tuple((x1, y1, x2, y2) for x1, y1, x2, y2 in result.boxes.tolist())
-        crops = tuple(mask[y1:y2, x1:x2] for mask, (x1, y1, x2, y2) in zip(masks, boxes, strict=True))
-        scores = tuple((result.predicted_iou * result.presence).tolist())
-        return cls(result, crops, boxes, scores)
+        """Fetch from the result's device what the messages need, and no more: the figures at once, then the crops."""
+        scalars = torch.stack((result.areas.double(), result.predicted_iou.double(), result.presence.double()), dim=1)
+        table = torch.cat((result.boxes.double(), result.centroids.double(), scalars), dim=1).tolist()
+        boxes = tuple((int(x1), int(y1), int(x2), int(y2)) for x1, y1, x2, y2, *_ in table)
+        return cls(
+            result,
+            crops=_fetch_crops(result.masks, boxes),
+            boxes=boxes,
+            centroids=tuple((row[4], row[5]) for row in table),
+            areas=tuple(int(row[6]) for row in table),
+            predicted_iou=tuple(row[7] for row in table),
+            presence=tuple(row[8] for row in table),
+        )
+
+    @property
+    def scores(self) -> tuple[float, ...]:
+        """For each object predicted IoU times presence, 0 to 1."""
+        return tuple(iou * presence for iou, presence in zip(self.predicted_iou, self.presence, strict=True))
+
+
+def _fetch_crops(masks: torch.Tensor, boxes: Sequence[tuple[int, int, int, int]]) -> tuple[NDArray[np.bool_], ...]:
+    """Copy of masks (N, H, W) bool what lies in each one's box (xyxy px) to the host, all in one transfer."""
+    crops = [mask[y1:y2, x1:x2] for mask, (x1, y1, x2, y2) in zip(masks, boxes, strict=True)]
+    if not crops:
+        return ()
+    fetched = torch.cat([crop.flatten() for crop in crops]).cpu().numpy()
+    ends = np.cumsum([crop.numel() for crop in crops])[:-1]
+    return tuple(flat.reshape(crop.shape) for flat, crop in zip(np.split(fetched, ends), crops, strict=True))
 
 
 def objects_message(masks: Masks, header: Header, *, with_masks: bool = True) -> TrackedObjectArray:
@@ -84,8 +115,6 @@ def objects_message(masks: Masks, header: Header, *, with_masks: bool = True) ->
         with_masks: Whether the cropped masks are filled in.
     """
     result = masks.result
-    areas, centroids = result.areas.tolist(), result.centroids.tolist()
-    ious, presences = result.predicted_iou.tolist(), result.presence.tolist()
     message = TrackedObjectArray(header=header, sequence=result.frame)
     for i, object_id in enumerate(result.object_ids):
         x1, y1, x2, y2 = masks.boxes[i]
@@ -93,12 +122,12 @@ def objects_message(masks: Masks, header: Header, *, with_masks: bool = True) ->
         item.id = object_id
         item.label = result.labels[i]
         item.state = _STATES[result.states[i]]
-        item.predicted_iou = ious[i]
-        item.presence = presences[i]
+        item.predicted_iou = masks.predicted_iou[i]
+        item.presence = masks.presence[i]
         item.box.x_offset, item.box.y_offset = x1, y1
         item.box.width, item.box.height = x2 - x1, y2 - y1
-        item.area = areas[i]
-        item.centroid_x, item.centroid_y = centroids[i]
+        item.area = masks.areas[i]
+        item.centroid_x, item.centroid_y = masks.centroids[i]
         if with_masks:
             item.mask = array_to_image(masks.crops[i].view(np.uint8) * np.uint8(255), "mono8", header)
         message.objects.append(item)
@@ -131,19 +160,31 @@ def label_image(masks: Masks) -> NDArray[np.uint16]:
     Where masks overlap, the pixel goes to the object whose logit is highest there.
     """
     labels = np.zeros(masks.result.image_size, dtype=np.uint16)
-    best = np.full(masks.result.image_size, -np.inf, dtype=np.float32) if len(masks.crops) > 1 else None
-    for i, object_id in enumerate(masks.result.object_ids):
-        x1, y1, x2, y2 = masks.boxes[i]
-        if object_id > LARGEST_LABEL or x2 <= x1:
-            continue
-        here = (slice(y1, y2), slice(x1, x2))
-        chosen = masks.crops[i]
-        if best is not None:
-            logits = masks.result.mask_logits[i, y1:y2, x1:x2].float().cpu().numpy()
-            chosen = chosen & (logits > best[here])
-            np.copyto(best[here], logits, where=chosen)
-        np.copyto(labels[here], np.uint16(object_id), where=chosen)
+    for i, where in _painted(masks):
+        here, chosen = labels[where], masks.crops[i]
+        if here[chosen].any():  # rare, and the logits at the image's size are not made for nothing
+            return _label_image_by_logits(masks)
+        np.copyto(here, np.uint16(masks.result.object_ids[i]), where=chosen)
     return labels
+
+
+def _label_image_by_logits(masks: Masks) -> NDArray[np.uint16]:
+    """Do the same with masks that overlap."""
+    labels = np.zeros(masks.result.image_size, dtype=np.uint16)
+    best = np.full(masks.result.image_size, -np.inf, dtype=np.float32)
+    for i, where in _painted(masks):
+        logits = masks.result.mask_logits[i][where].cpu().numpy()
+        chosen = masks.crops[i] & (logits > best[where])
+        np.copyto(best[where], logits, where=chosen)
+        np.copyto(labels[where], np.uint16(masks.result.object_ids[i]), where=chosen)
+    return labels
+
+
+def _painted(masks: Masks) -> Iterator[tuple[int, tuple[slice, slice]]]:
+    """Yield the rows of objects that a label image can show, and their boxes as (rows, columns) of the image."""
+    for i, (object_id, (x1, y1, x2, y2)) in enumerate(zip(masks.result.object_ids, masks.boxes, strict=True)):
+        if object_id <= LARGEST_LABEL and x2 > x1:
+            yield i, (slice(y1, y2), slice(x1, x2))
 
 
 def label_image_message(masks: Masks, header: Header) -> Image:

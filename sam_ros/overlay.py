@@ -41,7 +41,7 @@ def draw_overlay(image: NDArray[np.uint8], masks: Masks) -> NDArray[np.uint8]:
             continue
         colour = colour_of(object_id)
         region = canvas[y1:y2, x1:x2]
-        crop = np.ascontiguousarray(masks.crops[i]).view(np.uint8)
+        crop = masks.crops[i].view(np.uint8)
         tint = (*(OPACITY * part for part in colour), 0.0)
         tinted = cv2.add(cv2.convertScaleAbs(region, alpha=1.0 - OPACITY), tint)  # type: ignore[call-overload]
         cv2.copyTo(tinted, crop, region)

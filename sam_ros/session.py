@@ -5,22 +5,38 @@ Everything here runs in the inference thread, which owns the stream.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from sam_core import FrameResult, Prompt, StampError
 from sam_core.concepts import CroppedMask, Sightings
 from sam_core.streaming import Stream
 
-__all__ = ["Session", "format_stamp"]
+__all__ = ["Answer", "Session", "format_stamp"]
 
 
 def format_stamp(stamp: int) -> str:
     """Write nanoseconds as ROS tools show a stamp: seconds with nine decimals."""
     return f"{stamp // 10**9}.{stamp % 10**9:09d} s"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One object's row of a result."""
+
+    result: FrameResult
+    row: int
+
+    def logit_at(self, row: int, column: int) -> float:
+        """Return the mask logit at a pixel; minus infinity outside of the image and where the mask is not."""
+        height, width = self.result.image_size
+        inside = 0 <= row < height and 0 <= column < width
+        if not inside or not self.result.masks[self.row, row, column]:
+            return -math.inf
+        return float(self.result.mask_logits[self.row, row, column])
 
 
 @dataclass
@@ -29,19 +45,19 @@ class Session:
 
     Attributes:
         stream: The stream.
-        logits: Newest mask logits (H, W) by object id, to find the object under a click.
+        newest: What was last said about the newest image, by object id; to find the object under a click.
         sightings: Where objects were seen lately, so that what a detector finds can be matched to them; None while
             there is no detector.
     """
 
     stream: Stream
-    logits: dict[int, torch.Tensor] = field(default_factory=dict)
+    newest: dict[int, Answer] = field(default_factory=dict)
     sightings: Sightings | None = None
 
     def step(self, image: NDArray[np.uint8], stamp: int) -> FrameResult:
         """Track all objects into a new image."""
         result = self.stream.step(image, stamp)
-        self.logits = dict(zip(result.object_ids, result.mask_logits, strict=True))
+        self.newest = {object_id: Answer(result, row) for row, object_id in enumerate(result.object_ids)}
         return result
 
     def add_prompt(self, prompt: Prompt, object_id: int | None, label: str, *, or_newest: bool = False) -> int:
@@ -90,7 +106,7 @@ class Session:
         """Keep a prompt's answer, for clicks until the next frame and for detections, and return the object's id."""
         object_id = result.object_ids[0]
         if result.stamp == self.stream.newest_stamp:
-            self.logits[object_id] = result.mask_logits[0]
+            self.newest[object_id] = Answer(result, 0)
         if self.sightings is not None:
             self.sightings.note(result.stamp, object_id, CroppedMask.of(result.masks[0].cpu().numpy()))
         return object_id
@@ -100,13 +116,11 @@ class Session:
         if not (np.isfinite(x) and np.isfinite(y)):
             return None
         column, row = int(np.floor(x)), int(np.floor(y))
-        hit, best = None, self.stream.mask_threshold
-        for object_id, logits in self.logits.items():
-            height, width = logits.shape
-            if 0 <= row < height and 0 <= column < width:
-                logit = float(logits[row, column])
-                if logit > best:
-                    hit, best = object_id, logit
+        hit, best = None, -math.inf
+        for object_id, answer in self.newest.items():
+            logit = answer.logit_at(row, column)
+            if logit > best:
+                hit, best = object_id, logit
         return hit
 
     def remove(self, object_id: int) -> None:
@@ -116,7 +130,7 @@ class Session:
             UnknownObjectError: There is no such object.
         """
         self.stream.remove(object_id)
-        self.logits.pop(object_id, None)
+        self.newest.pop(object_id, None)
         if self.sightings is not None:
             self.sightings.forget(object_id)
 

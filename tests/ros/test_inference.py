@@ -7,7 +7,7 @@ import threading
 import time
 import weakref
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ from sam_core import FrameResult, NoFrameError, Prompt, StampError, Tracker, bui
 from sam_ros.encodings import array_to_image, image_to_rgb
 from sam_ros.inference import InferenceThread, StoppedError
 from sam_ros.messages import to_time
-from sam_ros.session import Session
+from sam_ros.session import Answer, Session
 from sam_ros.statistics import DropCause, Statistics
 
 SECOND = 10**9
@@ -190,6 +190,10 @@ def test_a_stopped_thread_lets_go_of_its_stream(tracker: Tracker) -> None:
     assert alive() is None
 
 
+def answer(result: FrameResult, logits: torch.Tensor) -> Answer:
+    return Answer(replace(result, low_res=logits[None], masks=logits[None] > 0), 0)
+
+
 def test_a_click_corrects_the_object_under_it_and_starts_one_elsewhere(tracker: Tracker) -> None:
     session = Session(tracker.open_stream(max_objects=4))
     result = session.step(picture(), 1)
@@ -197,13 +201,13 @@ def test_a_click_corrects_the_object_under_it_and_starts_one_elsewhere(tracker: 
     # Paint what the object covers by hand: the left half of the picture.
     logits = torch.full(result.image_size, -1.0)
     logits[:, :32] = 1.0
-    session.logits = {1: logits}
+    session.newest = {1: answer(result, logits)}
     assert session.object_at(31.9, 47.9) == 1
     assert session.object_at(32.0, 20.0) is None
     assert session.object_at(float("nan"), 3.0) is None
     assert session.object_at(-1.0, 3.0) is None
     assert session.click(40.0, 20.0) == (2, True)
-    session.logits = {1: logits, 2: logits + 0.5}
+    session.newest = {1: answer(result, logits), 2: answer(result, logits + 0.5)}
     assert session.click(3.0, 3.0) == (2, False), "where two objects overlap, the surer one is meant"
     session.remove(2)
     assert session.object_at(3.0, 3.0) == 1
@@ -221,7 +225,7 @@ def test_a_prompt_is_given_in_the_image_that_its_stamp_names(tracker: Tracker) -
         reference.step(picture(i), 10 * SECOND + i)
     expected = reference.add_prompt(Prompt(points=[[5, 5]]))
     object_id = session.add_prompt(Prompt(points=[[5, 5]], stamp=10 * SECOND + 2), None, "")
-    assert object_id not in session.logits, "what was seen then is nothing to click on now"
+    assert object_id not in session.newest, "what was seen then is nothing to click on now"
     info = session.stream.objects[0]
     assert info.first_frame == 2
     assert info.predicted_iou == pytest.approx(float(expected.predicted_iou[0]))

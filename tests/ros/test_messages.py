@@ -72,6 +72,23 @@ def test_objects_hold_everything_that_is_known(masks: Masks) -> None:
     assert math.isnan(third.centroid_x)
 
 
+def test_what_the_messages_need_is_fetched_in_one_piece(masks: Masks) -> None:
+    result = masks.result
+    for crop, mask, (x1, y1, x2, y2) in zip(masks.crops, result.masks.numpy(), masks.boxes, strict=True):
+        np.testing.assert_array_equal(crop, mask[y1:y2, x1:x2])
+        assert crop.dtype == bool
+    first, second, _ = masks.crops
+    assert first.base is not None
+    assert first.base is second.base, "views of what one transfer brought"
+    assert masks.scores == (0.5, 0.375, 0.0)
+    rows = {name: getattr(result, name)[:0] for name in ("low_res", "masks", "boxes", "areas", "centroids")}
+    nothing = replace(
+        result, object_ids=(), labels=(), states=(), **rows, predicted_iou=rows["areas"] / 1, presence=rows["areas"] / 1
+    )
+    assert objects_message(Masks.of(nothing), HEADER).objects == []
+    assert not label_image(Masks.of(nothing)).any()
+
+
 def test_masks_can_be_left_out(masks: Masks) -> None:
     message = objects_message(masks, HEADER, with_masks=False)
     assert all(len(item.mask.data) == 0 for item in message.objects)
@@ -103,6 +120,16 @@ def test_the_label_image_holds_ids_and_the_surer_object_wins(masks: Masks) -> No
     message = label_image_message(masks, HEADER)
     assert (message.header, message.encoding, message.step) == (HEADER, "mono16", 16)
     np.testing.assert_array_equal(np.frombuffer(message.data, np.uint16).reshape(6, 8), expected)
+
+
+def test_masks_apart_need_no_logits_in_the_label_image() -> None:
+    result = frame_result()
+    apart = replace(
+        result, masks=result.masks & (torch.arange(8) < 4), boxes=torch.tensor([[2, 1, 4, 4], [0] * 4, [0] * 4])
+    )
+    labels = label_image(Masks.of(apart))
+    assert (labels == 3).sum() == 6
+    assert "mask_logits" not in vars(apart), "they were not made"
 
 
 def test_label_info_says_that_values_are_object_ids() -> None:
