@@ -17,7 +17,7 @@ from benchmarks.speed.node import node_overhead
 from benchmarks.speed.plots import draw
 from benchmarks.speed.report import Section, machine, write
 from benchmarks.speed.timing import tell
-from benchmarks.speed.work import QUICK, Work
+from benchmarks.speed.work import QUICK, SETTLED, Work
 from sam_core.devices import resolve_device
 
 WHAT = ("frame", "objects", "growth", "detect", "node", "floor")
@@ -56,12 +56,20 @@ def run(options: argparse.Namespace) -> list[Section]:
     counts = options.objects or ([1, 2] if quick else [1, 4, 16] if cuda else [1, 4, 8, 16])
     kinds = options.contenders or (_CUDA_KINDS if cuda else _CPU_KINDS)
     rounds = options.rounds or (2 if quick else 7)
+    settled = 4 if quick else SETTLED
     small = QUICK if quick else Work("sam2_nano")
     detector = ("sam3", ()) if cuda and not quick else ("sam3_toy", () if quick else SMALL)
     sections: dict[str, Callable[[], list[Section]]] = {
-        "frame": lambda: [frame_times(works, counts, kinds, device, rounds=rounds)],
+        "frame": lambda: [frame_times(works, counts, kinds, device, rounds=rounds, settled=settled)],
         "objects": lambda: [
-            against_objects(small, [1, 2] if quick else [1, 2, 4, 8, 16, 32, 64], kinds, device, rounds=min(rounds, 3))
+            against_objects(
+                small,
+                [1, 2] if quick else [1, 2, 4, 8, 16, 32, 64],
+                kinds,
+                device,
+                rounds=min(rounds, 3),
+                settled=settled,
+            )
         ],
         "growth": lambda: [
             growth(
@@ -76,7 +84,9 @@ def run(options: argparse.Namespace) -> list[Section]:
         "detect": lambda: [detection_times(*detector, [1, 4], device, rounds=rounds)],
         "node": lambda: [node_overhead(small.model, str(device), seconds=options.seconds or (5.0 if quick else 20.0))],
         "floor": lambda: [
-            floor(works, counts[:1] + counts[-1:], kind, device, rounds=rounds) for kind in kinds if "ours" in kind
+            floor(works, counts[:1] + counts[-1:], kind, device, rounds=rounds, settled=settled)
+            for kind in kinds
+            if "ours" in kind
         ],
     }
     found = []

@@ -88,13 +88,13 @@ def same_quality_in_bfloat16(device: torch.device, quick: bool) -> Finding:
 
 def flat_memory(device: torch.device, quick: bool) -> Finding:
     """Bytes held at the end of a stream, in which objects come and go, less those at frame 200."""
-    early, late = (60, 120) if quick else (200, 2_000)
+    early, late = (20, 40) if quick else (200, 2_000)
     images, where = frames(*SIZE), boxes(4, *SIZE)
     stream = _tracker(device, None).open_stream(max_objects=4)
     bytes_held = []
     for i in range(late + 1):
         stream.step(images[i % len(images)], i)
-        if i % 30 == 0:  # the same number of objects at both readings
+        if i % 10 == 0:  # the same number of objects at both readings
             if len(stream.objects) == 4:
                 stream.remove(stream.objects[0].object_id)
             while len(stream.objects) < 4:

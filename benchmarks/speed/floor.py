@@ -27,7 +27,15 @@ SQUARE = 2048  # side of the matrices of the GEMM that is timed
 COPIED = 256 * 2**20  # bytes of the copy that is timed: far more than any cache
 
 
-def floor(works: Sequence[Work], counts: Sequence[int], kind: str, device: torch.device, *, rounds: int) -> Section:
+def floor(
+    works: Sequence[Work],
+    counts: Sequence[int],
+    kind: str,
+    device: torch.device,
+    *,
+    rounds: int,
+    settled: int = SETTLED,
+) -> Section:
     """Compare our frame with its floor, whole and by parts.
 
     Args:
@@ -36,6 +44,7 @@ def floor(works: Sequence[Work], counts: Sequence[int], kind: str, device: torch
         kind: ``ours`` or ``ours-bf16``.
         device: Where to run.
         rounds: Turns whose median is the time of the whole frame.
+        settled: Frames before the measurement.
     """
     section = Section(
         f"floor {kind}" if kind != "ours" else "floor",
@@ -54,7 +63,7 @@ def floor(works: Sequence[Work], counts: Sequence[int], kind: str, device: torch
         for count in counts:
             tell(f"{work.model}, {count} object{'s' * (count > 1)}: floor")
             images, where = frames(*SIZE), boxes(count, *SIZE)
-            settle(ours, images, where, SETTLED)
+            settle(ours, images, where, settled)
             tell("timing")
             whole = interleave([ours], images, device=device, rounds=rounds).milliseconds(ours.name)
             parts = Breakdown(ours.parts, device).of(ours, images[:8])
