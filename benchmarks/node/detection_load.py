@@ -1,6 +1,6 @@
 """Detect concepts while a tracker runs: what it costs the tracking, and whether it changes a mask.
 
-    python benchmarks/node/detection_load.py --rounds 6
+    python -m benchmarks.node.detection_load --rounds 6
 
 Two processes: this one is the camera and the operator, the other is the tracker with a detector in it. The next image
 is published as soon as the objects of the last one have come, so the tracking runs as fast as it can. Rounds without
