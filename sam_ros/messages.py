@@ -17,6 +17,7 @@ from vision_msgs.msg import Detection2D, Detection2DArray, LabelInfo, ObjectHypo
 from sam_core import FrameResult, ObjectInfo, ObjectState
 from sam_core.concepts import Instance
 from sam_ros.encodings import array_to_image
+from sam_ros.logits import logits_at
 
 __all__ = [
     "Masks",
@@ -160,23 +161,16 @@ def label_image(masks: Masks) -> NDArray[np.uint16]:
     Where masks overlap, the pixel goes to the object whose logit is highest there.
     """
     labels = np.zeros(masks.result.image_size, dtype=np.uint16)
+    ids = np.array(masks.result.object_ids)
     for i, where in _painted(masks):
         here, chosen = labels[where], masks.crops[i]
-        if here[chosen].any():  # rare, and the logits at the image's size are not made for nothing
-            return _label_image_by_logits(masks)
-        np.copyto(here, np.uint16(masks.result.object_ids[i]), where=chosen)
-    return labels
-
-
-def _label_image_by_logits(masks: Masks) -> NDArray[np.uint16]:
-    """Do the same with masks that overlap."""
-    labels = np.zeros(masks.result.image_size, dtype=np.uint16)
-    best = np.full(masks.result.image_size, -np.inf, dtype=np.float32)
-    for i, where in _painted(masks):
-        logits = masks.result.mask_logits[i][where].cpu().numpy()
-        chosen = masks.crops[i] & (logits > best[where])
-        np.copyto(best[where], logits, where=chosen)
-        np.copyto(labels[where], np.uint16(masks.result.object_ids[i]), where=chosen)
+        ys, xs = np.nonzero(chosen & (here != 0))
+        if len(ys):
+            logits = logits_at(masks.result, ys + where[0].start, xs + where[1].start)
+            owners = np.searchsorted(ids, here[ys, xs])  # ids ascend
+            chosen = chosen.copy()
+            chosen[ys, xs] = logits[i] > np.take_along_axis(logits, owners[None], axis=0)[0]
+        np.copyto(here, np.uint16(ids[i]), where=chosen)
     return labels
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from sam_core import FrameResult, Prompt, StampError
 from sam_core.concepts import CroppedMask, Sightings
 from sam_core.streaming import Stream
+from sam_ros.logits import logits_at
 
 __all__ = ["Answer", "Session", "format_stamp"]
 
@@ -36,7 +37,7 @@ class Answer:
         inside = 0 <= row < height and 0 <= column < width
         if not inside or not self.result.masks[self.row, row, column]:
             return -math.inf
-        return float(self.result.mask_logits[self.row, row, column])
+        return float(logits_at(self.result, [row], [column])[self.row, 0])
 
 
 @dataclass

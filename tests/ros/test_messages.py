@@ -11,6 +11,7 @@ from sam_msgs.msg import TrackedObject
 from std_msgs.msg import Header
 
 from sam_core import FrameResult, ObjectInfo, ObjectState
+from sam_ros.logits import logits_at
 from sam_ros.messages import (
     Masks,
     detections_message,
@@ -130,6 +131,15 @@ def test_masks_apart_need_no_logits_in_the_label_image() -> None:
     labels = label_image(Masks.of(apart))
     assert (labels == 3).sum() == 6
     assert "mask_logits" not in vars(apart), "they were not made"
+
+
+def test_logits_at_pixels_are_those_of_the_whole_image() -> None:
+    generator = torch.Generator().manual_seed(3)
+    low_res = torch.randn(3, 16, 16, generator=generator)
+    result = replace(frame_result(), image_size=(37, 53), low_res=low_res)
+    ys, xs = np.mgrid[:37, :53]
+    logits = logits_at(result, ys.ravel(), xs.ravel())
+    np.testing.assert_allclose(logits.reshape(3, 37, 53), result.mask_logits.numpy(), atol=1e-5)
 
 
 def test_label_info_says_that_values_are_object_ids() -> None:
