@@ -16,7 +16,7 @@ from benchmarks.speed.work import SETTLED, Work, boxes, frames
 __all__ = ["against_objects", "contenders_of", "frame_times"]
 
 SIZE = (640, 480)  # px of the camera
-BREAKDOWN_FRAMES = 5
+BREAKDOWN_FRAMES = 3
 
 
 def frame_times(
@@ -104,11 +104,12 @@ def _compare(
     tell(f"{task}: timing")
     ahead = images[settled % len(images) :] + images[: settled % len(images)]
     timings = interleave(list(contenders.values()), ahead, device=device, rounds=rounds)
-    parts: dict[str, dict[str, float]] = {kind: {} for kind in contenders}
-    if breakdown:
-        for kind, contender in contenders.items():
-            parts[kind] = Breakdown(contender.parts, device).of(contender, ahead[:BREAKDOWN_FRAMES])
     tell(f"{task}: timed")
+    parts: dict[str, dict[str, float]] = {kind: {} for kind in contenders}
+    for kind, contender in contenders.items() if breakdown else ():
+        tell(f"{task}, parts of {contender.name}: timing")
+        parts[kind] = Breakdown(contender.parts, device).of(contender, ahead[:BREAKDOWN_FRAMES])
+        tell(f"{task}, parts of {contender.name}: timed")
     rows = []
     for kind, contender in contenders.items():
         row: dict[str, Any] = {
