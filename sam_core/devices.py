@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 _DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
@@ -38,3 +39,10 @@ def resolve_dtype(dtype: str | torch.dtype | None, device: torch.device) -> torc
     if kind not in _DTYPES:
         raise ValueError(f"{dtype!r} is no dtype for a network here; use float32, bfloat16 or float16.")
     return kind
+
+
+def upload(tensor: Tensor, device: torch.device) -> Tensor:
+    """Bring a tensor to a device; the host does not wait for a GPU to have it."""
+    if device.type != "cuda" or tensor.device.type != "cpu":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)

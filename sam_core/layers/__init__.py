@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from sam_core.layers.attention import Attention, RotaryAttention, attend
 from sam_core.layers.derived import Derived
-from sam_core.layers.linear import Linear, PointwiseConv2d
+from sam_core.layers.linear import DoublingConv2d, Linear, PointwiseConv2d, nest, unnest
 from sam_core.layers.mlp import MLP
 from sam_core.layers.norm import LayerNorm2d
 from sam_core.layers.position import FourierPositionEncoding, SinePositionEncoding, sine_encoding_1d
-from sam_core.layers.rotary import axial_rotary_table, rotate
+from sam_core.layers.rotary import axial_rotary_table, rotate_
 
 __all__ = [
     "MLP",
     "Attention",
     "Derived",
+    "DoublingConv2d",
     "FourierPositionEncoding",
     "LayerNorm2d",
     "Linear",
@@ -22,6 +23,8 @@ __all__ = [
     "SinePositionEncoding",
     "attend",
     "axial_rotary_table",
-    "rotate",
+    "nest",
+    "rotate_",
     "sine_encoding_1d",
+    "unnest",
 ]

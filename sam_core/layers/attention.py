@@ -8,10 +8,12 @@ from torch import Tensor, nn
 
 from sam_core.layers.derived import Derived
 from sam_core.layers.linear import Linear, linear
-from sam_core.layers.rotary import axial_rotary_table, rotate
+from sam_core.layers.rotary import axial_rotary_table, rotate_
 
-# Scores that are held at once on a CPU: what is written is still in the cache when it is read again.
-_SCORES_AT_ONCE = 2**21
+# Scores that are held at once on a CPU, so that what is written is still in the cache when it is read again: of one
+# object at most so many, and of several together no more than
+_SCORES_OF_ONE = 2**21
+_SCORES_OF_SEVERAL = 2**18
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -39,8 +41,8 @@ def _attend_in_blocks(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     q = (q * channels**-0.5).reshape(batch * heads, count, channels)
     k_t = k.reshape(batch * heads, keys, channels).transpose(1, 2)
     v = v.reshape(batch * heads, keys, v.shape[-1])
-    rows = max(1, min(count, _SCORES_AT_ONCE // keys))
-    sets = max(1, min(batch * heads, _SCORES_AT_ONCE // (rows * keys)))
+    rows = max(1, min(count, _SCORES_OF_ONE // keys))
+    sets = max(1, min(batch * heads, _SCORES_OF_SEVERAL // (rows * keys)))
     buffer = q.new_empty(sets * rows * keys)
     out = q.new_empty(batch * heads, count, v.shape[-1])
     for begin in range(0, batch * heads, sets):
@@ -117,7 +119,7 @@ class RotaryAttention(Attention):
         """Attend from the tokens of an image to themselves or to a memory.
 
         Args:
-            q: (B, H * W, C) tokens of a feature map.
+            q: (1 or B, H * W, C) tokens of a feature map.
             k: (B, r * H * W + P, C_kv) keys: r maps on the same grid (the table repeats), then P others.
             v: (B, r * H * W + P, C_kv) values.
             grid: (H, W) of the feature map.
@@ -127,8 +129,9 @@ class RotaryAttention(Attention):
             (B, H * W, C).
         """
         table = axial_rotary_table(self.head_dim, *grid, self.rope_theta, q.device)
-        q = rotate(self.split_heads(self.q_proj(q)), table)
-        k = rotate(self.split_heads(self.k_proj(k)), table, but_last=num_unrotated_keys)
+        q = rotate_(self.split_heads(self.q_proj(q)), table)
+        k = rotate_(self.split_heads(self.k_proj(k)), table, but_last=num_unrotated_keys)
+        q = q.expand(k.shape[0], -1, -1, -1)
         if self._projects_values_late(v):
             return self._attend_to_raw_values(q, k, v)
         return self.merge_heads(attend(q, k, self.split_heads(self.v_proj(v))))

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class _Kept(Generic[T]):
+    """A value, the state of its sources, and their storage, held so that no other tensor gets its address."""
+
+    state: tuple[object, ...]
+    value: T
+    sources: tuple[Tensor, ...]
 
 
 class Derived(Generic[T]):
@@ -18,9 +28,7 @@ class Derived(Generic[T]):
     """
 
     def __init__(self) -> None:
-        self._state: tuple[object, ...] = ()
-        self._sources: tuple[Tensor, ...] = ()
-        self._value: T | None = None
+        self._kept: _Kept[T] | None = None
 
     def of(self, sources: Sequence[Tensor], compute: Callable[[], T], key: object = None) -> T:
         """Return `compute()`, or what it returned last time if nothing has changed.
@@ -34,13 +42,13 @@ class Derived(Generic[T]):
         if torch.is_grad_enabled() and any(source.requires_grad for source in sources):
             return compute()
         state = (key, *((s.data_ptr(), 0 if s.is_inference() else s._version) for s in sources))
-        if state != self._state:
-            # Not an inference tensor: whoever trains another part of the network may save it for the backward pass.
+        kept = self._kept
+        if kept is None or kept.state != state:
+            # No inference tensor: whoever trains another part of the network may save it for the backward pass.
             with torch.inference_mode(False), torch.no_grad():
-                self._value = compute()
-                self._sources = tuple(s.detach() for s in sources)  # held, so that no other tensor gets their address
-            self._state = state
-        return self._value  # type: ignore[return-value]
+                kept = _Kept(state, compute(), tuple(s.detach() for s in sources))
+            self._kept = kept  # whole, as threads that share the network may do this at once
+        return kept.value
 
     def __reduce__(self) -> tuple[type[Derived[T]], tuple[()]]:
         """Be copied and pickled without the value: a copy's sources are other tensors."""

@@ -1,4 +1,4 @@
-"""Linear maps of channels: the layer of all networks here, with its activation, and the 1×1 convolution."""
+"""Linear maps of channels: the layer of all networks here, with its activation, and convolutions that are such."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from sam_core.layers.derived import Derived
 
 Activation = Literal["none", "relu", "gelu"]
 
-# Below this, a multiplication is over before oneDNN has looked up its kernel. Counted in weights, not in rows, so that
-# the kernel, and with it the rounding, is the same however many objects are in the batch.
-_LEAST_PACKED_WEIGHTS = 20_000
+# With fewer tokens the multiplication is over before oneDNN has looked up its kernel. Counted per item of the batch, so
+# that the kernel, and with it the rounding, is the same however many objects there are.
+_LEAST_TOKENS = 64
 
 
 def _can_pack() -> bool:
     """Tell whether PyTorch has oneDNN's prepacked linear layers, on an x86 CPU, where they are the faster ones."""
     ops = torch.ops.mkldnn
     has_ops = hasattr(ops, "_linear_pointwise") and hasattr(ops, "_reorder_linear_weight")
-    return has_ops and torch.backends.mkldnn.is_available() and torch.backends.cpu.get_cpu_capability().startswith("AVX")
+    is_x86 = torch.backends.cpu.get_cpu_capability().startswith("AVX")
+    return has_ops and is_x86 and torch.backends.mkldnn.is_available()
 
 
 _PACKABLE = {
@@ -74,13 +75,56 @@ class PointwiseConv2d(nn.Conv2d):
         return self.weight[:, :, 0, 0]
 
 
+class DoublingConv2d(nn.ConvTranspose2d):
+    """Transposed 2×2 convolution of stride 2: each place becomes four, by one linear map of its channels.
+
+    The four stay together: (..., N, in_channels) -> (..., 4 N, out_channels), in the order upper left, upper right,
+    lower left, lower right. `nest` brings a map into that order, `unnest` back.
+
+    Args:
+        in_channels: channels in.
+        out_channels: channels out.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(in_channels, out_channels, kernel_size=2, stride=2)
+        self._matrix: Derived[tuple[Tensor, Tensor]] = Derived()
+        self._packed: Derived[Tensor] = Derived()
+
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+        """Map (B, N, in_channels) to (B, 4 N, out_channels)."""
+        assert self.bias is not None
+        matrix, bias = self._matrix.of([self.weight, self.bias], self._as_linear)
+        return linear(x, matrix, bias, self._packed).unflatten(-1, (4, -1)).flatten(1, 2)
+
+    def _as_linear(self) -> tuple[Tensor, Tensor]:
+        assert self.bias is not None
+        return self.weight.permute(2, 3, 1, 0).flatten(0, 2).contiguous(), self.bias.repeat(4)
+
+
+def nest(x: Tensor, times: int) -> Tensor:
+    """Order the places of a map (B, C, 2^times H, 2^times W) as `DoublingConv2d` does: (B, 4^times H W, C)."""
+    x = x.permute(0, 2, 3, 1)
+    height, width = x.shape[1] >> times, x.shape[2] >> times
+    x = x.unflatten(2, (width, *[2] * times)).unflatten(1, (height, *[2] * times))  # (B, H, 2 ..., W, 2 ..., C)
+    pairs = [axis for i in range(times) for axis in (2 + i, 3 + times + i)]
+    return x.permute(0, 1, 2 + times, *pairs, x.ndim - 1).flatten(1, -2)
+
+
+def unnest(x: Tensor, grid: tuple[int, int], times: int) -> Tensor:
+    """Put (B, M, 4^times H W) back into rows and columns: (B, M, 2^times H, 2^times W)."""
+    x = x.unflatten(-1, (*grid, *[2] * (2 * times)))  # (B, M, H, W, 2 2 ...)
+    rows, columns = range(4, 4 + 2 * times, 2), range(5, 5 + 2 * times, 2)
+    return x.permute(0, 1, 2, *rows, 3, *columns).flatten(3 + times, -1).flatten(2, 2 + times)
+
+
 def linear(
     x: Tensor, weight: Tensor, bias: Tensor | None, packed: Derived[Tensor], activation: Activation = "none"
 ) -> Tensor:
     """Apply a linear map and an activation, by oneDNN's prepacked kernel where that is faster.
 
     Args:
-        x: (..., K).
+        x: (..., K); the tokens of an item of the batch are its last axes but one.
         weight: (N, K).
         bias: (N,), or None.
         packed: where the packed weight is kept.
@@ -89,8 +133,8 @@ def linear(
     Returns:
         (..., N).
     """
-    worthwhile = x.device.type == "cpu" and weight.numel() >= _LEAST_PACKED_WEIGHTS and not torch.is_grad_enabled()
-    if worthwhile and x.dtype == weight.dtype and _PACKABLE.get(x.dtype, False):
+    many = x.ndim == 4 or (x.ndim == 3 and x.shape[1] >= _LEAST_TOKENS)
+    if many and x.device.type == "cpu" and not torch.is_grad_enabled() and _PACKABLE.get(x.dtype, False):
         ops = torch.ops.mkldnn
         kept = packed.of([weight], lambda: ops._reorder_linear_weight(weight.detach()))
         return ops._linear_pointwise(x, kept, bias, activation, [], "none")

@@ -9,6 +9,10 @@ from torch import Tensor, nn
 
 from sam_core.layers.linear import Activation, Linear
 
+# Matrix products of a few rows are computed by other kernels than those of many, which round differently. With whole
+# eights of rows an object's vector does not depend on how many other objects there are.
+_ROWS = 8
+
 
 class MLP(nn.Module):
     """Linear layers with an activation between them, optionally closed by a sigmoid.
@@ -38,7 +42,12 @@ class MLP(nn.Module):
         self.sigmoid_output = sigmoid_output
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (..., input_dim) to (..., output_dim)."""
+        """Map (..., input_dim) to (..., output_dim); vectors (B, input_dim) independently of B, to the bit."""
+        if x.ndim == 2:
+            return self._forward(F.pad(x, (0, 0, 0, -x.shape[0] % _ROWS)))[: x.shape[0]]
+        return self._forward(x)
+
+    def _forward(self, x: Tensor) -> Tensor:
         for layer in self.layers:
             x = layer(x)
         return F.sigmoid(x) if self.sigmoid_output else x

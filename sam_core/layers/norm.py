@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 
@@ -22,3 +23,7 @@ class LayerNorm2d(nn.Module):
         variance = centred.square().mean(1, keepdim=True)
         normed = centred * torch.rsqrt(variance + self.eps)
         return normed * self.weight[:, None, None] + self.bias[:, None, None]
+
+    def tokens(self, x: Tensor) -> Tensor:
+        """Do the same to tokens (..., C)."""
+        return F.layer_norm(x, x.shape[-1:], self.weight, self.bias, self.eps)

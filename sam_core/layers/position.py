@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import lru_cache
 
 import torch
@@ -61,9 +62,18 @@ class FourierPositionEncoding(nn.Module):
         super().__init__()
         self.register_buffer("positional_encoding_gaussian_matrix", torch.randn(2, channels // 2))
 
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> FourierPositionEncoding:
+        """Follow the network to another device, but stay float32: bfloat16 cannot tell the phases of many turns."""
+        exact = self.positional_encoding_gaussian_matrix
+        super()._apply(fn, recurse)
+        moved = self.positional_encoding_gaussian_matrix
+        if moved.dtype != exact.dtype:
+            self.positional_encoding_gaussian_matrix = exact.to(moved.device)
+        return self
+
     def forward(self, points: Tensor) -> Tensor:
         """Encode points (..., 2) xy in [0, 1] as (..., channels), float32 arithmetic."""
-        projected = (2 * points.float() - 1) @ self.positional_encoding_gaussian_matrix.float()
+        projected = (2 * points.float() - 1) @ self.positional_encoding_gaussian_matrix
         phases = 2 * math.pi * projected
         return torch.cat((phases.sin(), phases.cos()), dim=-1)
 

@@ -37,8 +37,8 @@ def axial_rotary_table(head_dim: int, height: int, width: int, theta: float, dev
         return torch.complex(angles.cos(), angles.sin())
 
 
-def rotate(x: Tensor, table: Tensor, but_last: int = 0) -> Tensor:
-    """Rotate neighbouring channel pairs of each token; `x` itself may be changed.
+def rotate_(x: Tensor, table: Tensor, but_last: int = 0) -> Tensor:
+    """Rotate neighbouring channel pairs of each token, in place.
 
     A pair is taken for a complex number, and a rotation is one multiplication, in float32.
 
@@ -48,13 +48,12 @@ def rotate(x: Tensor, table: Tensor, but_last: int = 0) -> Tensor:
         but_last: P, tokens at the end that have no place and stay as they are.
 
     Returns:
-        The tokens, same shape and dtype.
+        `x`.
     """
     placed = x[..., : x.shape[-2] - but_last, :]
-    pairs = torch.view_as_complex(placed.float().unflatten(-1, (-1, 2)))
-    pairs = pairs.unflatten(-2, (-1, table.shape[0]))  # (..., r, N, C / 2)
-    rotated = torch.view_as_real(pairs * table).flatten(-2).flatten(-3, -2)
-    if not but_last:
-        return rotated.type_as(x)
-    placed.copy_(rotated)
+    exact = placed.float()  # itself, if it is float32
+    pairs = torch.view_as_complex(exact.unflatten(-1, (-1, 2)))
+    pairs.unflatten(-2, (-1, table.shape[0])).mul_(table)  # (..., r, N, C / 2)
+    if exact.dtype != x.dtype:
+        placed.copy_(exact)
     return x

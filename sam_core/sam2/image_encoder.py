@@ -56,11 +56,13 @@ class FpnNeck(nn.Module):
         Two linear maps of channels in a row are one: the wide map between them is never made.
         """
         lateral = self.lateral(level)
+        assert then.bias is not None
+        assert lateral.bias is not None
 
         def fold() -> tuple[Tensor, Tensor]:
-            outer = then.matrix.double()
             assert then.bias is not None
             assert lateral.bias is not None
+            outer = then.matrix.double()
             bias = outer @ lateral.bias.double() + then.bias.double()
             return (outer @ lateral.matrix.double()).to(then.weight.dtype), bias.to(then.bias.dtype)
 

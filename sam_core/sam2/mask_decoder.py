@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from sam_core.layers import MLP, LayerNorm2d, PointwiseConv2d
+from sam_core.layers import MLP, DoublingConv2d, LayerNorm2d, PointwiseConv2d, nest, unnest
 from sam_core.sam2.two_way_transformer import TwoWayTransformer
 
 
@@ -66,10 +66,10 @@ class MaskDecoder(nn.Module):
         self.mask_tokens = nn.Embedding(self.num_mask_tokens, dim)
         self.obj_score_token = nn.Embedding(1, dim)
         self.output_upscaling = nn.Sequential(
-            nn.ConvTranspose2d(dim, dim // 4, kernel_size=2, stride=2),
+            DoublingConv2d(dim, dim // 4),
             LayerNorm2d(dim // 4),
             nn.GELU(),
-            nn.ConvTranspose2d(dim // 4, dim // 8, kernel_size=2, stride=2),
+            DoublingConv2d(dim // 4, dim // 8),
             nn.GELU(),
         )
         self.conv_s0 = PointwiseConv2d(dim, dim // 8)
@@ -105,34 +105,44 @@ class MaskDecoder(nn.Module):
         Returns:
             Three masks, or one.
         """
-        masks, ious, tokens, object_score = self._decode_all(image, image_position, sparse, dense, high_res)
+        wanted = slice(1, None) if multimask else slice(None)
+        masks, ious, tokens, object_score = self._decode(image, image_position, sparse, dense, high_res, wanted)
         if multimask:
-            return DecodedMasks(masks[:, 1:], ious[:, 1:], tokens[:, 1:], object_score)
+            return DecodedMasks(masks, ious, tokens, object_score)
         if self.stability_fallback and not self.training:
             single, iou = self._stable_or_best(masks, ious)
         else:
             single, iou = masks[:, :1], ious[:, :1]
         return DecodedMasks(single, iou, tokens[:, :1], object_score)
 
-    def _decode_all(
-        self, image: Tensor, image_position: Tensor, sparse: Tensor, dense: Tensor, high_res: tuple[Tensor, Tensor]
+    def _decode(
+        self,
+        image: Tensor,
+        image_position: Tensor,
+        sparse: Tensor,
+        dense: Tensor,
+        high_res: tuple[Tensor, Tensor],
+        wanted: slice,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Decode the wanted ones of the single mask and the three candidates; no filter is made for the others."""
         output_tokens = torch.cat([self.obj_score_token.weight, self.iou_token.weight, self.mask_tokens.weight])
         tokens = torch.cat([output_tokens.expand(sparse.shape[0], -1, -1), sparse], dim=1)
-        image = image + dense
         grid = (image.shape[-2], image.shape[-1])
-        tokens, image = self.transformer(image, image_position, tokens)
-        mask_tokens = tokens[:, 2 : 2 + self.num_mask_tokens]
+        tokens, image = self.transformer(image + dense, image_position, tokens)
+        mask_tokens = tokens[:, 2 : 2 + self.num_mask_tokens][:, wanted]
 
         up1, norm, act1, up2, act2 = self.output_upscaling
+        assert isinstance(norm, LayerNorm2d)
         skip_4, skip_8 = high_res
-        image = image.transpose(1, 2).unflatten(-1, grid)
-        image = act1(norm(up1(image) + skip_8))
-        image = act2(up2(image) + skip_4)  # (B, C / 8, 4 H, 4 W)
+        image = up1(image) + nest(skip_8, 1)  # (B, 4 H W, C / 4)
+        image = act1(norm.tokens(image))
+        image = act2(up2(image) + nest(skip_4, 2))  # (B, 16 H W, C / 8)
 
-        filters = torch.stack([mlp(mask_tokens[:, i]) for i, mlp in enumerate(self.output_hypernetworks_mlps)], dim=1)
-        masks = (filters @ image.flatten(2)).unflatten(-1, image.shape[-2:])
-        return masks, self.iou_prediction_head(tokens[:, 1]), mask_tokens, self.pred_obj_score_head(tokens[:, 0])
+        heads = self.output_hypernetworks_mlps[wanted]
+        filters = torch.stack([mlp(mask_tokens[:, i]) for i, mlp in enumerate(heads)], dim=1)
+        masks = unnest(filters @ image.transpose(1, 2), grid, 2)
+        ious = self.iou_prediction_head(tokens[:, 1])[:, wanted]
+        return masks, ious, mask_tokens, self.pred_obj_score_head(tokens[:, 0])
 
     def _stable_or_best(self, masks: Tensor, ious: Tensor) -> tuple[Tensor, Tensor]:
         """Take the single mask where it is stable, else the candidate of the highest predicted IoU."""

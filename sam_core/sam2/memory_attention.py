@@ -34,7 +34,18 @@ class MemoryAttentionLayer(nn.Module):
     def attend_to_memory(
         self, x: Tensor, keys: Tensor, values: Tensor, grid: tuple[int, int], num_pointer_tokens: int
     ) -> Tensor:
-        """Second half of the layer: cross-attention and feed-forward network."""
+        """Second half of the layer: cross-attention and feed-forward network.
+
+        Args:
+            x: (1 or B, H * W, C); what is asked is the same for every object as long as `x` is.
+            keys: (B, L, C_mem).
+            values: (B, L, C_mem).
+            grid: (H, W).
+            num_pointer_tokens: how many of the L have no place in the image.
+
+        Returns:
+            (B, H * W, C).
+        """
         x = x + self.cross_attn_image(self.norm2(x), keys, values, grid, num_pointer_tokens)
         return x + self.linear2(self.linear1(self.norm3(x)))
 
@@ -77,7 +88,7 @@ class MemoryAttention(nn.Module):
         """Condition image features on memories.
 
         Args:
-            features: (1 or B, C, H, W); one map serves all B objects, and its first self-attention is computed once.
+            features: (1 or B, C, H, W); one map serves all B objects, and is one until they look at memory.
             position: (1, C, H, W) sine encoding of the grid.
             memory: (B, r * H * W + P, C_mem) tokens: r maps, then P pointer tokens.
             memory_position: (B or 1, r * H * W + P, C_mem) encoding added to the keys alone.
@@ -92,7 +103,5 @@ class MemoryAttention(nn.Module):
         for layer in self.layers:
             assert isinstance(layer, MemoryAttentionLayer)
             x = layer.attend_to_self(x, grid)
-            if x.shape[0] != memory.shape[0]:
-                x = x.expand(memory.shape[0], -1, -1)
             x = layer.attend_to_memory(x, keys, memory, grid, num_pointer_tokens)
         return self.norm(x).transpose(1, 2).unflatten(-1, grid)

@@ -16,14 +16,13 @@ from sam_core.sam2.image_encoder import ImageEncoder
 from sam_core.sam2.mask_decoder import MaskDecoder
 from sam_core.sam2.memory_attention import MemoryAttention
 from sam_core.sam2.memory_encoder import MemoryEncoder
-from sam_core.sam2.prompt_encoder import PADDING, PromptEncoder
+from sam_core.sam2.pixels import normalised
+from sam_core.sam2.prompt_encoder import PromptEncoder
 
 # Mask logit of an object that is not in the image.
 ABSENT_LOGIT = -1024.0
 # A mask given as prompt becomes logits of -10 and +10; the memory encoder's input has the same range.
 _MASK_SCALE, _MASK_BIAS = 20.0, -10.0
-_IMAGE_MEAN = (0.485, 0.456, 0.406)
-_IMAGE_STD = (0.229, 0.224, 0.225)
 
 
 class Sam2(nn.Module):
@@ -43,9 +42,6 @@ class Sam2(nn.Module):
         pointer_time_encoding: encode how old a pointer is (SAM 2.1); SAM 2.0 adds nothing.
         no_object_memory: learnt embedding added to the memory of a frame where the object is absent (SAM 2.1).
     """
-
-    image_mean: Tensor
-    image_std: Tensor
 
     def __init__(
         self,
@@ -92,8 +88,6 @@ class Sam2(nn.Module):
 
         self.image_position = SinePositionEncoding(d_model)
         self.memory_position = SinePositionEncoding(memory_dim)
-        self.register_buffer("image_mean", torch.tensor(_IMAGE_MEAN)[:, None, None], persistent=False)
-        self.register_buffer("image_std", torch.tensor(_IMAGE_STD)[:, None, None], persistent=False)
 
     @property
     def device(self) -> torch.device:
@@ -123,22 +117,12 @@ class Sam2(nn.Module):
     # --- image -------------------------------------------------------------------------------------------------
 
     def normalise(self, images: Tensor) -> Tensor:
-        """Resize and normalise images as the encoder expects them.
-
-        The resize is bilinear with antialiasing, on the images' device; the aspect ratio is not kept. (Meta's loader
-        resizes on the host, bicubically for JPEG folders.)
-
-        Args:
-            images: (B, H, W, 3) uint8 RGB, any size.
+        """Resize and normalise images (B, H, W, 3) uint8 RGB as the encoder expects them; see `normalised`.
 
         Returns:
-            (B, 3, S, S) in the weights' dtype.
+            (B, 3, S, S) in the weights' dtype, channels last.
         """
-        x = images.permute(0, 3, 1, 2).float()
-        size = (self.image_size, self.image_size)
-        if x.shape[-2:] != size:
-            x = F.interpolate(x, size=size, mode="bilinear", align_corners=False, antialias=True)
-        return ((x / 255 - self.image_mean.float()) / self.image_std.float()).to(self.dtype)
+        return normalised(images, self.image_size, self.dtype)
 
     def encode_image(self, images: Tensor) -> ImageFeatures:
         """Encode normalised images (B, 3, S, S); the features lie channels last, as the trunk works."""
@@ -243,11 +227,12 @@ class Sam2(nn.Module):
         Returns:
             Masks, their predicted IoU, object pointers and presence.
         """
+        encoder = self.sam_prompt_encoder
         if points is None or labels is None:
-            points = torch.zeros(embedding.shape[0], 1, 2, device=embedding.device)
-            labels = torch.full((embedding.shape[0], 1), PADDING, device=embedding.device)
-        sparse, dense = self.sam_prompt_encoder(points, labels, mask)
-        position = self.sam_prompt_encoder.dense_position().to(embedding.dtype)
+            sparse = encoder.no_points(embedding.shape[0])
+        else:
+            sparse = encoder.embed_points(points, labels)
+        dense, position = encoder.embed_mask(mask), encoder.dense_position()
         decoded = self.sam_mask_decoder(embedding, position, sparse, dense, features.high_res, multimask)
         visible = decoded.object_score > 0  # (B, 1)
         masks = torch.where(visible[:, :, None, None], decoded.masks.float(), ABSENT_LOGIT)

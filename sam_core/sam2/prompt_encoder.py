@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from sam_core.layers import FourierPositionEncoding, LayerNorm2d, PointwiseConv2d
+from sam_core.layers import Derived, FourierPositionEncoding, LayerNorm2d, PointwiseConv2d
 
 # Labels of a point: padding, negative click, positive click, a box's upper left and lower right corner.
 PADDING, NEGATIVE, POSITIVE, BOX_TOP_LEFT, BOX_BOTTOM_RIGHT = -1, 0, 1, 2, 3
@@ -41,10 +41,19 @@ class PromptEncoder(nn.Module):
             PointwiseConv2d(mask_channels, embed_dim),
         )
         self.no_mask_embed = nn.Embedding(1, embed_dim)
+        self._dense_position: Derived[Tensor] = Derived()
 
     def dense_position(self) -> Tensor:
-        """Return the encoding of the feature grid, (1, C, H, W), float32."""
-        return self.pe_layer.grid(self.grid_size, self.grid_size)
+        """Return the encoding of the feature grid, (1, C, H, W), in the weights' dtype."""
+
+        def compute() -> Tensor:
+            return self.pe_layer.grid(self.grid_size, self.grid_size).to(self.no_mask_embed.weight.dtype)
+
+        return self._dense_position.of(list(self.pe_layer.buffers()), compute, key=self.grid_size)
+
+    def no_points(self, count: int) -> Tensor:
+        """Return the (count, 2, C) embeddings of objects without a prompt: two padding points each."""
+        return self.not_a_point_embed.weight.expand(count, 2, -1)
 
     def embed_points(self, points: Tensor, labels: Tensor) -> Tensor:
         """Embed points and one padding point.
@@ -63,18 +72,11 @@ class PromptEncoder(nn.Module):
         is_point = (labels != PADDING)[..., None]
         return torch.where(is_point, position, 0.0).to(kinds.dtype) + kinds[labels.long() + 1]
 
+    def embed_mask(self, mask: Tensor | None) -> Tensor:
+        """Embed mask logits (B, 1, 4 H, 4 W) as (B, C, H, W), or their absence as (1, C, 1, 1)."""
+        absent = self.no_mask_embed.weight
+        return absent[:, :, None, None] if mask is None else self.mask_downscaling(mask.to(absent.dtype))
+
     def forward(self, points: Tensor, labels: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Embed the prompts of B objects.
-
-        Args:
-            points: (B, K, 2) xy in px of the model's input.
-            labels: (B, K).
-            mask: (B, 1, 4 H, 4 W) mask logits, or None.
-
-        Returns:
-            Sparse embeddings (B, K + 1, C) and dense ones (B, C, H, W), or (1, C, 1, 1) without a mask.
-        """
-        sparse = self.embed_points(points, labels)
-        if mask is None:
-            return sparse, self.no_mask_embed.weight[:, :, None, None]
-        return sparse, self.mask_downscaling(mask.to(sparse.dtype))
+        """Embed the prompts of B objects; see `embed_points` and `embed_mask`."""
+        return self.embed_points(points, labels), self.embed_mask(mask)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from sam_core.devices import upload
 from sam_core.sam2 import MemoryTokens, Sam2
 from sam_core.streaming.policy import Observation
 from sam_core.streaming.settings import StreamSettings
@@ -67,6 +68,48 @@ class _Selection:
     t_pos: list[int] = field(default_factory=list)
     pointers: list[int] = field(default_factory=list)
     distances: list[int] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Places:
+    """What B objects attend to on a frame, as int64 tensors on the bank's device.
+
+    Attributes:
+        rows: (B, 1) their rows.
+        slots: (B, S) slots of spatial memories.
+        t_pos: (1 or B, S) their places in time; one line where all objects agree.
+        pointer_slots: (B, P) slots of object pointers.
+        distances: (1 or B, P) how many frames ago each pointer was made.
+    """
+
+    rows: Tensor
+    slots: Tensor
+    t_pos: Tensor
+    pointer_slots: Tensor
+    distances: Tensor
+
+    def tensors(self) -> tuple[Tensor, ...]:
+        """Return them in the order of the constructor."""
+        return self.rows, self.slots, self.t_pos, self.pointer_slots, self.distances
+
+    def padded(self, count: int) -> Places:
+        """Repeat the last object until there are `count`; what all objects share stays one line."""
+        here = self.rows.shape[0]
+        index = torch.arange(count, device=self.rows.device).clamp(max=here - 1)
+        return Places(*(t if t.shape[0] != here or here == count else t[index] for t in self.tensors()))
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Objects whose banks are unequally filled.
+
+    Attributes:
+        places: of each group of equally filled ones.
+        order: where, in the groups one after the other, each object is.
+    """
+
+    places: tuple[Places, ...]
+    order: list[int]
 
 
 class MemoryBank:
@@ -170,37 +213,47 @@ class MemoryBank:
             index.pointers.frames[slot] = seen.frame
             to_pointer.append((row, self._num_conditioning + slot))
         if to_spatial:
-            target = torch.tensor(to_spatial, device=spatial.device).unbind(1)
+            target = upload(torch.tensor(to_spatial), spatial.device).unbind(1)
             chosen = spatial if len(from_spatial) == len(rows) else spatial[from_spatial]
             self.spatial.index_put_(target, chosen.to(self.spatial.dtype))
-        target = torch.tensor(to_pointer, device=pointers.device).unbind(1)
+        target = upload(torch.tensor(to_pointer), pointers.device).unbind(1)
         self.pointers.index_put_(target, pointers.to(self.pointers.dtype))
 
-    def group(self, rows: Sequence[int], now: int) -> list[list[int]]:
-        """Split rows into groups whose memories, before frame `now`, line up as one batch.
-
-        Returns:
-            Lists of positions in `rows`, each ascending.
-        """
+    def groups(self, rows: Sequence[int], now: int) -> Groups:
+        """Split rows into groups whose memories, before frame `now`, line up as one batch."""
         groups: dict[tuple[int, int], list[int]] = {}
         for position, row in enumerate(rows):
             chosen = self._select(row, now)
             groups.setdefault((len(chosen.spatial), len(chosen.pointers)), []).append(position)
-        return list(groups.values())
+        order = [position for group in groups.values() for position in group]
+        return Groups(
+            tuple(self.places([rows[i] for i in group], now) for group in groups.values()),
+            sorted(range(len(order)), key=order.__getitem__),
+        )
 
-    def read(self, rows: Sequence[int], now: int) -> MemoryTokens:
-        """Assemble the memories that these rows (one group) attend to on frame `now`."""
+    def places(self, rows: Sequence[int], now: int) -> Places:
+        """Return where what these rows (one group) attend to on frame `now` lies, and how old it is."""
         chosen = [self._select(row, now) for row in rows]
-        device = self.spatial.device
-        index = torch.tensor(rows, device=device)[:, None]
         t_pos = _shared_rows([c.t_pos for c in chosen])
         distances = _shared_rows([c.distances for c in chosen])
+        tables = [[[row] for row in rows], [c.spatial for c in chosen], t_pos, [c.pointers for c in chosen], distances]
+        numbers = torch.tensor([number for table in tables for line in table for number in line])
+        parts = upload(numbers, self.spatial.device).split([len(table) * len(table[0]) for table in tables])
+        return Places(*(part.view(len(table), -1) for part, table in zip(parts, tables, strict=True)))
+
+    def read(self, places: Places) -> MemoryTokens:
+        """Assemble memories."""
         return self._model.assemble_memory(
-            self.spatial[index, torch.tensor([c.spatial for c in chosen], device=device)],
-            torch.tensor(t_pos, device=device),
-            self.pointers[index, torch.tensor([c.pointers for c in chosen], device=device)],
-            torch.tensor(distances, device=device),
+            self.spatial[places.rows, places.slots],
+            places.t_pos,
+            self.pointers[places.rows, places.pointer_slots],
+            places.distances,
         )
+
+    @property
+    def attended(self) -> tuple[int, int]:
+        """Spatial memories and pointers that an object of one conditioning frame attends to when all is full."""
+        return self._model.num_memories, self._model.max_object_pointers
 
     @property
     def slots_used(self) -> int:

@@ -8,30 +8,29 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sam_core.sam2 import SamOutput
 from sam_core.streaming.frames import Frame
 from sam_core.streaming.objects import TrackedObject, state_of
 from sam_core.streaming.policy import Observation
 from sam_core.streaming.result import FrameResult, logits_at
-
+from sam_core.streaming.tracking import Tracked
 
 # Logits of so many pixels are made at a time: those of many objects on a large image would not fit a cache.
 _PIXELS_AT_ONCE = 2**21
 
 
 def frame_result(
-    frame: Frame, objects: Sequence[TrackedObject], output: SamOutput, seen: Sequence[Observation], threshold: float
+    frame: Frame, objects: Sequence[TrackedObject], tracked: Tracked, seen: Sequence[Observation], threshold: float
 ) -> FrameResult:
     """Describe objects on a frame.
 
     Args:
         frame: the frame.
         objects: N objects.
-        output: their masks.
+        tracked: their masks.
         seen: what was observed of each.
         threshold: a pixel belongs to an object where its logit is above this.
     """
-    masks = threshold_at(output.low_res, frame.size, threshold)
+    masks = threshold_at(tracked.low_res, frame.size, threshold)
     boxes, areas, centroids = measure_masks(masks)
     return FrameResult(
         frame=frame.number,
@@ -40,13 +39,13 @@ def frame_result(
         object_ids=tuple(o.object_id for o in objects),
         labels=tuple(o.label for o in objects),
         states=tuple(state_of(observation) for observation in seen),
-        low_res=output.low_res[:, 0],
+        low_res=tracked.low_res[:, 0],
         masks=masks,
         boxes=boxes,
         areas=areas,
         centroids=centroids,
-        predicted_iou=output.best_iou.float(),
-        presence=output.object_score[:, 0].float().sigmoid(),
+        predicted_iou=tracked.iou.float(),
+        presence=tracked.score[:, 0].float().sigmoid(),
     )
 
 

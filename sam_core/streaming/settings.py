@@ -31,6 +31,8 @@ class StreamSettings:
             a second thread where a core is free; the bound on the time that catching up adds to a step. At least 2, or
             they would never arrive.
         max_corrections: corrections of tracked objects on earlier frames that can be under way at once.
+        cuda_graphs: record what a frame launches on a GPU when the stream opens (`sam_core.streaming.graphs`), which
+            takes some seconds then; of no effect on a CPU.
     """
 
     max_objects: int = 16
@@ -44,6 +46,7 @@ class StreamSettings:
     history_bytes: int = 256 * 2**20
     catch_up_frames: int = 4
     max_corrections: int = 2
+    cuda_graphs: bool = True
 
     def __post_init__(self) -> None:
         """Refuse settings that make no sense."""

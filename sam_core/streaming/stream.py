@@ -13,18 +13,21 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sam_core.devices import upload
 from sam_core.errors import CapacityError, NoFrameError, StampError, UnknownObjectError
 from sam_core.sam2 import Sam2, SamOutput
 from sam_core.streaming.bank import MemoryBank
 from sam_core.streaming.beside import Beside
 from sam_core.streaming.describe import empty_result, frame_result
 from sam_core.streaming.frames import Frame, FrameRing
+from sam_core.streaming.graphs import FrameGraphs
 from sam_core.streaming.images import image_tensor
 from sam_core.streaming.objects import Clicks, TrackedObject
 from sam_core.streaming.policy import Observation
 from sam_core.streaming.prompt import Prompt, check_prompt
 from sam_core.streaming.result import FrameResult, ObjectInfo, StreamReport
 from sam_core.streaming.settings import StreamSettings
+from sam_core.streaming.tracking import Tracked
 
 # Earlier logits that go back in as a prompt are clamped, as the official predictor does.
 _PROMPT_LOGIT_BOUND = 32.0
@@ -64,6 +67,8 @@ class Stream:
             self._frames = FrameRing(model, settings.history_frames, settings.history_bytes)
             side = model.mask_size
             self._low_res = torch.zeros(len(self._bank), 1, side, side, device=model.device)
+            on_gpu = settings.cuda_graphs and model.device.type == "cuda"
+            self._graphs = FrameGraphs(model, self._bank, settings.max_objects, enabled=on_gpu)
 
     # --- frames ------------------------------------------------------------------------------------------------
 
@@ -81,8 +86,8 @@ class Stream:
         Raises:
             ImageError: not such an image.
         """
-        pixels = image_tensor(image).to(self._model.device)
-        features = self._model.encode_image(self._model.normalise(pixels[None]))
+        pixels = upload(image_tensor(image), self._model.device)
+        features = self._graphs.encode(pixels)
         newest = self._frames.newest
         number = 0 if newest is None else newest.number + 1
         frame = Frame(number, stamp, (pixels.shape[0], pixels.shape[1]), features)
@@ -93,10 +98,10 @@ class Stream:
         if tracked is None:
             self._frames.push(frame)
             return empty_result(frame, self._model.mask_size, self._model.device)
-        output, memory, seen = tracked
-        result = frame_result(frame, objects, output, seen, self.mask_threshold)
+        seen = _observe(frame, tracked, prompted=False)
+        result = frame_result(frame, objects, tracked, seen, self.mask_threshold)
         self._frames.push(frame)
-        self._remember(objects, output, memory, seen, conditioning=False)
+        self._remember(objects, tracked, seen, conditioning=False)
         return result
 
     def _behind(self) -> list[TrackedObject]:
@@ -133,8 +138,9 @@ class Stream:
     def _carry_group(self, last: int) -> None:
         """Carry those objects whose newest frame is `last` one frame further."""
         group = [o for o in self._behind() if o.frame == last]
-        output, memory, seen = self._track(group, self._frames.numbered(last + 1))
-        self._remember(group, output, memory, seen, conditioning=False)
+        frame = self._frames.numbered(last + 1)
+        tracked = self._track(group, frame)
+        self._remember(group, tracked, _observe(frame, tracked, prompted=False), conditioning=False)
 
     def _replace_corrected(self) -> None:
         """Let corrected versions of objects that have caught up take the objects' places."""
@@ -185,9 +191,10 @@ class Stream:
                 clicks = target.clicks.combined_with(checked, frame.number)
                 output = self._answer_clicks(target, clicks, frame, begins)
             memory = self._model.encode_memory(frame.features, output.low_res, output.object_score, from_prompt=True)
-            seen = _observe(frame, output, prompted=True)
+            answer = Tracked.of(output, memory)
+            seen = _observe(frame, answer, prompted=True)
             named = replace(target, label=label or target.label)
-            result = frame_result(frame, [named], output, seen, self.mask_threshold)
+            result = frame_result(frame, [named], answer, seen, self.mask_threshold)
         except BaseException:
             if home.get(target.object_id) is not target:
                 self._bank.free(target.row)
@@ -198,7 +205,7 @@ class Stream:
         self._next_id = max(self._next_id, target.object_id + 1)
         self._bank.forget_from(target.row, frame.number)
         conditioning = begins or self._settings.corrections_are_conditioning
-        self._remember([target], output, memory, seen, conditioning=conditioning)
+        self._remember([target], answer, seen, conditioning=conditioning)
         for version in self._versions(target.object_id):
             version.label = label or version.label
         return result
@@ -319,31 +326,17 @@ class Stream:
 
     # --- one frame, some objects -------------------------------------------------------------------------------
 
-    def _track(self, objects: Sequence[TrackedObject], frame: Frame) -> tuple[SamOutput, Tensor, list[Observation]]:
-        """Track objects without a prompt: memory attention per group of equally filled rows, the rest as one batch.
-
-        Returns:
-            Their masks, their new memories (B, c, h, w), and what was observed.
-        """
-        rows = [o.row for o in objects]
-        groups = self._bank.group(rows, frame.number)
-        embeddings = [
-            self._model.embed_with_memory(frame.features, self._bank.read([rows[i] for i in group], frame.number))
-            for group in groups
-        ]
-        embedding = embeddings[0]
-        if len(groups) > 1:
-            order = torch.tensor([i for group in groups for i in group], device=embedding.device)
-            embedding = torch.cat(embeddings)[order.argsort()]
-        output = self._model.decode(embedding, frame.features, multimask=self._model.uses_multimask(0))
-        memory = self._model.encode_memory(frame.features, output.low_res, output.object_score, from_prompt=False)
-        return output, memory, _observe(frame, output, prompted=False)
+    def _track(self, objects: Sequence[TrackedObject], frame: Frame) -> Tracked:
+        """Track objects without a prompt."""
+        return self._graphs.track(frame.features, self._bank.groups([o.row for o in objects], frame.number))
 
     def _answer_clicks(self, target: TrackedObject, clicks: Clicks, frame: Frame, begins: bool) -> SamOutput:
         if begins:
             embedding = self._model.embed_without_memory(frame.features)
         else:
-            embedding = self._model.embed_with_memory(frame.features, self._bank.read([target.row], frame.number))
+            embedding = self._model.embed_with_memory(
+                frame.features, self._bank.read(self._bank.places([target.row], frame.number))
+            )
         previous = None
         if target.frame == frame.number:  # its mask on this frame is at hand
             previous = self._low_res[target.row][None].clamp(-_PROMPT_LOGIT_BOUND, _PROMPT_LOGIT_BOUND)
@@ -371,20 +364,19 @@ class Stream:
     def _remember(
         self,
         objects: Sequence[TrackedObject],
-        output: SamOutput,
-        memory: Tensor,
+        tracked: Tracked,
         seen: Sequence[Observation],
         *,
         conditioning: bool,
     ) -> None:
         rows = [o.row for o in objects]
-        self._bank.write(rows, memory, output.pointer, seen, conditioning=conditioning)
-        self._low_res[torch.tensor(rows, device=memory.device)] = output.low_res
+        self._bank.write(rows, tracked.memory, tracked.pointer, seen, conditioning=conditioning)
+        self._low_res[upload(torch.tensor(rows), self._model.device)] = tracked.low_res
         for target, observation in zip(objects, seen, strict=True):
             target.last_seen = observation
 
 
-def _observe(frame: Frame, output: SamOutput, prompted: bool) -> list[Observation]:
+def _observe(frame: Frame, tracked: Tracked, prompted: bool) -> list[Observation]:
     """Fetch the scores of a frame's objects; the one place where a step waits for the device."""
-    ious, scores = torch.stack((output.best_iou.float(), output.object_score[:, 0].float())).tolist()
+    ious, scores = torch.stack((tracked.iou.float(), tracked.score[:, 0].float())).tolist()
     return [Observation(frame.number, iou, score, prompted) for iou, score in zip(ious, scores, strict=True)]

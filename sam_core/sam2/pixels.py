@@ -1,0 +1,57 @@
+"""From a camera's pixels to the encoder's input."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+# Of RGB in 0 … 1, as all of SAM's checkpoints expect it.
+_MEAN = (0.485, 0.456, 0.406)
+_STD = (0.229, 0.224, 0.225)
+
+
+@lru_cache(maxsize=8)
+def _scale_and_shift(device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return what normalises pixels of 0 … 255 by one multiplication and one addition, (3, 1, 1) float32 each."""
+    with torch.inference_mode(False), torch.no_grad():
+        mean, std = (torch.tensor(x, dtype=torch.float64)[:, None, None] for x in (_MEAN, _STD))
+        return (1 / (255 * std)).float().to(device), (-mean / std).float().to(device)
+
+
+def resized(images: Tensor, side: int) -> Tensor:
+    """Resize images on their device, bilinearly with antialiasing, to whole levels; the aspect ratio is not kept.
+
+    (Meta's loader resizes on the host, bicubically for JPEG folders, and to whole levels as well.) PyTorch's resize of
+    8-bit images on a CPU is many times as fast as that of floats, and differs from it by at most one level.
+
+    Args:
+        images: (B, 3, H, W) uint8.
+        side: side of the square in px.
+
+    Returns:
+        (B, 3, side, side), uint8 or whole float32 numbers, channels last.
+    """
+    if images.shape[-2:] == (side, side):
+        return images
+    on_cpu = images.device.type == "cpu"
+    source = images if on_cpu else images.float()
+    result = F.interpolate(source, size=(side, side), mode="bilinear", align_corners=False, antialias=True)
+    return result if on_cpu else result.round()
+
+
+def normalised(images: Tensor, side: int, dtype: torch.dtype) -> Tensor:
+    """Resize and normalise images.
+
+    Args:
+        images: (B, H, W, 3) uint8 RGB.
+        side: side of the result in px.
+        dtype: of the result; the arithmetic is float32.
+
+    Returns:
+        (B, 3, side, side), channels last.
+    """
+    scale, shift = _scale_and_shift(images.device)
+    return torch.addcmul(shift, resized(images.permute(0, 3, 1, 2), side).float(), scale).to(dtype)
