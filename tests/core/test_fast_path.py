@@ -1,0 +1,218 @@
+"""What is computed in a cheaper way gives the same numbers as the plain way."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sam_core import Prompt, Tracker, build_tracker
+from sam_core.layers import DoublingConv2d, Linear, PointwiseConv2d, RotaryAttention, attend, nest, unnest
+from sam_core.layers.linear import Activation
+from sam_core.sam2 import Sam2
+from sam_core.sam2.pixels import resized
+from sam_core.streaming.bank import Places
+from sam_core.streaming.describe import count_pixels
+from sam_core.streaming.graphs import FrameGraphs
+from tests.core.reference import relative_error
+
+TOLERANCE = 1e-5
+
+
+@pytest.mark.parametrize("activation", ["none", "relu", "gelu"])
+def test_a_packed_linear_layer_follows_its_weight(activation: Activation) -> None:
+    torch.manual_seed(0)
+    layer, x = Linear(48, 160, activation), torch.randn(2, 100, 48)
+
+    def plain(of: nn.Linear) -> Tensor:
+        y = F.linear(x, of.weight, of.bias)
+        return {"none": y, "relu": F.relu(y), "gelu": F.gelu(y)}[activation]
+
+    with torch.no_grad():
+        assert relative_error(layer(x), plain(layer)) <= TOLERANCE
+        layer.weight.mul_(2)
+        assert relative_error(layer(x), plain(layer)) <= TOLERANCE
+        copied = copy.deepcopy(layer)
+        copied.weight.add_(1)
+        assert relative_error(copied(x), plain(copied)) <= TOLERANCE
+        layer.load_state_dict(copied.state_dict())
+        assert relative_error(layer(x), plain(copied)) <= TOLERANCE
+        rounded = layer.to(torch.bfloat16).to(torch.float32)
+        assert relative_error(rounded(x), plain(rounded)) <= TOLERANCE
+
+
+def test_convolutions_that_are_linear_maps() -> None:
+    torch.manual_seed(0)
+    x = torch.randn(2, 24, 6, 10)
+    point, double = PointwiseConv2d(24, 80), DoublingConv2d(24, 12)
+    with torch.no_grad():
+        assert relative_error(point(x), F.conv2d(x, point.weight, point.bias)) <= TOLERANCE
+        reference = F.conv_transpose2d(x, double.weight, double.bias, stride=2)
+        tokens = double(x.flatten(2).transpose(1, 2))
+        assert relative_error(tokens, nest(reference, 1)) <= TOLERANCE
+        again = F.conv_transpose2d(reference, torch.ones(12, 3, 2, 2), stride=2)
+        assert torch.equal(unnest(nest(again, 2).transpose(1, 2), (6, 10), 2), again)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_attention_in_blocks(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sam_core.layers.attention._SCORES_OF_ONE", 700)
+    torch.manual_seed(0)
+    q, k, v = (torch.randn(3, 2, n, c) for n, c in ((50, 16), (70, 16), (70, 8)))
+    reference = F.scaled_dot_product_attention(q, k, v)
+    with torch.no_grad():
+        mine = attend(q.to(dtype), k.to(dtype), v.to(dtype))
+    assert mine.dtype == dtype
+    assert relative_error(mine.float(), reference) <= (TOLERANCE if dtype == torch.float32 else 0.02)
+
+
+@pytest.mark.parametrize("heads", [1, 2])
+def test_values_may_be_projected_after_averaging(heads: int) -> None:
+    torch.manual_seed(0)
+    attention = RotaryAttention(64, heads, kv_in_dim=16)
+    q, memory = torch.randn(1, 24, 64), torch.randn(3, 2 * 24 + 5, 16)
+    keys = memory + torch.randn(1, 53, 16)
+    plain = attention(q, keys, memory, (4, 6), num_unrotated_keys=5).detach()
+    with torch.no_grad():
+        assert relative_error(attention(q, keys, memory, (4, 6), num_unrotated_keys=5), plain) <= TOLERANCE
+
+
+def one_frame(model: Sam2) -> dict[str, Tensor]:
+    """Run every network once, three objects."""
+    torch.manual_seed(5)
+    side = model.feature_size
+    images = torch.randint(0, 255, (1, model.image_size, model.image_size, 3), dtype=torch.uint8)
+    features = model.encode_image(model.normalise(images))
+    t_pos, ages = torch.tensor([[0, 4, 5, 6]]), torch.arange(6)[None]
+    spatial, pointers = torch.randn(3, 4, model.memory_dim, side, side), torch.randn(3, 6, model.d_model)
+    embedding = model.embed_with_memory(features, model.assemble_memory(spatial, t_pos, pointers, ages))
+    output = model.decode(embedding, features, multimask=True)
+    memory = model.encode_memory(features, output.low_res, output.object_score, from_prompt=False)
+    return {"features": features.embedding, "embedding": embedding, "masks": output.masks, "memory": memory}
+
+
+def test_with_gradients_and_without(micro_tracker: Tracker) -> None:
+    """Training computes the plain way, and every weight that tracking uses gets a gradient."""
+    model = copy.deepcopy(micro_tracker.model).requires_grad_(True)
+    slow = one_frame(model)
+    with torch.inference_mode():
+        fast = one_frame(model)
+    for name, value in slow.items():
+        assert relative_error(fast[name], value.detach()) <= TOLERANCE, name
+    sum(value.float().square().mean() for value in slow.values()).backward()
+    parts = (model.image_encoder, model.memory_attention, model.memory_encoder, model.sam_mask_decoder.conv_s0)
+    assert all(p.grad is not None and p.grad.isfinite().all() for part in parts for p in part.parameters())
+
+
+@pytest.mark.parametrize("size", [(1, 1), (37, 53), (300, 64), (9, 2100)])
+def test_pixels_are_counted_in_eights(size: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    masks = torch.stack((torch.rand(size) > 0.5, torch.ones(size, dtype=torch.bool), torch.zeros(size).bool()))
+    columns, rows = count_pixels(masks)
+    assert torch.equal(columns, masks.sum(1))
+    assert torch.equal(rows, masks.sum(2))
+
+
+def test_resizing_rounds_to_whole_levels() -> None:
+    torch.manual_seed(0)
+    image = torch.randint(0, 256, (1, 3, 90, 120), dtype=torch.uint8)
+    exact = F.interpolate(image.float(), size=(64, 64), mode="bilinear", antialias=True)
+    assert (resized(image, 64).float() - exact).abs().max() <= 1
+    assert resized(image[:, :, :64, :64], 64).data_ptr() == image.data_ptr()
+
+
+def picture(number: int) -> np.ndarray:
+    image = np.random.default_rng(3).integers(0, 255, (120, 160, 3), dtype=np.uint8)
+    return np.ascontiguousarray(np.roll(image.repeat(8, 0)[:120].repeat(8, 1)[:, :160], 2 * number, axis=1))
+
+
+def box(k: int) -> Prompt:
+    return Prompt(box=np.array([10.0 + 30 * k, 20, 40 + 30 * k, 70]))
+
+
+@pytest.mark.parametrize("others", [1, 2, 3])
+def test_an_object_that_joins_changes_no_bit_of_the_others(others: int) -> None:
+    tracker = build_tracker("sam2_nano", device="cpu")
+    calm, joined = (tracker.open_stream(max_objects=4) for _ in range(2))
+    for i in range(22):
+        before, after = (stream.step(picture(i)) for stream in (calm, joined))
+        assert torch.equal(before.low_res, after.low_res[:others])
+        if i == 0:
+            for stream in (calm, joined):
+                for k in range(others):
+                    stream.add_prompt(box(k))
+        if i == 3:
+            joined.add_prompt(box(others))
+    assert len(after) == others + 1
+
+
+class Replay:
+    """What a CUDA graph does to its callers, on a CPU: it owns its inputs, and computes from those alone."""
+
+    recorded: list[tuple[torch.Size, ...]] = []
+
+    def __init__(self, function: Any, inputs: tuple[Tensor, ...]) -> None:
+        self.function, self.inputs = function, tuple(x.clone() for x in inputs)
+        self.recorded.append(tuple(x.shape for x in inputs))
+
+    def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        for kept, new in zip(self.inputs, inputs, strict=True):
+            kept.copy_(new)
+        return self.function(*self.inputs)
+
+
+def test_recorded_steps_give_the_same_masks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batches are filled up to 1, 2 or 4 objects, and what is replayed equals what is computed object by object."""
+    tracker = build_tracker("sam2_nano", device="cpu")
+    plain, graphed = (tracker.open_stream(max_objects=3) for _ in range(2))
+    monkeypatch.setattr(Replay, "recorded", [])
+    with torch.inference_mode():
+        graphs = FrameGraphs(tracker.model, graphed._bank, 3, enabled=True, record=Replay)
+    graphed._graphs = graphs
+    assert len(Replay.recorded) == 1 + (1 + 2 + 2)  # the encoder; one age or several, for 1, 2 and 4 objects
+    replayed = 0
+    is_recorded = graphs._track.is_recorded
+
+    def count(*inputs: Tensor) -> bool:
+        nonlocal replayed
+        replayed += is_recorded(*inputs)
+        return is_recorded(*inputs)
+
+    monkeypatch.setattr(graphs._track, "is_recorded", count)
+    for i in range(45):
+        one, other = (stream.step(picture(i)) for stream in (plain, graphed))
+        assert torch.equal(one.low_res, other.low_res), i
+        assert torch.equal(one.predicted_iou, other.predicted_iou)
+        if i in (0, 1, 22):
+            for stream in (plain, graphed):
+                stream.add_prompt(box(len(stream.objects)))
+    assert replayed >= 10
+    assert len(Replay.recorded) == 6  # none while tracking
+
+
+def test_what_cannot_be_recorded_is_computed(caplog: pytest.LogCaptureFixture) -> None:
+    tracker = build_tracker("sam2_nano", device="cpu")
+
+    def fail(*_: Any) -> Any:
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    with torch.inference_mode():
+        stream = tracker.open_stream(max_objects=1)
+        stream._graphs = FrameGraphs(tracker.model, stream._bank, 1, enabled=True, record=fail)
+    assert "not permitted when stream is capturing" in caplog.text
+    assert len(stream.step(picture(0))) == 0
+    stream.add_prompt(box(0))
+    assert len(stream.step(picture(1))) == 1
+
+
+def test_filling_up_a_batch_repeats_the_last_object() -> None:
+    places = Places(*(torch.arange(rows * 3).view(rows, 3) for rows in (2, 2, 1, 2, 2)))
+    filled = places.padded(4)
+    assert torch.equal(filled.rows[1:], places.rows[[1, 1, 1]])
+    assert torch.equal(filled.t_pos, places.t_pos)
+    assert places.padded(2) == places
