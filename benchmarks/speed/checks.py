@@ -6,6 +6,7 @@ import gc
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -73,6 +74,14 @@ def same_as_cpu(device: torch.device, quick: bool) -> Finding:
         logits = [_logits(_tracker(place, torch.float32), 8 if quick else 30) for place in places]
     worst = max(float((a - b).abs().max() / b.abs().max()) for a, b in zip(*logits, strict=True))
     return Finding("float32 on the device against the CPU: relative error of the mask logits, worst frame", worst, 1e-3)
+
+
+def graphs_same_as_eager(device: torch.device, quick: bool) -> Finding:
+    """Recorded CUDA graphs against launching each kernel: float32, frame by frame."""
+    tracker, count = _tracker(device, torch.float32), 6 if quick else 30
+    logits = [_logits(tracker, count, cuda_graphs=recorded) for recorded in (True, False)]
+    worst = max(float((a - b).abs().max() / b.abs().max()) for a, b in zip(*logits, strict=True))
+    return Finding("CUDA graphs against eager launches: relative error of the mask logits, worst frame", worst, 1e-4)
 
 
 def same_quality_in_bfloat16(device: torch.device, quick: bool) -> Finding:
@@ -161,6 +170,7 @@ def detector_beside_tracking(device: torch.device, quick: bool) -> Finding:
 
 CHECKS: dict[str, Callable[[torch.device, bool], Finding]] = {
     "same as the CPU": same_as_cpu,
+    "CUDA graphs": graphs_same_as_eager,
     "bfloat16": same_quality_in_bfloat16,
     "flat memory": flat_memory,
     "memory given back": gives_memory_back,
@@ -174,10 +184,10 @@ def _tracker(device: torch.device, dtype: torch.dtype | None) -> Tracker:
     return Tracker(Work(MODEL).build().to(device=device, dtype=kind), name=MODEL)
 
 
-def _logits(tracker: Tracker, count: int) -> list[Tensor]:
+def _logits(tracker: Tracker, count: int, **settings: Any) -> list[Tensor]:
     """Track three objects; returns the mask logits (3, H, W) of each frame on the CPU."""
     images, where = frames(*SIZE), boxes(3, *SIZE)
-    stream = tracker.open_stream(max_objects=3)
+    stream = tracker.open_stream(max_objects=3, **settings)
     stream.step(images[0])
     for box in where:
         stream.add_prompt(Prompt(box=box))

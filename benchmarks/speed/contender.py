@@ -32,8 +32,14 @@ class Contender(Protocol):
     name: str
     parts: Mapping[str, nn.Module]
 
-    def begin(self, frame: NDArray[np.uint8], boxes: Sequence[NDArray[np.float32]]) -> None:
-        """Open a stream on its first frame (H, W, 3) and start an object in each box (xyxy px)."""
+    def begin(self, frame: NDArray[np.uint8], boxes: Sequence[NDArray[np.float32]], *, in_parts: bool = False) -> None:
+        """Open a stream.
+
+        Args:
+            frame: The first frame, (H, W, 3).
+            boxes: One for each object (xyxy px), which begins in it.
+            in_parts: Call the networks one by one, so that hooks see them, where they are else joined into one launch.
+        """
 
     def step(self, frame: NDArray[np.uint8]) -> Tensor:
         """Track all objects into the next frame; returns masks (N, H, W) bool on the device."""
@@ -64,9 +70,9 @@ class Ours:
             "memory encoder": model.memory_encoder,
         }
 
-    def begin(self, frame: NDArray[np.uint8], boxes: Sequence[NDArray[np.float32]]) -> None:
-        """Open a stream, prompt each object."""
-        self._stream = self._tracker.open_stream(max_objects=len(boxes))
+    def begin(self, frame: NDArray[np.uint8], boxes: Sequence[NDArray[np.float32]], *, in_parts: bool = False) -> None:
+        """Open a stream, prompt each object; in parts without CUDA graphs."""
+        self._stream = self._tracker.open_stream(max_objects=len(boxes), cuda_graphs=not in_parts)
         self._stream.step(frame)
         for box in boxes:
             self._stream.add_prompt(Prompt(box=box))

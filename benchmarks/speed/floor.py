@@ -66,6 +66,8 @@ def floor(
             settle(ours, images, where, settled)
             tell("timing")
             whole = interleave([ours], images, device=device, rounds=rounds).milliseconds(ours.name)
+            if device.type == "cuda":
+                settle(ours, images, where, settled, in_parts=True)
             parts = Breakdown(ours.parts, device).of(ours, images[:8])
             tell("timed")
             flops = count_flops(ours, images[0])

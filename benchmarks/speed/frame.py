@@ -107,6 +107,8 @@ def _compare(
     tell(f"{task}: timed")
     parts: dict[str, dict[str, float]] = {kind: {} for kind in contenders}
     for kind, contender in contenders.items() if breakdown else ():
+        if device.type == "cuda":
+            settle(contender, images, where, settled, in_parts=True)
         tell(f"{task}, parts of {contender.name}: timing")
         parts[kind] = Breakdown(contender.parts, device).of(contender, ahead[:BREAKDOWN_FRAMES])
         tell(f"{task}, parts of {contender.name}: timed")

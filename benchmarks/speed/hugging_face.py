@@ -47,7 +47,7 @@ class HuggingFace:
             "memory encoder": self._model.memory_encoder,
         }
 
-    def begin(self, frame: NDArray[np.uint8], boxes: Sequence[NDArray[np.float32]]) -> None:
+    def begin(self, frame: NDArray[np.uint8], boxes: Sequence[NDArray[np.float32]], *, in_parts: bool = False) -> None:
         """Open a session, prompt each object on the first frame."""
         height, width = frame.shape[:2]
         self._session = self._video.Sam2VideoInferenceSession(

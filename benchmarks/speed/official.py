@@ -51,7 +51,7 @@ class Official:
             "memory encoder": self._predictor.memory_encoder,
         }
 
-    def begin(self, frame: NDArray[np.uint8], boxes: Sequence[NDArray[np.float32]]) -> None:
+    def begin(self, frame: NDArray[np.uint8], boxes: Sequence[NDArray[np.float32]], *, in_parts: bool = False) -> None:
         """Open a stream, prompt each object."""
         self._stream = OfficialStream(self._predictor)
         self._size = (frame.shape[0], frame.shape[1])

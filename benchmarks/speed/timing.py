@@ -46,10 +46,15 @@ class Timings:
 
 
 def settle(
-    contender: Contender, frames: Sequence[NDArray[np.uint8]], boxes: Sequence[NDArray[np.float32]], count: int
+    contender: Contender,
+    frames: Sequence[NDArray[np.uint8]],
+    boxes: Sequence[NDArray[np.float32]],
+    count: int,
+    *,
+    in_parts: bool = False,
 ) -> Tensor:
     """Open a stream and feed it until its memory is full; returns the masks (N, H, W) of the last frame."""
-    contender.begin(frames[0], boxes)
+    contender.begin(frames[0], boxes, in_parts=in_parts)
     for i in range(1, count):
         masks = contender.step(frames[i % len(frames)])
     return masks
@@ -94,9 +99,10 @@ def interleave(
 class Breakdown:
     """Where a frame's time goes: forward hooks on four networks, and what lies before and behind.
 
-    The hooks read the clock when a network is entered and left (after waiting for the device, which is why this is a
-    run of its own). *Before* reaches from the call to the image encoder: upload, resize, normalisation. *Rest* is all
-    else: what is gathered for and kept after the networks, masks at the frame's size, Python.
+    The hooks read the clock when a network is entered and left, after waiting for the device, which is why this is a
+    run of its own, with a stream that was begun in parts. *Before* reaches from the call to the image encoder: upload,
+    resize, normalisation. *Rest* is all else: what is gathered for and kept after the networks, masks at the frame's
+    size, Python.
     """
 
     def __init__(self, parts: Mapping[str, nn.Module], device: torch.device) -> None:
