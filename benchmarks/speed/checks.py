@@ -20,7 +20,7 @@ from benchmarks.speed.timing import finish, tell
 from benchmarks.speed.work import Work, boxes, frames
 from sam_core import Prompt
 from sam_core.sam3 import build_detector
-from sam_core.streaming import Tracker
+from sam_core.streaming import Stream, Tracker
 from sam_ros.cuda_stream import own_stream
 
 __all__ = ["CHECKS", "Finding", "check_all"]
@@ -134,10 +134,11 @@ def gives_memory_back(device: torch.device, quick: bool) -> Finding:
 
 
 def detector_beside_tracking(device: torch.device, quick: bool) -> Finding:
-    """Masks of a stream while a detector works in a stream of its own, against those without it: differing pixels."""
+    """Masks of a stream while a detector works in a CUDA stream of its own, against those without it."""
     images, where = frames(*SIZE), boxes(3, *SIZE)
     tracker = _tracker(device, None)
     detector = build_detector("sam3_toy", device=device)
+    streams = [tracker.open_stream(max_objects=3) for _ in range(2)]  # before the detector works, as in the node
     done = threading.Event()
 
     def search() -> None:
@@ -145,9 +146,8 @@ def detector_beside_tracking(device: torch.device, quick: bool) -> Finding:
             while not done.is_set():
                 detector.detect(detector.encode_image(images[0]), ["red ball"], threshold=0.0)
 
-    def tracked() -> list[Tensor]:
+    def tracked(stream: Stream) -> list[Tensor]:
         with own_stream(device, priority=-1):
-            stream = tracker.open_stream(max_objects=3)
             stream.step(images[0])
             for box in where:
                 stream.add_prompt(Prompt(box=box))
@@ -155,17 +155,16 @@ def detector_beside_tracking(device: torch.device, quick: bool) -> Finding:
             finish(device)
             return masks
 
-    alone = tracked()
+    alone = tracked(streams[0])
     thread = threading.Thread(target=search)
     thread.start()
     try:
-        beside = tracked()
+        beside = tracked(streams[1])
     finally:
         done.set()
         thread.join()
-    return Finding(
-        "pixels that differ beside a detector", sum(int((a != b).sum()) for a, b in zip(alone, beside, strict=True)), 0
-    )
+    differing = sum(int((a != b).sum()) for a, b in zip(alone, beside, strict=True))
+    return Finding("pixels that differ beside a detector", differing, 0)
 
 
 CHECKS: dict[str, Callable[[torch.device, bool], Finding]] = {
