@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from hydra.utils import instantiate
 
+from sam_core.build import shipped_weights
 from sam_core.configuration import config_names, load_config
 from sam_core.devices import resolve_device, resolve_dtype
 from sam_core.sam3.checkpoint import load_detector_checkpoint
@@ -45,7 +46,8 @@ def build_detector(
 
     Args:
         name: a model of `config/models`.
-        checkpoint: Meta's `sam3.pt` or the Hugging Face layout of it; random weights (with a warning) where None.
+        checkpoint: Meta's `sam3.pt` or the Hugging Face layout of it. Where None, the weights that ship with the
+            package, else random weights (with a warning).
         device: where to run; CUDA if there is any, else the CPU.
         dtype: the network's dtype (`float32`, `bfloat16`, `float16`); bfloat16 on CUDA, float32 elsewhere.
         overrides: Hydra overrides of the configuration, for instance `["detector.cached_phrases=16"]`.
@@ -58,12 +60,13 @@ def build_detector(
     target = resolve_device(device)
     kind = resolve_dtype(dtype, target)
     config = load_config("models", name, overrides)
+    source = checkpoint or shipped_weights(name)
     # With a checkpoint to come, the modules need no memory of their own: they take over the file's tensors.
-    with torch.device("meta") if checkpoint else nullcontext():
+    with torch.device("meta") if source else nullcontext():
         network: ConceptNetwork = instantiate(config.model).eval()
     report = None
-    if checkpoint:
-        report = load_detector_checkpoint(network, checkpoint, name)
+    if source:
+        report = load_detector_checkpoint(network, source, name)
     else:
         _log.warning("%s has random weights: no checkpoint was given, so its detections mean nothing.", name)
     network.requires_grad_(False)

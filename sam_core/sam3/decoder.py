@@ -8,6 +8,7 @@ presence token (SAM 3, section 3).
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -127,6 +128,28 @@ class Decoder(nn.Module):
         encoded = encode_coordinates(torch.stack((centre_y, centre_x, width, height), dim=-1), self.channels // 2)
         return self.ref_point_head(encoded.flatten(-2).to(self.query_embed.weight.dtype))
 
+    def refine(
+        self, image: Tensor, position: Tensor, prompt: PromptTokens, grid: tuple[int, int]
+    ) -> Iterator[DecodedQueries]:
+        """Decode layer by layer, each starting from the boxes of the last; arguments as for `forward`.
+
+        No gradient flows from a layer's boxes to those of the layer before ("Deformable DETR", appendix A.4).
+        """
+        batch = image.shape[0]
+        keys = image + position
+        x = torch.cat((self.presence_token.weight, self.query_embed.weight)).expand(batch, -1, -1)
+        start = self.reference_points.weight.float().sigmoid().expand(batch, -1, -1)
+        for layer in self.layers:
+            # The presence token has no place: zeros in its row of positions and biases.
+            placed = F.pad(self.query_position(start), (0, 0, 1, 0))
+            bias = F.pad(self.position_bias(start, grid), (0, 0, 1, 0))
+            x = layer(x, placed, prompt, keys, image, bias)
+            queries = self.norm(x[:, 1:])
+            boxes = (inverse_sigmoid(start) + self.bbox_embed(queries).float()).sigmoid()
+            presence = self.presence_token_head(self.presence_token_out_norm(x[:, 0])).float().squeeze(-1)
+            yield DecodedQueries(queries, boxes, presence)
+            start = boxes.detach()
+
     def forward(self, image: Tensor, position: Tensor, prompt: PromptTokens, grid: tuple[int, int]) -> DecodedQueries:
         """Decode.
 
@@ -135,17 +158,9 @@ class Decoder(nn.Module):
             position: (1, h * w, C) their position encoding.
             prompt: the B prompts.
             grid: (h, w).
+
+        Returns:
+            What the last layer found.
         """
-        batch = image.shape[0]
-        keys = image + position
-        x = torch.cat((self.presence_token.weight, self.query_embed.weight)).expand(batch, -1, -1)
-        boxes = self.reference_points.weight.float().sigmoid().expand(batch, -1, -1)
-        for layer in self.layers:
-            # The presence token has no place: zeros in its row of positions and biases.
-            placed = F.pad(self.query_position(boxes), (0, 0, 1, 0))
-            bias = F.pad(self.position_bias(boxes, grid), (0, 0, 1, 0))
-            x = layer(x, placed, prompt, keys, image, bias)
-            queries = self.norm(x[:, 1:])
-            boxes = (inverse_sigmoid(boxes) + self.bbox_embed(queries).float()).sigmoid()
-        presence = self.presence_token_head(self.presence_token_out_norm(x[:, 0])).float().squeeze(-1)
-        return DecodedQueries(queries, boxes, presence)
+        *_, last = self.refine(image, position, prompt, grid)
+        return last

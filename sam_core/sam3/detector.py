@@ -22,7 +22,7 @@ from sam_core.sam3.network import ConceptNetwork, Grounding
 from sam_core.sam3.positions import centre_to_corners
 from sam_core.sam3.preprocessing import prepare_image
 from sam_core.sam3.text import PromptTokens
-from sam_core.sam3.tokenizer import PADDING, TokenizedPhrase, Tokenizer
+from sam_core.sam3.tokenizer import CLIP_VOCABULARY_SIZE, PADDING, TokenizedPhrase, Tokenizer
 
 _log = logging.getLogger(__name__)
 
@@ -50,6 +50,7 @@ class ConceptDetector:
         network: the network, on its device, in evaluation mode.
         name: of the model.
         context_length: most tokens of a phrase, start and end included.
+        vocabulary_size: number of token ids.
         phrases_per_batch: phrases that go through the network together; more are worked off in turn.
         cached_phrases: phrases whose features are kept; the one unused for longest leaves first.
         load_report: what was loaded; None for random weights.
@@ -61,6 +62,7 @@ class ConceptDetector:
         name: str = "sam3",
         *,
         context_length: int = 32,
+        vocabulary_size: int = CLIP_VOCABULARY_SIZE,
         phrases_per_batch: int = 8,
         cached_phrases: int = 256,
         load_report: LoadReport | None = None,
@@ -70,7 +72,7 @@ class ConceptDetector:
         self.network = network
         self.name = name
         self.load_report = load_report
-        self.tokenizer = Tokenizer(context_length)
+        self.tokenizer = Tokenizer(context_length, vocabulary_size)
         self._phrases_per_batch = phrases_per_batch
         self._cache_size = cached_phrases
         self._text_cache: OrderedDict[tuple[int, ...], Tensor] = OrderedDict()

@@ -41,7 +41,7 @@ class FusionLayer(nn.Module):
         """Update `x` from itself and from `memory`.
 
         Args:
-            x: (B, N, C), or (1, N, C) while all of the batch still has the same.
+            x: (B, N, C), or (A, N, C) while each B / A neighbours of the batch still have the same.
             memory: (B, M, C).
             x_position: added to queries and keys of the self-attention, broadcastable to `x`.
             x_valid: (B, N) bool, which tokens of `x` count.
@@ -54,7 +54,8 @@ class FusionLayer(nn.Module):
         normed = self.norm1(x)
         placed = normed if x_position is None else normed + x_position
         x = x + self.self_attn(placed, placed, normed, bias=key_mask(x_valid))
-        x = x.expand(memory.shape[0], -1, -1)
+        if len(x) < len(memory):
+            x = x.repeat_interleave(len(memory) // len(x), dim=0)
         keys = memory if memory_position is None else memory + memory_position
         x = x + self.cross_attn_image(self.norm2(x), keys, memory, bias=key_mask(memory_valid))
         return x + self.linear2(F.relu(self.linear1(self.norm3(x))))
@@ -78,7 +79,7 @@ class FusionEncoder(nn.Module):
         """Condition an image on prompts.
 
         Args:
-            image: (1, N, C) tokens that all prompts share, or (B, N, C).
+            image: (A, N, C) tokens; each of the A images is what B / A neighbouring prompts are about.
             position: (1, N, C) position encoding of the image tokens.
             prompt: B prompts.
 

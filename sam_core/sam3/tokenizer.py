@@ -23,7 +23,8 @@ PADDING = 0
 
 _WORD_END = "</w>"
 _CONTRACTIONS = ("'s", "'t", "'re", "'ve", "'m", "'ll", "'d")
-_NUM_MERGES = 49152 - 256 - 2  # what CLIP's vocabulary of 49408 uses of the file
+CLIP_VOCABULARY_SIZE = 49408
+_WITHOUT_MERGES = 2 * 256 + 2  # every byte inside a word and at its end, start token, end token
 
 
 @dataclass(frozen=True)
@@ -87,11 +88,11 @@ def byte_symbols() -> dict[int, str]:
     return symbols
 
 
-@lru_cache(maxsize=2)
-def _read_vocabulary(path: Path) -> tuple[list[str], dict[str, int], dict[tuple[str, ...], int]]:
+@lru_cache(maxsize=4)
+def _read_vocabulary(path: Path, size: int) -> tuple[list[str], dict[str, int], dict[tuple[str, ...], int]]:
     """Read CLIP's merges: the token of each id, the id of each token, and the rank of each merge."""
     # The first line is a header.
-    lines = gzip.decompress(path.read_bytes()).decode("utf-8").split("\n")[1 : 1 + _NUM_MERGES]
+    lines = gzip.decompress(path.read_bytes()).decode("utf-8").split("\n")[1 : 1 + size - _WITHOUT_MERGES]
     merges = [tuple(line.split()) for line in lines]
     singles = list(byte_symbols().values())
     names = [*singles, *(symbol + _WORD_END for symbol in singles), *("".join(merge) for merge in merges)]
@@ -104,6 +105,8 @@ class Tokenizer:
 
     Args:
         context_length: most tokens a phrase may have, start and end included.
+        vocabulary_size: number of token ids; below CLIP's, only its most frequent merges are made, and rarer words
+            become several tokens.
         vocabulary: CLIP's file of merges, gzipped.
 
     Attributes:
@@ -112,12 +115,21 @@ class Tokenizer:
         end: id of the token after every phrase.
     """
 
-    def __init__(self, context_length: int = 32, vocabulary: Path = VOCABULARY_FILE) -> None:
+    def __init__(
+        self,
+        context_length: int = 32,
+        vocabulary_size: int = CLIP_VOCABULARY_SIZE,
+        vocabulary: Path = VOCABULARY_FILE,
+    ) -> None:
         if context_length < 2:
             raise ValueError(f"a context of {context_length} tokens has no room for the start and end tokens.")
+        if not _WITHOUT_MERGES <= vocabulary_size <= CLIP_VOCABULARY_SIZE:
+            raise ValueError(
+                f"a vocabulary has {_WITHOUT_MERGES} to {CLIP_VOCABULARY_SIZE} tokens, not {vocabulary_size}."
+            )
         self.context_length = context_length
         self._symbols = byte_symbols()
-        self._names, self._ids, self._ranks = _read_vocabulary(vocabulary)
+        self._names, self._ids, self._ranks = _read_vocabulary(vocabulary, vocabulary_size)
         self._merge_cached = lru_cache(maxsize=4096)(self._merge)
         self.start = len(self._names)
         self.end = len(self._names) + 1

@@ -229,3 +229,17 @@ def test_decode_inverts_encode(tokenizer: Tokenizer, phrase: str) -> None:
 def test_context_must_hold_start_and_end() -> None:
     with pytest.raises(ValueError, match="no room"):
         Tokenizer(context_length=1)
+
+
+def test_a_smaller_vocabulary_keeps_the_frequent_words_and_splits_the_others() -> None:
+    small, full = Tokenizer(vocabulary_size=8192), Tokenizer()
+    assert (small.vocabulary_size, small.start, small.end) == (8192, 8190, 8191)
+    assert small.encode("red ring") == full.encode("red ring")
+    rare = small.encode("triangle")
+    assert len(rare) > 1 == len(full.encode("triangle"))
+    assert max(rare) < small.start
+    assert small.decode(rare) == "triangle"
+    with pytest.raises(ValueError, match="514 to 49408 tokens, not 400"):
+        Tokenizer(vocabulary_size=400)
+    bytes_alone = Tokenizer(vocabulary_size=514)
+    assert len(bytes_alone.encode("red ring")) == 7
