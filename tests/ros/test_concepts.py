@@ -458,7 +458,7 @@ def test_cleanup_frees_the_detector(ros: None, weights: dict[str, Path], end: st
 @pytest.mark.parametrize(
     ("wrong", "text"),
     [
-        ({"detector": "sam9"}, "no detector 'sam9'; known are sam3, sam3_toy"),
+        ({"detector": "sam9"}, "no detector 'sam9'; known are sam3, sam3_nano, sam3_toy"),
         ({"detector_checkpoint": "/no/such/file.pt"}, "/no/such/file.pt"),
         ({"detector_device": "cuda:99"}, "cuda:99"),
         ({"detector_overrides": ["no_such.thing=1"]}, "no_such"),

@@ -205,7 +205,7 @@ def test_absent_and_broken_files(tmp_path: Path) -> None:
 
 
 def test_unknown_model_lists_the_known_ones() -> None:
-    with pytest.raises(ValueError, match=r"sam9.*sam3, sam3_toy"):
+    with pytest.raises(ValueError, match=r"sam9.*sam3, sam3_nano, sam3_toy"):
         build_detector("sam9")
     with pytest.raises(ValueError, match="not valid"):
         build_detector("sam3_toy", overrides=["model.no_such_knob=1"])
