@@ -10,9 +10,23 @@ from dataclasses import replace
 import cv2
 import torch
 
+from sam_core.configuration import load_config
 from sam_core.training.settings import load_settings
 from sam_core.training.trainer import train
 from sam_core.training.workers import train_in_workers
+
+
+def train_concepts(configuration: str, overrides: list[str], minutes: float) -> None:
+    """Train a concept detector."""
+    from sam_core.training.concepts.settings import load_concept_settings
+    from sam_core.training.concepts.trainer import train as train_detector
+
+    settings = load_concept_settings(configuration, overrides)
+    if settings.device == "auto":
+        settings = replace(settings, device="cuda" if torch.cuda.is_available() else "cpu")
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    cv2.setNumThreads(1)
+    train_detector(settings, minutes)
 
 
 def main() -> None:
@@ -29,6 +43,9 @@ def main() -> None:
     if "=" in arguments.configuration:
         arguments.overrides.insert(0, arguments.configuration)
         arguments.configuration = "nano"
+    if load_config("training", arguments.configuration).get("task") == "concepts":
+        train_concepts(arguments.configuration, arguments.overrides, arguments.minutes)
+        return
     settings = load_settings(arguments.configuration, arguments.overrides)
     if settings.device == "auto":
         settings = replace(settings, device="cuda" if torch.cuda.is_available() else "cpu")

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 __all__ = ["draw_curve"]
 
 
-def draw_curve(history: list[dict[str, Any]], path: Path) -> None:
-    """Draw loss, IoU and absence over training time as PNG.
+_TRACKING = {
+    "eval_click_iou": "IoU from a click",
+    "eval_box_iou": "IoU from a box",
+    "eval_box_absent": "absent said absent",
+}
+
+
+def draw_curve(history: list[dict[str, Any]], path: Path, figures: Mapping[str, str] = _TRACKING) -> None:
+    """Draw the loss and some figures over training time as PNG.
 
     Args:
         history: records of a run.
         path: file to write.
+        figures: what to draw beside the loss, by its key, with its name in the legend.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -24,11 +33,7 @@ def draw_curve(history: list[dict[str, Any]], path: Path) -> None:
     minutes = [r["minutes"] for r in history]
     left.plot(minutes, [r["loss"] for r in history], color="tab:blue", label="training loss")
     left.set_ylabel("loss")
-    for key, label in (
-        ("eval_click_iou", "IoU from a click"),
-        ("eval_box_iou", "IoU from a box"),
-        ("eval_box_absent", "absent said absent"),
-    ):
+    for key, label in figures.items():
         right.plot(minutes, [r.get(key, float("nan")) for r in history], label=label)
     right.set_ylim(0, 1)
     stages = [r["stage"] for r in history]

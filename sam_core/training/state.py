@@ -59,7 +59,7 @@ class Run:
         history: one record a logged point.
     """
 
-    model: Sam2
+    model: Any
     auxiliary: nn.Module | None
     optimizers: list[torch.optim.Optimizer]
     average: Average
@@ -104,7 +104,7 @@ def load_run(run: Run, folder: Path) -> bool:
     path = folder / _STATE
     if not path.is_file():
         return False
-    device = run.model.device
+    device = next(run.model.parameters()).device
     state = torch.load(path, map_location=device, weights_only=True)
     run.model.load_state_dict(state["model"])
     if run.auxiliary is not None and state["auxiliary"] is not None:
@@ -124,8 +124,12 @@ def load_run(run: Run, folder: Path) -> bool:
 
 
 def export_weights(values: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> int:
-    """Write weights as float16 safetensors (loading casts them back); returns the file's size in bytes."""
-    half = {k: v.detach().cpu().to(torch.float16).contiguous() for k, v in values.items()}
+    """Write weights as float16 safetensors (loading casts them back); returns the file's size in bytes.
+
+    Complex tables (SAM 3's rotary positions) stay as they are.
+    """
+    cpu = {k: v.detach().cpu() for k, v in values.items()}
+    half = {k: (v if v.is_complex() else v.to(torch.float16)).contiguous() for k, v in cpu.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file(half, str(path), metadata=metadata)
     path.chmod(0o644)  # the writer leaves it readable by its owner alone
