@@ -16,7 +16,7 @@ from benchmarks.speed.growth import growth
 from benchmarks.speed.node import node_overhead
 from benchmarks.speed.plots import draw
 from benchmarks.speed.report import Section, machine, write
-from benchmarks.speed.timing import tell
+from benchmarks.speed.timing import CLOCKS, Meter, tell
 from benchmarks.speed.work import QUICK, SETTLED, Work
 from sam_core.devices import resolve_device
 
@@ -32,6 +32,9 @@ def parse(args: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="small models, few rounds: to see that everything runs")
     parser.add_argument("--device", default=None, help="default: CUDA if there is any, else the CPU")
     parser.add_argument("--threads", type=int, default=1, help="of the CPU, for all contenders")
+    parser.add_argument(
+        "--clock", default="wall", choices=sorted(CLOCKS), help="processor: on a shared CPU, with one thread"
+    )
     parser.add_argument("--models", nargs="+", default=None, metavar="NAME[:PX]", help="models, and image sizes in px")
     parser.add_argument("--objects", nargs="+", type=int, default=None, help="numbers of objects")
     parser.add_argument("--contenders", nargs="+", default=None, help="ours first")
@@ -48,7 +51,7 @@ def run(options: argparse.Namespace) -> list[Section]:
     """Measure what was asked for."""
     torch.set_num_threads(options.threads)
     device, quick = resolve_device(options.device), options.quick
-    cuda = device.type == "cuda"
+    meter, cuda = Meter(device, CLOCKS[options.clock]), device.type == "cuda"
     if options.models:
         works = [_work(text) for text in options.models]
     else:
@@ -60,13 +63,13 @@ def run(options: argparse.Namespace) -> list[Section]:
     small = QUICK if quick else Work("sam2_nano")
     detector = ("sam3", ()) if cuda and not quick else ("sam3_toy", () if quick else SMALL)
     sections: dict[str, Callable[[], list[Section]]] = {
-        "frame": lambda: [frame_times(works, counts, kinds, device, rounds=rounds, settled=settled)],
+        "frame": lambda: [frame_times(works, counts, kinds, meter, rounds=rounds, settled=settled)],
         "objects": lambda: [
             against_objects(
                 small,
                 [1, 2] if quick else [1, 2, 4, 8, 16, 32, 64],
                 kinds,
-                device,
+                meter,
                 rounds=min(rounds, 3),
                 settled=settled,
             )
@@ -79,12 +82,13 @@ def run(options: argparse.Namespace) -> list[Section]:
                 frames=options.frames or (250 if quick else 20_000),
                 gigabytes=options.gigabytes,
                 minutes=options.minutes,
+                clock=options.clock,
             )
         ],
-        "detect": lambda: [detection_times(*detector, [1, 4], device, rounds=rounds)],
+        "detect": lambda: [detection_times(*detector, [1, 4], meter, rounds=rounds)],
         "node": lambda: [node_overhead(small.model, str(device), seconds=options.seconds or (5.0 if quick else 20.0))],
         "floor": lambda: [
-            floor(works, counts[:1] + counts[-1:], kind, device, rounds=rounds, settled=settled)
+            floor(works, counts[:1] + counts[-1:], kind, meter, rounds=rounds, settled=settled)
             for kind in kinds
             if "ours" in kind
         ],
@@ -112,7 +116,8 @@ def main(args: Sequence[str] | None = None) -> int:
     """Measure, print the tables, write table, JSON and plots."""
     options = parse(args)
     sections = run(options)
-    text = write(sections, machine(resolve_device(options.device)), options.output)
+    facts = {**machine(resolve_device(options.device)), "clock": options.clock}
+    text = write(sections, facts, options.output)
     draw(sections, options.output)
     print(text)
     tell(f"written to {options.output}")

@@ -16,7 +16,7 @@ from benchmarks.quality.clips import make_benchmark_clip
 from benchmarks.quality.metrics import average
 from benchmarks.quality.run import track
 from benchmarks.speed.memory import held
-from benchmarks.speed.timing import finish, tell
+from benchmarks.speed.timing import Meter, tell
 from benchmarks.speed.work import Work, boxes, frames
 from sam_core import Prompt
 from sam_core.sam3 import build_detector
@@ -152,7 +152,7 @@ def detector_beside_tracking(device: torch.device, quick: bool) -> Finding:
             for box in where:
                 stream.add_prompt(Prompt(box=box))
             masks = [stream.step(images[i % len(images)]).masks for i in range(1, 8 if quick else 60)]
-            finish(device)
+            Meter(device).read()  # waits
             return masks
 
     alone = tracked(streams[0])

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 
 from benchmarks.speed.contender import MissingPeerError, required
 from benchmarks.speed.report import Section
-from benchmarks.speed.timing import finish, tell
+from benchmarks.speed.timing import Meter, tell
 from benchmarks.speed.work import frames
 from sam_core.sam3 import ConceptDetector, build_network
 from sam_core.sam3.preprocessing import prepare_image
@@ -35,7 +35,7 @@ WORDS = ("yellow cup", "the red ball", "wheel", "a wooden floor")
 
 
 def detection_times(
-    model: str, overrides: Sequence[str], counts: Sequence[int], device: torch.device, *, rounds: int
+    model: str, overrides: Sequence[str], counts: Sequence[int], meter: Meter, *, rounds: int
 ) -> Section:
     """Time image and words → instances, in turns, for several numbers of phrases.
 
@@ -47,6 +47,7 @@ def detection_times(
         f"Detection by words, {model}{' reduced' if overrides else ''}, {SIZE[0]} × {SIZE[1]} px image",
         {"phrases": "phrases", "contender": "contender", "ms": "ms", "over transformers": "over transformers"},
     )
+    device = meter.device
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
     network = build_network(model, list(overrides)).requires_grad_(False)
     try:
@@ -69,7 +70,7 @@ def detection_times(
 
         tell(f"{count} phrases: timing")
         runs: dict[str, Callable[[Any], None]] = {"ours": ours} | ({"transformers": theirs} if reference else {})
-        times = _interleave(runs, images, device, rounds)
+        times = _interleave(runs, images, meter, rounds)
         tell("timed")
         for name, seconds in times.items():
             row: dict[str, Any] = {"phrases": count, "contender": f"{name}, {str(dtype).removeprefix('torch.')}"}
@@ -96,19 +97,16 @@ def _detect_with_reference(
 
 
 def _interleave(
-    runs: dict[str, Callable[[Any], None]], images: Sequence[Any], device: torch.device, rounds: int
+    runs: dict[str, Callable[[Any], None]], images: Sequence[Any], meter: Meter, rounds: int
 ) -> dict[str, list[float]]:
-    import time
-
     times: dict[str, list[float]] = {name: [] for name in runs}
     for turn in range(rounds + 1):
         for name, run in runs.items():
-            finish(device)
-            begin = time.perf_counter()
+            begin = meter.read()
             run(images[turn % len(images)])
-            finish(device)
+            elapsed = meter.read() - begin
             if turn:
-                times[name].append(time.perf_counter() - begin)
+                times[name].append(elapsed)
     return times
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Any
@@ -16,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from benchmarks.speed.contender import Contender, make_contender
 from benchmarks.speed.report import Section
-from benchmarks.speed.timing import Breakdown, finish, interleave, settle, tell
+from benchmarks.speed.timing import Breakdown, Meter, interleave, settle, tell
 from benchmarks.speed.work import SETTLED, Work, boxes, frames
 from sam_core.sam2 import Sam2
 
@@ -31,7 +30,7 @@ def floor(
     works: Sequence[Work],
     counts: Sequence[int],
     kind: str,
-    device: torch.device,
+    meter: Meter,
     *,
     rounds: int,
     settled: int = SETTLED,
@@ -42,7 +41,7 @@ def floor(
         works: The models.
         counts: Numbers of objects.
         kind: ``ours`` or ``ours-bf16``.
-        device: Where to run.
+        meter: The clock, and where to run.
         rounds: Turns whose median is the time of the whole frame.
         settled: Frames before the measurement.
     """
@@ -53,9 +52,9 @@ def floor(
         | {"floor": "floor, ms", "ms": "measured, ms", "times": "measured / floor"},
     )
     for work in works:
-        ours = make_contender(kind, work, device)
+        ours = make_contender(kind, work, meter.device)
         dtype = next(ours.parts["encoder"].parameters()).dtype
-        flops_rate, bytes_rate = rates(device, dtype)
+        flops_rate, bytes_rate = rates(meter, dtype)
         section.notes[:] = [
             f"{ours.name}; delivered: {flops_rate / 1e9:.0f} GFLOP/s in a product of two {SQUARE} × {SQUARE} matrices, "
             f"{bytes_rate / 1e9:.1f} GB/s read and written in a copy of {COPIED // 2**20} MiB."
@@ -65,10 +64,10 @@ def floor(
             images, where = frames(*SIZE), boxes(count, *SIZE)
             settle(ours, images, where, settled)
             tell("timing")
-            whole = interleave([ours], images, device=device, rounds=rounds).milliseconds(ours.name)
-            if device.type == "cuda":
+            whole = interleave([ours], images, meter=meter, rounds=rounds).milliseconds(ours.name)
+            if meter.device.type == "cuda":
                 settle(ours, images, where, settled, in_parts=True)
-            parts = Breakdown(ours.parts, device).of(ours, images[:8])
+            parts = Breakdown(ours.parts, meter).of(ours, images[:8])
             tell("timed")
             flops = count_flops(ours, images[0])
             memory = needed_bytes(work.build(), count, dtype.itemsize)
@@ -159,24 +158,23 @@ def needed_bytes(model: Sam2, objects: int, element: int) -> dict[str, int]:
     return {**parts, "frame": sum(parts.values())}
 
 
-def rates(device: torch.device, dtype: torch.dtype) -> tuple[float, float]:
+def rates(meter: Meter, dtype: torch.dtype) -> tuple[float, float]:
     """Measure what the machine delivers with the threads that are set: FLOP/s of a large GEMM, bytes/s of a copy."""
+    device = meter.device
     side = SQUARE if device.type == "cpu" else 4 * SQUARE
     left = torch.randn(side, side, device=device).to(dtype)
     source = torch.zeros(COPIED, dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
-    product = _best(lambda: left @ left, device)
-    copy = _best(lambda: target.copy_(source), device)
+    product = _best(lambda: left @ left, meter)
+    copy = _best(lambda: target.copy_(source), meter)
     return 2 * side**3 / product, 2 * COPIED / copy
 
 
-def _best(work: Callable[[], object], device: torch.device, turns: int = 7) -> float:
+def _best(work: Callable[[], object], meter: Meter, turns: int = 7) -> float:
     """Return the least time of some turns in s: the machine's best, not its average."""
     times = []
     for _ in range(turns):
-        finish(device)
-        begin = time.perf_counter()
+        begin = meter.read()
         work()
-        finish(device)
-        times.append(time.perf_counter() - begin)
+        times.append(meter.read() - begin)
     return min(times)

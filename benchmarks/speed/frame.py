@@ -10,7 +10,7 @@ from torch import Tensor
 
 from benchmarks.speed.contender import Contender, MissingPeerError, make_contender
 from benchmarks.speed.report import Section
-from benchmarks.speed.timing import Breakdown, interleave, settle, tell
+from benchmarks.speed.timing import Breakdown, Meter, interleave, settle, tell
 from benchmarks.speed.work import SETTLED, Work, boxes, frames
 
 __all__ = ["against_objects", "contenders_of", "frame_times"]
@@ -23,7 +23,7 @@ def frame_times(
     works: Sequence[Work],
     counts: Sequence[int],
     kinds: Sequence[str],
-    device: torch.device,
+    meter: Meter,
     *,
     rounds: int,
     settled: int = SETTLED,
@@ -34,7 +34,7 @@ def frame_times(
         works: The models.
         counts: Numbers of objects.
         kinds: The contenders; the first is the one that the others are compared with.
-        device: Where to run.
+        meter: The clock, and where to run.
         rounds: Turns of each contender.
         settled: Frames before the measurement.
     """
@@ -47,9 +47,9 @@ def frame_times(
         | {"decoder": "decoder", "memory encoder": "memory encoder", "rest": "rest"},
     )
     for work in works:
-        contenders, section.notes[:] = contenders_of(kinds, work, device)
+        contenders, section.notes[:] = contenders_of(kinds, work, meter.device)
         for count in counts:
-            section.rows += _compare(work, contenders, count, device, rounds, settled, breakdown=True)
+            section.rows += _compare(work, contenders, count, meter, rounds, settled, breakdown=True)
     return section
 
 
@@ -57,7 +57,7 @@ def against_objects(
     work: Work,
     counts: Sequence[int],
     kinds: Sequence[str],
-    device: torch.device,
+    meter: Meter,
     *,
     rounds: int,
     settled: int = SETTLED,
@@ -69,9 +69,9 @@ def against_objects(
         {"objects": "objects", "contender": "contender", "ms": "ms"}
         | {f"over {kind}": f"over {kind}" for kind in kinds if kind in ("sam2", "sam2-vos", "transformers")},
     )
-    contenders, section.notes[:] = contenders_of(kinds, work, device)
+    contenders, section.notes[:] = contenders_of(kinds, work, meter.device)
     for count in counts:
-        section.rows += _compare(work, contenders, count, device, rounds, settled, breakdown=False)
+        section.rows += _compare(work, contenders, count, meter, rounds, settled, breakdown=False)
     return section
 
 
@@ -90,7 +90,7 @@ def _compare(
     work: Work,
     contenders: dict[str, Contender],
     count: int,
-    device: torch.device,
+    meter: Meter,
     rounds: int,
     settled: int,
     *,
@@ -103,14 +103,14 @@ def _compare(
     masks = {kind: settle(contender, images, where, settled) for kind, contender in contenders.items()}
     tell(f"{task}: timing")
     ahead = images[settled % len(images) :] + images[: settled % len(images)]
-    timings = interleave(list(contenders.values()), ahead, device=device, rounds=rounds)
+    timings = interleave(list(contenders.values()), ahead, meter=meter, rounds=rounds)
     tell(f"{task}: timed")
     parts: dict[str, dict[str, float]] = {kind: {} for kind in contenders}
     for kind, contender in contenders.items() if breakdown else ():
-        if device.type == "cuda":
+        if meter.device.type == "cuda":
             settle(contender, images, where, settled, in_parts=True)
         tell(f"{task}, parts of {contender.name}: timing")
-        parts[kind] = Breakdown(contender.parts, device).of(contender, ahead[:BREAKDOWN_FRAMES])
+        parts[kind] = Breakdown(contender.parts, meter).of(contender, ahead[:BREAKDOWN_FRAMES])
         tell(f"{task}, parts of {contender.name}: timed")
     rows = []
     for kind, contender in contenders.items():

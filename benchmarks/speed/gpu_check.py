@@ -29,7 +29,7 @@ from benchmarks.speed.floor import floor
 from benchmarks.speed.frame import against_objects, frame_times
 from benchmarks.speed.growth import growth
 from benchmarks.speed.report import Section, machine, write
-from benchmarks.speed.timing import finish, tell
+from benchmarks.speed.timing import Meter, tell
 from benchmarks.speed.work import QUICK, SETTLED, Work
 from sam_core.devices import resolve_device
 
@@ -54,21 +54,21 @@ def stages(device: torch.device, quick: bool, output: Path) -> dict[str, Callabl
     tiny, base = (QUICK, QUICK) if quick else (Work("sam2.1_hiera_tiny"), Work("sam2.1_hiera_base_plus"))
     small = QUICK if quick else Work("sam2_nano")
     counts, rounds, frames = ([1, 2], 2, 220) if quick else ([1, 4, 16], 7, 2_000)
-    settled = 4 if quick else SETTLED
+    settled, meter = 4 if quick else SETTLED, Meter(device)
     peers = ["ours", "sam2", "transformers"]
     return {
         "checks": lambda left: [checks_section(device, quick)],
-        "transfer": lambda left: [transfer(device)],
-        "tiny": lambda left: [frame_times([tiny], counts, peers, device, rounds=rounds, settled=settled)],
-        "floor": lambda left: [floor([tiny], [counts[0], counts[-1]], "ours", device, rounds=rounds, settled=settled)],
+        "transfer": lambda left: [transfer(meter)],
+        "tiny": lambda left: [frame_times([tiny], counts, peers, meter, rounds=rounds, settled=settled)],
+        "floor": lambda left: [floor([tiny], [counts[0], counts[-1]], "ours", meter, rounds=rounds, settled=settled)],
         "growth": lambda left: [
             growth(["ours"], small, device, frames=frames, gigabytes=8.0, minutes=min(1.5, left / 60))
         ],
-        "base_plus": lambda left: [frame_times([base], counts, peers, device, rounds=rounds, settled=settled)],
+        "base_plus": lambda left: [frame_times([base], counts, peers, meter, rounds=rounds, settled=settled)],
         "objects": lambda left: [
-            against_objects(tiny, [1, 2] if quick else [1, 2, 4, 8, 16, 32, 64], ["ours"], device, rounds=3)
+            against_objects(tiny, [1, 2] if quick else [1, 2, 4, 8, 16, 32, 64], ["ours"], meter, rounds=3)
         ],
-        "detect": lambda left: [detection_times("sam3_toy" if quick else "sam3", (), [1, 4], device, rounds=rounds)],
+        "detect": lambda left: [detection_times("sam3_toy" if quick else "sam3", (), [1, 4], meter, rounds=rounds)],
         "compiled": lambda left: [compiled_peer(device, quick, left, output)],
     }
 
@@ -87,8 +87,9 @@ def checks_section(device: torch.device, quick: bool) -> Section:
     return section
 
 
-def transfer(device: torch.device) -> Section:
+def transfer(meter: Meter) -> Section:
     """Time an image's way to the device and the masks' way back, alone."""
+    device = meter.device
     section = Section("transfer", "Transfer", {"what": "what", "mb": "MB", "ms": "ms", "rate": "GB/s"})
     for width, height in ((640, 480), (1920, 1080)):
         image = torch.from_numpy(np.zeros((height, width, 3), np.uint8))
@@ -100,7 +101,7 @@ def transfer(device: torch.device) -> Section:
             f"16 masks {width} × {height} down": (masks, "cpu", False),
         }
         for what, (tensor, target, at_once) in ways.items():
-            seconds = _median_time(partial(tensor.to, target, copy=True, non_blocking=at_once), device)
+            seconds = _median_time(partial(tensor.to, target, copy=True, non_blocking=at_once), meter)
             row = {"what": what, "mb": tensor.nbytes / 1e6, "ms": 1e3 * seconds, "rate": tensor.nbytes / seconds / 1e9}
             section.rows.append(row)
     return section
@@ -125,14 +126,12 @@ def compiled_peer(device: torch.device, quick: bool, left: float, output: Path) 
     return section
 
 
-def _median_time(work: Callable[[], object], device: torch.device, turns: int = 15) -> float:
+def _median_time(work: Callable[[], object], meter: Meter, turns: int = 15) -> float:
     times = []
     for _ in range(turns):
-        finish(device)
-        begin = time.perf_counter()
+        begin = meter.read()
         work()
-        finish(device)
-        times.append(time.perf_counter() - begin)
+        times.append(meter.read() - begin)
     return float(np.median(times[2:]))
 
 

@@ -25,7 +25,7 @@ import torch
 from benchmarks.speed.contender import CONTENDERS, Contender, MissingPeerError, make_contender
 from benchmarks.speed.memory import held, resident_bytes
 from benchmarks.speed.report import Section
-from benchmarks.speed.timing import finish, interleave, settle, tell
+from benchmarks.speed.timing import CLOCKS, Meter, interleave, settle, tell
 from benchmarks.speed.work import Work, boxes, frames
 from sam_core.devices import resolve_device
 
@@ -47,6 +47,7 @@ def parse(args: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--overrides", nargs="*", default=[], metavar="KEY=VALUE")
     parser.add_argument("--device", default=None)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--clock", default="wall", choices=sorted(CLOCKS))
     parser.add_argument("--objects", type=int, default=1)
     parser.add_argument("--frames", type=int, default=20_000)
     parser.add_argument("--gigabytes", type=float, default=8.0, help="stop when the process holds more")
@@ -59,6 +60,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     """Feed one contender; return what was measured at frame 200, 2,000, … and at the end."""
     torch.set_num_threads(options.threads)
     device, work = resolve_device(options.device), Work(options.model, tuple(options.overrides))
+    meter = Meter(device, CLOCKS[options.clock])
     images, where = frames(*SIZE), boxes(options.objects, *SIZE)
     contender = make_contender(options.contender, work, device)
     contender.begin(images[0], where)
@@ -69,15 +71,14 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     def look(frame: int) -> dict[str, Any]:
         row = {"frame": frame, "ms": 1000 * median(times), **asdict(held(device))}
         if frame > FRESH:
-            row["over fresh"] = _over_fresh(contender, options.contender, work, device, images, where)
+            row["over fresh"] = _over_fresh(contender, options.contender, work, meter, images, where)
         return row
 
     while number < wanted[-1] and not stopped:
         number += 1
-        begin = time.perf_counter()
+        begin = meter.read()
         contender.step(images[number % len(images)])
-        finish(device)
-        times = [*times[1 - WINDOW :], time.perf_counter() - begin]
+        times = [*times[1 - WINDOW :], meter.read() - begin]
         if number in wanted:
             rows.append(look(number))
             tell(f"{contender.name}: frame {number}, {rows[-1]['ms']:.1f} ms, {rows[-1]['resident'] / 1e6:.0f} MB")
@@ -92,16 +93,23 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     return {"contender": contender.name, "rows": rows, "stopped": stopped}
 
 
-def _over_fresh(old: Contender, kind: str, work: Work, device: torch.device, images: list[Any], where: Any) -> float:
+def _over_fresh(old: Contender, kind: str, work: Work, meter: Meter, images: list[Any], where: Any) -> float:
     """Time the old stream and a fresh one in turns; returns the ratio."""
-    fresh = make_contender(kind, work, device)
+    fresh = make_contender(kind, work, meter.device)
     fresh.name = "fresh"
     settle(fresh, images, where, FRESH)
-    return interleave([old, fresh], images, device=device, rounds=20, seconds=0.3).ratio(old.name, fresh.name)
+    return interleave([old, fresh], images, meter=meter, rounds=20, seconds=0.3).ratio(old.name, fresh.name)
 
 
 def growth(
-    kinds: Sequence[str], work: Work, device: torch.device, *, frames: int, gigabytes: float, minutes: float
+    kinds: Sequence[str],
+    work: Work,
+    device: torch.device,
+    *,
+    frames: int,
+    gigabytes: float,
+    minutes: float,
+    clock: str = "wall",
 ) -> Section:
     """Measure every contender in a process of its own."""
     section = Section(
@@ -118,6 +126,7 @@ def growth(
             command = [sys.executable, "-m", "benchmarks.speed.growth", "--contender", kind, "--model", work.model]
             command += ["--device", str(device), "--threads", str(torch.get_num_threads()), "--frames", str(frames)]
             command += ["--gigabytes", str(gigabytes), "--minutes", str(minutes), "--json", str(path)]
+            command += ["--clock", clock]
             command += ["--overrides", *work.overrides]
             if subprocess.run(command, check=False).returncode or not path.is_file():
                 section.notes.append(f"{kind} takes no part, see its messages.")

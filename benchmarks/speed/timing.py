@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from statistics import median
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from benchmarks.speed.contender import Contender
 
-__all__ = ["Breakdown", "Timings", "finish", "interleave", "settle", "tell"]
+__all__ = ["CLOCKS", "Breakdown", "Meter", "Timings", "interleave", "settle", "tell"]
 
 
 def tell(text: str) -> None:
@@ -24,10 +24,27 @@ def tell(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def finish(device: torch.device) -> None:
-    """Wait for the device."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+@dataclass(frozen=True)
+class Meter:
+    """A clock that waits for the device before it is read.
+
+    Attributes:
+        device: Where the work is done.
+        clock: Seconds. The processor's (`time.process_time`) is that of the wall on an idle machine, with one thread
+            and no GPU; on a shared machine it leaves out the time in which others had the core.
+    """
+
+    device: torch.device
+    clock: Callable[[], float] = time.perf_counter
+
+    def read(self) -> float:
+        """Return the time once the device has nothing more to do."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        return self.clock()
+
+
+CLOCKS = {"wall": time.perf_counter, "processor": time.process_time}
 
 
 @dataclass
@@ -64,7 +81,7 @@ def interleave(
     contenders: Sequence[Contender],
     frames: Sequence[NDArray[np.uint8]],
     *,
-    device: torch.device,
+    meter: Meter,
     rounds: int,
     seconds: float = 0.2,
 ) -> Timings:
@@ -73,7 +90,7 @@ def interleave(
     Args:
         contenders: Each with an open stream.
         frames: What they see, from the first to the last, again and again.
-        device: Waited for before each reading of the clock.
+        meter: The clock.
         rounds: Turns of each contender. One more at the beginning is not counted.
         seconds: Least length of a turn; its time is the mean over its frames.
     """
@@ -82,12 +99,10 @@ def interleave(
     place = 0
     for turn in range(rounds + 1):
         for k, contender in enumerate(contenders):
-            finish(device)
-            begin = time.perf_counter()
+            begin = meter.read()
             for i in range(counts[k]):
                 contender.step(frames[(place + i) % len(frames)])
-            finish(device)
-            elapsed = (time.perf_counter() - begin) / counts[k]
+            elapsed = (meter.read() - begin) / counts[k]
             if turn == 0:
                 counts[k] = max(1, min(len(frames), round(seconds / elapsed)))
             else:
@@ -105,9 +120,9 @@ class Breakdown:
     size, Python.
     """
 
-    def __init__(self, parts: Mapping[str, nn.Module], device: torch.device) -> None:
+    def __init__(self, parts: Mapping[str, nn.Module], meter: Meter) -> None:
         self._parts = parts
-        self._device = device
+        self._meter = meter
         self._seconds: dict[str, float] = {}
         self._open: list[str] = []
         self._entered = 0.0
@@ -119,11 +134,9 @@ class Breakdown:
         with self._hooks():
             for frame in frames:
                 self._seconds = dict.fromkeys(("before", *self._parts), 0.0)
-                finish(self._device)
-                self._begin = time.perf_counter()
+                self._begin = self._meter.read()
                 contender.step(frame)
-                finish(self._device)
-                total = time.perf_counter() - self._begin
+                total = self._meter.read() - self._begin
                 rows.append({**self._seconds, "rest": total - sum(self._seconds.values()), "frame": total})
         return {name: 1000 * median(row[name] for row in rows) for name in rows[0]}
 
@@ -133,18 +146,18 @@ class Breakdown:
         for name, module in self._parts.items():
 
             def enter(*_: object, name: str = name) -> None:
-                finish(self._device)
+                now = self._meter.read()
                 if not self._open:
-                    self._entered = time.perf_counter()
+                    self._entered = now
                     if name == "encoder":
                         self._seconds["before"] = self._entered - self._begin
                 self._open.append(name)
 
             def leave(*_: object) -> None:
-                finish(self._device)
+                now = self._meter.read()
                 name = self._open.pop()
                 if not self._open:
-                    self._seconds[name] += time.perf_counter() - self._entered
+                    self._seconds[name] += now - self._entered
 
             handles += [module.register_forward_pre_hook(enter), module.register_forward_hook(leave)]
         try:

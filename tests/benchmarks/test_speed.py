@@ -15,7 +15,7 @@ from benchmarks.speed import gpu_check, growth
 from benchmarks.speed.checks import Finding, check_all
 from benchmarks.speed.contender import MissingPeerError, make_contender
 from benchmarks.speed.floor import count_flops, needed_bytes
-from benchmarks.speed.timing import Timings, settle
+from benchmarks.speed.timing import Meter, Timings, settle
 from benchmarks.speed.work import QUICK, Work, boxes, frames
 
 CPU = torch.device("cpu")
@@ -150,7 +150,7 @@ def test_the_gpu_script_writes_what_it_has_when_the_time_is_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     stages = {
-        "transfer": lambda left: [gpu_check.transfer(CPU)],
+        "transfer": lambda left: [gpu_check.transfer(Meter(CPU))],
         "never": lambda left: pytest.fail("there was no time"),
     }
     monkeypatch.setattr(gpu_check, "stages", lambda *_: stages)
