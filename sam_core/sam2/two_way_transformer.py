@@ -21,6 +21,8 @@ class TokenToImageAttention(Attention):
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Attend from tokens q (B, T, C) to the image k, v (B, N, C); returns (B, T, C)."""
+        if torch.is_grad_enabled():  # the plain way gives the keys' bias a gradient too, of zero
+            return super().forward(q, k, v)
         heads = (self.num_heads, self.head_dim)
         asked = self.split_heads(self.q_proj(q)) * self.head_dim**-0.5
         # The keys' bias adds the same to all scores of a token, which softmax does not see.

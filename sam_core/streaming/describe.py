@@ -9,13 +9,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sam_core.streaming.frames import Frame
+from sam_core.streaming.masks import masks_at
 from sam_core.streaming.objects import TrackedObject, state_of
 from sam_core.streaming.policy import Observation
-from sam_core.streaming.result import FrameResult, logits_at
+from sam_core.streaming.result import FrameResult
 from sam_core.streaming.tracking import Tracked
-
-# Logits of so many pixels are made at a time: those of many objects on a large image would not fit a cache.
-_PIXELS_AT_ONCE = 2**21
 
 
 def frame_result(
@@ -30,7 +28,7 @@ def frame_result(
         seen: what was observed of each.
         threshold: a pixel belongs to an object where its logit is above this.
     """
-    masks = threshold_at(tracked.low_res, frame.size, threshold)
+    masks = masks_at(tracked.low_res[:, 0], frame.size, threshold)
     boxes, areas, centroids = measure_masks(masks)
     return FrameResult(
         frame=frame.number,
@@ -68,12 +66,6 @@ def empty_result(frame: Frame, side: int, device: torch.device) -> FrameResult:
         predicted_iou=torch.zeros(0, device=device),
         presence=torch.zeros(0, device=device),
     )
-
-
-def threshold_at(low_res: Tensor, size: tuple[int, int], threshold: float) -> Tensor:
-    """Return the masks (N, H, W) bool of logits (N, 1, h, w) at an image's size (H, W) in px."""
-    some = max(1, _PIXELS_AT_ONCE // (size[0] * size[1]))
-    return torch.cat([logits_at(part[:, 0], size) > threshold for part in low_res.split(some)])
 
 
 def measure_masks(masks: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -7,8 +7,9 @@ from enum import Enum
 from functools import cached_property
 from typing import Any
 
-import torch.nn.functional as F
 from torch import Tensor
+
+from sam_core.streaming.masks import logits_at
 
 
 class ObjectState(str, Enum):
@@ -62,11 +63,6 @@ class FrameResult:
     def mask_logits(self) -> Tensor:
         """(N, H, W) float32 logits at the image's size; made when first asked for."""
         return logits_at(self.low_res, self.image_size)
-
-
-def logits_at(low_res: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resize mask logits (N, h, w) to an image's size (H, W) in px, bilinearly, as the official predictor does."""
-    return F.interpolate(low_res[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]
 
 
 @dataclass(frozen=True)

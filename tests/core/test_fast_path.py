@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -19,6 +19,7 @@ from sam_core.sam2.pixels import resized
 from sam_core.streaming.bank import Places
 from sam_core.streaming.describe import count_pixels
 from sam_core.streaming.graphs import FrameGraphs
+from sam_core.streaming.masks import logits_at, masks_at
 from tests.core.reference import relative_error
 
 TOLERANCE = 1e-5
@@ -118,6 +119,20 @@ def test_pixels_are_counted_in_eights(size: tuple[int, int]) -> None:
     assert torch.equal(rows, masks.sum(2))
 
 
+@pytest.mark.parametrize("size", [(480, 640), (45, 61), (48, 48), (1, 1)])
+@pytest.mark.parametrize("threshold", [0.0, -0.5, 1.5])
+def test_masks_are_resized_where_objects_can_be(size: tuple[int, int], threshold: float) -> None:
+    torch.manual_seed(0)
+    smooth = F.interpolate(torch.randn(3, 1, 7, 9), size=(48, 48), mode="bilinear")[:, 0]
+    dot, corner, nothing = torch.full((3, 48, 48), -3.0)
+    dot[17, 30], corner[-1, 0] = 8.0, 2.0
+    low_res = torch.cat((smooth, torch.stack((dot, corner, nothing))))
+    logits = logits_at(low_res, size)
+    differs = masks_at(low_res, size, threshold) != (logits > threshold)
+    assert (logits - threshold)[differs].abs().max().item() < 1e-5 if differs.any() else True
+    assert not masks_at(low_res[-1:], size, threshold).any()
+
+
 def test_resizing_rounds_to_whole_levels() -> None:
     torch.manual_seed(0)
     image = torch.randint(0, 256, (1, 3, 90, 120), dtype=torch.uint8)
@@ -154,7 +169,7 @@ def test_an_object_that_joins_changes_no_bit_of_the_others(others: int) -> None:
 class Replay:
     """What a CUDA graph does to its callers, on a CPU: it owns its inputs, and computes from those alone."""
 
-    recorded: list[tuple[torch.Size, ...]] = []
+    recorded: ClassVar[list[tuple[torch.Size, ...]]] = []
 
     def __init__(self, function: Any, inputs: tuple[Tensor, ...]) -> None:
         self.function, self.inputs = function, tuple(x.clone() for x in inputs)
