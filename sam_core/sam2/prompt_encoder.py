@@ -47,9 +47,10 @@ class PromptEncoder(nn.Module):
         """Return the encoding of the feature grid, (1, C, H, W), in the weights' dtype."""
 
         def compute() -> Tensor:
-            return self.pe_layer.grid(self.grid_size, self.grid_size).to(self.no_mask_embed.weight.dtype)
+            return self.pe_layer.grid(self.grid_size, self.grid_size).to(dtype)
 
-        return self._dense_position.of(list(self.pe_layer.buffers()), compute, key=self.grid_size)
+        dtype = self.no_mask_embed.weight.dtype
+        return self._dense_position.of(list(self.pe_layer.buffers()), compute, key=(self.grid_size, dtype))
 
     def no_points(self, count: int) -> Tensor:
         """Return the (count, 2, C) embeddings of objects without a prompt: two padding points each."""

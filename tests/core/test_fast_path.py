@@ -90,7 +90,8 @@ def one_frame(model: Sam2) -> dict[str, Tensor]:
     images = torch.randint(0, 255, (1, model.image_size, model.image_size, 3), dtype=torch.uint8)
     features = model.encode_image(model.normalise(images))
     t_pos, ages = torch.tensor([[0, 4, 5, 6]]), torch.arange(6)[None]
-    spatial, pointers = torch.randn(3, 4, model.memory_dim, side, side), torch.randn(3, 6, model.d_model)
+    spatial = torch.randn(3, 4, model.memory_dim, side, side)
+    pointers = torch.randn(3, 6, model.d_model)
     embedding = model.embed_with_memory(features, model.assemble_memory(spatial, t_pos, pointers, ages))
     output = model.decode(embedding, features, multimask=True)
     memory = model.encode_memory(features, output.low_res, output.object_score, from_prompt=False)
@@ -108,6 +109,19 @@ def test_with_gradients_and_without(micro_tracker: Tracker) -> None:
     sum(value.float().square().mean() for value in slow.values()).backward()
     parts = (model.image_encoder, model.memory_attention, model.memory_encoder, model.sam_mask_decoder.conv_s0)
     assert all(p.grad is not None and p.grad.isfinite().all() for part in parts for p in part.parameters())
+
+
+def test_a_network_may_change_its_precision_after_use(micro_tracker: Tracker) -> None:
+    """Nothing that was computed from float32 weights outlives them; phases of positions stay float32."""
+    model = copy.deepcopy(micro_tracker.model)
+    with torch.inference_mode():
+        exact = one_frame(model)
+        used = one_frame(model.to(torch.bfloat16))
+        fresh = one_frame(copy.deepcopy(micro_tracker.model).to(torch.bfloat16))
+    assert model.sam_prompt_encoder.pe_layer.positional_encoding_gaussian_matrix.dtype == torch.float32
+    for name, value in fresh.items():
+        assert torch.equal(used[name], value), name
+        assert relative_error(value.float(), exact[name]) < 0.1, name
 
 
 @pytest.mark.parametrize("size", [(1, 1), (37, 53), (300, 64), (9, 2100)])
