@@ -11,6 +11,8 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -32,19 +34,22 @@ class Recording:
     Args:
         function: of tensors; it must not wait for the device, nor create tensors from values on the host.
         inputs: examples, on the device.
+        pool: memory that recordings share, as they are never replayed at once.
     """
 
-    def __init__(self, function: _Function, inputs: tuple[Tensor, ...]) -> None:
+    def __init__(self, function: _Function, inputs: tuple[Tensor, ...], pool: Any = None) -> None:
         self._inputs = tuple(x.clone(memory_format=torch.preserve_format) for x in inputs)
-        aside = torch.cuda.Stream()
-        aside.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(aside):  # constants are computed and kernels chosen before recording begins
-            for _ in range(_WARM_UP_CALLS):
-                function(*self._inputs)
-        torch.cuda.current_stream().wait_stream(aside)
         self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph):
-            self._outputs = function(*self._inputs)
+        with torch.cuda.device(inputs[0].device):
+            aside = torch.cuda.Stream()
+            aside.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(aside):  # constants are computed and kernels chosen before recording begins
+                for _ in range(_WARM_UP_CALLS):
+                    function(*self._inputs)
+            torch.cuda.current_stream().wait_stream(aside)
+            # Other threads, such as a detector's, may use the GPU meanwhile.
+            with torch.cuda.graph(self._graph, pool=pool, capture_error_mode="thread_local"):
+                self._outputs = function(*self._inputs)
 
     def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         """Replay; the results are the caller's to keep."""
@@ -88,7 +93,7 @@ class FrameGraphs:
         bank: the stream's memories; recordings read them where they lie.
         max_objects: up to how many objects to record for.
         enabled: record at all.
-        record: see `Recordable`.
+        record: see `Recordable`; by default as a CUDA graph.
     """
 
     def __init__(
@@ -98,10 +103,12 @@ class FrameGraphs:
         max_objects: int,
         *,
         enabled: bool,
-        record: Callable[[_Function, tuple[Tensor, ...]], _Function] = Recording,
+        record: Callable[[_Function, tuple[Tensor, ...]], _Function] | None = None,
     ) -> None:
         self._model = model
         self._bank = bank
+        if record is None:
+            record = partial(Recording, pool=torch.cuda.graph_pool_handle() if enabled else None)
         self._encode = Recordable(self._encode_tensors, record)
         self._track = Recordable(self._track_tensors, record)
         self._sizes = [1 << i for i in range((max_objects - 1).bit_length() + 1)] if enabled else []
@@ -144,7 +151,7 @@ class FrameGraphs:
             self._encode.record(images)
             inputs = self._encode(images)
             _log.info("Recorded the image encoder in %.1f s.", time.monotonic() - began)
-            for size in self._sizes:
+            for size in reversed(self._sizes):  # the largest takes the memory that the others fit into
                 for places in _full(self._bank, size):
                     self._track.record(*inputs, *places.tensors())
                 _log.info("Recorded the step of up to %d objects after %.1f s.", size, time.monotonic() - began)
