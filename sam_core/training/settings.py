@@ -36,6 +36,7 @@ class Stage:
         harder: a second distribution that takes over linearly during the stage; None for none.
         stills: share of steps on still images in a stage of clips, so that answers to prompts stay good.
         still_clips: images of such a step.
+        silent: successive frames of a clip that are only tracked, without loss and gradient (see ``clip_losses``).
     """
 
     name: str
@@ -51,6 +52,7 @@ class Stage:
     harder: SceneSettings | None
     stills: float = 0.0
     still_clips: int = 8
+    silent: int = 0
 
 
 @dataclass(frozen=True)

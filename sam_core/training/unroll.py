@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -131,6 +132,7 @@ def clip_losses(
     weights: LossWeights,
     auxiliary: AuxiliaryHeads | None = None,
     generator: torch.Generator | None = None,
+    silent: int = 0,
 ) -> ClipLoss:
     """Run a batch through the model and return its loss.
 
@@ -141,12 +143,18 @@ def clip_losses(
         weights: weights of the losses.
         auxiliary: readouts for deep supervision.
         generator: CPU randomness of the prompts.
+        silent: so many successive frames, somewhere between the first and the last, are only tracked: no loss, no
+            gradient, a third of the cost. Memories then are as old, and as wrong, as late in a stream.
     """
     frames = batch.images.shape[1]
-    features = model.encode_image(model.normalise(batch.images.flatten(0, 1)))
 
     def chance(probability: float) -> bool:
         return float(torch.rand((), generator=generator)) < probability
+
+    silent = min(silent, max(frames - 2, 0))
+    start = int(torch.randint(1, max(frames - silent, 2), (), generator=generator))
+    hushed = range(start, start + silent)
+    views, features = _encode(model, batch, hushed)
 
     # Still images only have objects that are there: the score would saturate and take long to come back.
     scored = torch.tensor(frames > 1, device=batch.clip.device)
@@ -155,10 +163,13 @@ def clip_losses(
     answers: list[tuple[Tensor, Tensor, Tensor]] = []
     extras: list[Tensor] = []
     by_mask = frames > 1 and chance(plan.mask)
+    kinds = [chance(plan.box)]
+    if frames == 1 and 0 < plan.box < 1:  # a picture is encoded once: ask both ways
+        kinds = [False, True]
     extra = int(torch.randint(plan.far_frames, (), generator=generator)) if chance(plan.far) else 0
     later = int(torch.randint(1, frames, (), generator=generator)) if frames > 1 and chance(plan.correct_later) else -1
     for t in range(frames):
-        view = features.select(batch.clip * frames + t)
+        loud = t not in hushed
         target, visible, sure = batch.targets[:, t], batch.visible[:, t], batch.sure[:, t]
 
         def judge(output: SamOutput, target: Tensor = target, visible: Tensor = visible, sure: Tensor = sure) -> None:
@@ -169,33 +180,41 @@ def clip_losses(
             if auxiliary is not None:
                 extras.append(auxiliary.from_decoder(target, model.feature_size))
 
-        if t == 0:
-            embedding = model.embed_without_memory(view)
-            if by_mask:
-                full = F.interpolate(target[:, None], size=(model.image_size, model.image_size), mode="nearest")
-                output = model.adopt_mask(view, full)
+        with torch.set_grad_enabled(loud and torch.is_grad_enabled()):
+            view = views(t)
+            if t == 0:
+                embedding = model.embed_without_memory(view)
+                if by_mask:
+                    full = F.interpolate(target[:, None], size=(model.image_size, model.image_size), mode="nearest")
+                    output = model.adopt_mask(view, full)
+                else:
+                    for by_box in kinds:
+                        output = _first_answer(
+                            model, view, embedding, target, by_box, judge, chance(plan.correct), generator
+                        )
             else:
-                output = _first_answer(model, view, embedding, target, plan, judge, chance, generator)
-        else:
-            embedding = model.embed_with_memory(view, memory.tokens(model, extra))  # type: ignore[arg-type]
-            if auxiliary is not None:
-                extras.append(auxiliary.from_memory(embedding, target))
-            output = model.decode(embedding, view, multimask=True)
-            judge(output)
-            if t == later:
-                points, labels = sample_corrections(output.low_res[:, 0].detach(), target, model.image_size, generator)
-                labels = torch.where(visible[:, None], labels, -1)
-                clamped = output.low_res.detach().clamp(-32, 32)
-                output = model.decode(embedding, view, points, labels, clamped, multimask=True)
-                judge(output)
-        if t + 1 < frames:
-            low_res, score = output.low_res, output.object_score
-            if chance(plan.teach):
-                truth = F.interpolate(target[:, None], size=low_res.shape[-2:], mode="bilinear", antialias=True)
-                low_res = truth * 20 - 10
-                score = visible.to(score.dtype)[:, None] * 20 - 10
-            memory.spatial.append(model.encode_memory(view, low_res, score, from_prompt=t == 0))
-            memory.pointers.append(output.pointer)
+                embedding = model.embed_with_memory(view, memory.tokens(model, extra))  # type: ignore[arg-type]
+                if auxiliary is not None and loud:
+                    extras.append(auxiliary.from_memory(embedding, target))
+                output = model.decode(embedding, view, multimask=True)
+                if loud:
+                    judge(output)
+                if loud and t == later:
+                    points, labels = sample_corrections(
+                        output.low_res[:, 0].detach(), target, model.image_size, generator
+                    )
+                    labels = torch.where(visible[:, None], labels, -1)
+                    clamped = output.low_res.detach().clamp(-32, 32)
+                    output = model.decode(embedding, view, points, labels, clamped, multimask=True)
+                    judge(output)
+            if t + 1 < frames:
+                low_res, score = output.low_res, output.object_score
+                if chance(plan.teach):
+                    truth = F.interpolate(target[:, None], size=low_res.shape[-2:], mode="bilinear", antialias=True)
+                    low_res = truth * 20 - 10
+                    score = visible.to(score.dtype)[:, None] * 20 - 10
+                memory.spatial.append(model.encode_memory(view, low_res, score, from_prompt=t == 0))
+                memory.pointers.append(output.pointer)
     total = torch.stack([x.total for x in losses]).mean()
     parts = {k: float(torch.stack([x.parts[k] for x in losses]).mean()) for k in losses[0].parts}
     if extras:
@@ -210,21 +229,40 @@ def clip_losses(
     return ClipLoss(total, parts, torch.stack([x.iou for x in losses], 1), score, visible, sure)
 
 
+def _encode(model: Sam2, batch: Batch, hushed: range) -> tuple[Callable[[int], ImageFeatures], ImageFeatures]:
+    """Encode all pictures, those of ``hushed`` frames without a gradient.
+
+    Returns:
+        A function from a frame to the features of its objects, and the features of all pictures with a gradient.
+    """
+    frames = batch.images.shape[1]
+    loud = [t for t in range(frames) if t not in hushed]
+    features = model.encode_image(model.normalise(batch.images[:, loud].flatten(0, 1)))
+    with torch.no_grad():
+        still = model.encode_image(model.normalise(batch.images[:, list(hushed)].flatten(0, 1))) if hushed else None
+
+    def view(t: int) -> ImageFeatures:
+        if t in hushed:
+            assert still is not None
+            return still.select(batch.clip * len(hushed) + hushed.index(t))
+        return features.select(batch.clip * len(loud) + loud.index(t))
+
+    return view, features
+
+
 def _first_answer(
     model: Sam2,
     view: ImageFeatures,
     embedding: Tensor,
     target: Tensor,
-    plan: PromptPlan,
-    judge: object,
-    chance: object,
+    by_box: bool,
+    judge: Callable[[SamOutput], None],
+    correct: bool,
     generator: torch.Generator | None,
 ) -> SamOutput:
-    """Prompt the first frame with clicks or boxes (one kind a batch), perhaps with a correction click."""
-    assert callable(judge)
-    assert callable(chance)
+    """Prompt the first frame with clicks or boxes, perhaps with a correction click."""
     size = model.image_size
-    if chance(plan.box):
+    if by_box:
         points = sample_boxes(target, size, generator=generator)
         labels = torch.tensor([2, 3], device=target.device).expand(len(target), 2)
     else:
@@ -232,7 +270,7 @@ def _first_answer(
         labels = torch.ones(points.shape[:2], dtype=torch.long, device=target.device)
     output = model.decode(embedding, view, points, labels, multimask=points.shape[1] == 1)
     judge(output)
-    if chance(plan.correct):
+    if correct:
         more, kinds = sample_corrections(output.low_res[:, 0].detach(), target, size, generator)
         points, labels = torch.cat([points, more], 1), torch.cat([labels, kinds], 1)
         output = model.decode(embedding, view, points, labels, output.low_res.detach().clamp(-32, 32), multimask=False)

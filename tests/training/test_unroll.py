@@ -1,0 +1,79 @@
+"""Unrolling: frames that are only tracked cost no gradient and change no number, and a picture is asked both ways."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from sam_core.sam2.model import Sam2
+from sam_core.training.batches import Batch, synthetic_batch
+from sam_core.training.losses import LossWeights
+from sam_core.training.settings import load_settings
+from sam_core.training.state import set_image_size
+from sam_core.training.trainer import make_run
+from sam_core.training.unroll import PromptPlan, clip_losses
+
+FRAMES = 6
+SILENT = 3
+PLAN = PromptPlan(box=1.0, mask=0.0, correct=0.0, correct_later=0.0, far=0.0)
+
+
+@pytest.fixture
+def case(tmp_path: Path) -> tuple[Sam2, Batch]:
+    torch.set_num_threads(1)
+    settings = load_settings("micro", [f"output={tmp_path}"])
+    model = make_run(settings).model
+    stage = settings.stages[1]
+    set_image_size(model, stage.size)
+    return model, synthetic_batch(np.random.default_rng(0), replace(stage.scenes, frames=FRAMES), 2, 2)
+
+
+def _generator() -> torch.Generator:
+    return torch.Generator().manual_seed(3)
+
+
+def test_silent_frames_change_no_answer(case: tuple[Sam2, Batch]) -> None:
+    model, batch = case
+    with torch.no_grad():
+        whole = clip_losses(model, batch, PLAN, LossWeights(), None, _generator())
+        part = clip_losses(model, batch, PLAN, LossWeights(), None, _generator(), silent=SILENT)
+    assert part.iou.shape[1] == FRAMES - SILENT
+    matches = [
+        [t for t in range(FRAMES) if torch.allclose(part.score[:, i], whole.score[:, t], atol=1e-5)]
+        for i in range(FRAMES - SILENT)
+    ]
+    assert matches[0] == [0]
+    assert all(len(m) >= 1 for m in matches)  # every loud frame has the answer that it has without silence
+
+
+def test_silent_frames_get_no_gradient(case: tuple[Sam2, Batch]) -> None:
+    model, batch = case
+    images: list[torch.Tensor] = []
+    handle = model.image_encoder.register_forward_hook(
+        lambda module, inputs, output: images.append(torch.tensor([inputs[0].shape[0], torch.is_grad_enabled()]))
+    )
+    result = clip_losses(model, batch, PLAN, LossWeights(), None, _generator(), silent=SILENT)
+    handle.remove()
+    result.total.backward()
+    clips = batch.images.shape[0]
+    assert [tuple(map(int, i)) for i in images] == [(clips * (FRAMES - SILENT), 1), (clips * SILENT, 0)]
+    gradient = model.memory_encoder.out_proj.weight.grad
+    assert gradient is not None
+    assert bool(gradient.abs().sum() > 0)
+
+
+def test_a_still_picture_is_asked_by_click_and_by_box(case: tuple[Sam2, Batch]) -> None:
+    model, batch = case
+    first = slice(0, 1)
+    still = Batch(
+        batch.images[:, first], batch.clip, batch.targets[:, first], batch.visible[:, first], batch.sure[:, first]
+    )
+    with torch.no_grad():
+        both = clip_losses(model, still, replace(PLAN, box=0.5), LossWeights(), None, _generator())
+        boxes = clip_losses(model, still, PLAN, LossWeights(), None, _generator())
+    assert both.iou.shape[1] == 2
+    assert boxes.iou.shape[1] == 1
