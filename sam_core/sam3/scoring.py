@@ -36,11 +36,14 @@ class DotProductScoring(nn.Module):
         self.prompt_proj = nn.Linear(channels, channels)
         self.hs_proj = nn.Linear(channels, channels)
 
-    def forward(self, queries: Tensor, prompt: PromptTokens) -> Tensor:
-        """Score queries (B, Q, C) against B prompts; returns logits (B, Q), float32."""
+    def pool(self, prompt: PromptTokens) -> Tensor:
+        """Return one feature for each of B prompts, (B, C): the mean of its tokens after the MLP."""
         valid = prompt.valid[..., None]
         tokens = self.prompt_mlp(prompt.tokens).masked_fill(~valid, 0)
-        mean = tokens.sum(dim=1) / valid.sum(dim=1).clamp(min=1)
-        projected = self.prompt_proj(mean).float()
+        return tokens.sum(dim=1) / valid.sum(dim=1).clamp(min=1)
+
+    def forward(self, queries: Tensor, prompt: PromptTokens) -> Tensor:
+        """Score queries (B, Q, C) against B prompts; returns logits (B, Q), float32."""
+        projected = self.prompt_proj(self.pool(prompt)).float()
         logits = (self.hs_proj(queries).float() @ projected[..., None]).squeeze(-1) * projected.shape[-1] ** -0.5
         return logits.clamp(-self.max_logit, self.max_logit)

@@ -12,9 +12,9 @@ from torch import Tensor
 from sam_core.sam3.geometry import GeometryPrompts
 from sam_core.sam3.positions import corners_to_centre
 from sam_core.sam3.tokenizer import PADDING, Tokenizer
-from sam_core.training.concepts.questions import Question, QuestionMix, ask, box_of
+from sam_core.training.concepts.questions import EXEMPLARS_ALONE, Question, QuestionMix, ask, box_of
 from sam_core.training.concepts.scenes import ConceptScene, PictureSettings, draw_scene
-from sam_core.training.concepts.vocabulary import COLOURS, SHAPES, SIZES, TEXTURES
+from sam_core.training.concepts.vocabulary import COLOURS, SHAPES, SIZES, TEXTURES, Concept
 
 __all__ = ["ATTRIBUTES", "ConceptBatch", "collate", "draw_batch"]
 
@@ -34,6 +34,7 @@ class ConceptBatch:
         ids: (U, L) token ids of the different phrases.
         phrase: (N * P,) which of them each question has.
         exemplars: of the N * P questions.
+        named: (N * P, 4) int64: colour, shape, texture and size that a prompt stands for; -1 where it leaves it open.
         answers: for each question the labels of its instances.
     """
 
@@ -44,6 +45,7 @@ class ConceptBatch:
     ids: Tensor
     phrase: Tensor
     exemplars: GeometryPrompts
+    named: Tensor
     answers: tuple[tuple[int, ...], ...]
 
     def to(self, device: torch.device) -> ConceptBatch:
@@ -58,6 +60,7 @@ class ConceptBatch:
             ids=self.ids.to(device),
             phrase=self.phrase.to(device),
             exemplars=boxes,
+            named=self.named.to(device),
         )
 
 
@@ -86,6 +89,16 @@ def _exemplars(questions: Sequence[Question]) -> GeometryPrompts:
     return replace(none, boxes=boxes, box_labels=labels, boxes_valid=valid)
 
 
+def _named(question: Question, scene: ConceptScene) -> list[int]:
+    """Return the attributes that a prompt stands for: by its words, or by what its box shows."""
+    means = question.concept if all(question.positive) else None
+    if question.phrase == EXEMPLARS_ALONE:
+        shown = next(thing.look for thing in scene.things if thing.label in question.answer)
+        means = Concept(shown.colour, shown.shape, shown.texture)
+    values = [getattr(means, name, None) for name in ATTRIBUTES]
+    return [-1 if v is None else options.index(v) for v, options in zip(values, ATTRIBUTES.values(), strict=True)]
+
+
 def collate(
     scenes: Sequence[ConceptScene], questions: Sequence[Sequence[Question]], tokenizer: Tokenizer
 ) -> ConceptBatch:
@@ -103,6 +116,10 @@ def collate(
         ids=torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=PADDING),
         phrase=torch.tensor([phrases.index(question.phrase) for question in flat], dtype=torch.long),
         exemplars=_exemplars(flat),
+        named=torch.tensor(
+            [_named(question, scene) for scene, asked in zip(scenes, questions, strict=True) for question in asked],
+            dtype=torch.long,
+        ).reshape(-1, len(ATTRIBUTES)),
         answers=tuple(question.answer for question in flat),
     )
 

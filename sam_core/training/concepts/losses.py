@@ -40,6 +40,8 @@ class ConceptLossWeights:
         concept: readout of the fused image: how much of each cell the concept covers.
         things: readout of the image features: what each thing looks like.
         queries: the same of the queries that found it, every layer.
+        prompts: the same readout of the pooled prompts: which looks they stand for. It brings words, boxes and
+            queries into one space before any score is right.
         outlines: readout of the image features: where within each place a thing is.
         anchor: weight of a query's starting place in the matching.
         alpha: weight of the positive class in the focal loss of the queries.
@@ -54,9 +56,10 @@ class ConceptLossWeights:
     focal: float = 20.0
     dice: float = 1.0
     semantic: float = 1.0
-    concept: float = 2.0
+    concept: float = 1.0
     things: float = 4.0
-    queries: float = 2.0
+    queries: float = 3.0
+    prompts: float = 2.0
     outlines: float = 6.0
     anchor: float = 5.0
     alpha: float = 0.5
@@ -143,7 +146,8 @@ def _look_loss(readouts: Readouts, logits: Tensor, truth: Tensor) -> tuple[Tenso
         The mean cross-entropy of the attributes, and how often the shape is right.
     """
     parts = [
-        F.cross_entropy(said.float().flatten(0, -2), truth[..., column].flatten(), ignore_index=-1)
+        F.cross_entropy(said.float().flatten(0, -2), truth[..., column].flatten(), ignore_index=-1, reduction="sum")
+        / (truth[..., column] >= 0).sum().clamp(min=1)
         for column, said in enumerate(readouts.split(logits))
     ]
     shape = list(ATTRIBUTES).index("shape")
@@ -215,12 +219,19 @@ def batch_losses(
     for layer in grounding.layers:
         matches = match(layer.logits, layer.found.boxes, anchors, targets, weights.anchor)
         parts = layer_losses(layer, matches, targets, weights)  # the last layer's are shown
-        total = total + sum(
-            (getattr(weights, name) * value for name, value in parts.items()), start=total.new_zeros(())
-        )
+        if readouts is not None:
+            picture, label = grounding.picture[matches.question], targets.labels[matches.question, matches.instance]
+            said = readouts.queries(layer.found.queries[matches.question, matches.query])
+            parts["queries"], right = _look_loss(readouts, said, batch.attributes[picture, label] - 1)
+            parts["query_shape_right"] = torch.tensor(right)
+        total = total + _weighted(parts, weights)
     rest = _mask_losses(network, grounding, batch, matches, targets, weights, generator)
     if readouts is not None:
         rest |= _thing_losses(readouts, grounding.levels, batch)
+        prompt = readouts.queries(network.dot_prod_scoring.pool(grounding.prompt))
+        if (batch.named >= 0).any():
+            rest["prompts"], right = _look_loss(readouts, prompt, batch.named)
+            rest["prompt_shape_right"] = torch.tensor(right)
         rest["concept"] = _concept_loss(readouts, grounding, batch, targets)
     total = total + _weighted(rest, weights)
     return ConceptLosses(total, {name: float(value.detach()) for name, value in (parts | rest).items()})
