@@ -14,11 +14,14 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
+from sam_ros.course import Course
 from sam_ros.processes import Executable, private_domain
 
 __all__ = ["main"]
 
 SCENE = "scene"
+SAME_WORD = {"circle": "ball", "disc": "ball", "square": "box"}  # what the scene calls it
+FILLERS = {"a", "the", "every", "each", "all", "thing", "object"}
 
 
 def parse(args: Sequence[str] | None) -> argparse.Namespace:
@@ -52,8 +55,14 @@ def parse(args: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--phrase", default="red ball", help="what to look for by word at the end; empty: nothing (default: red ball)"
     )
-    parser.add_argument("--detector", default="sam3_toy", help="model that looks for it (default: sam3_toy)")
-    parser.add_argument("--detector-checkpoint", default="", help="its weights (default: random ones)")
+    parser.add_argument(
+        "--follow",
+        default="",
+        metavar="PHRASE",
+        help="follow what a phrase names instead of clicking: found by word, tracked, found again after it was lost",
+    )
+    parser.add_argument("--detector", default="sam3_nano", help="model that looks for it (default: sam3_nano)")
+    parser.add_argument("--detector-checkpoint", default="", help="its weights (default: those that the package ships)")
     parser.add_argument("--out", type=Path, default=Path("demo_output"), help="folder for the results")
     return parser.parse_args(args)
 
@@ -90,7 +99,7 @@ def run(options: argparse.Namespace) -> int:
         "device": options.device,
         "overrides": [*options.overrides, ""],
         "memory_policy": options.memory_policy,
-        "detector": options.detector if options.phrase else "",
+        "detector": options.detector if options.phrase or options.follow else "",
         "detector_checkpoint": options.detector_checkpoint,
     }
     camera_parameters = {"source": options.source, "rate": options.rate}
@@ -140,25 +149,38 @@ def run(options: argparse.Namespace) -> int:
 def track(observer: Any, options: argparse.Namespace) -> None:
     """Prompt the objects, then report once a second until the time is over."""
     observer.until(lambda: observer.newest, "the tracker's first result")
-    if observer.names:
+    if options.follow:
+        observer.courses = courses(options.follow, observer.names)
+        observer.follow(options.follow)
+    elif observer.names:
         observer.prompt_scene()
     else:
         height, width = observer.until(lambda: observer.size, "the tracker's overlay")
         for i, click in enumerate(options.click or [(width / 2, height / 2)]):
             observer.numbers[observer.prompt([click], f"click {i + 1}")] = i + 1
     observer.recording_on = True
-    say(f"prompted {len(observer.numbers)} objects through ~/add_prompt")
+    if options.follow:
+        say(f"following '{options.follow}' through ~/follow_concept")
+    else:
+        say(f"prompted {len(observer.numbers)} objects through ~/add_prompt")
     end = time.monotonic() + options.seconds
     while time.monotonic() < end:
         observer.spin_for(min(1.0, end - time.monotonic()))
         say(f"{max(0.0, end - time.monotonic()):5.0f} s left | {observer.live_line(1.0)}")
 
 
+def courses(phrase: str, names: Sequence[str]) -> list[Course]:
+    """Return the courses of the scene's things whose names have all the words of a phrase, but for articles."""
+    words = {SAME_WORD.get(word, word) for word in phrase.lower().split()} - FILLERS
+    return [Course(name, number) for number, name in enumerate(names, start=1) if words <= set(name.split())]
+
+
 def detect(observer: Any, recording: Any, options: argparse.Namespace) -> None:
     """Look for a concept by word, and put what was found into the strip."""
+    from sam_core.build import shipped_weights
     from sam_ros.concept_view import draw_instances
 
-    is_random = not options.detector_checkpoint
+    is_random = not options.detector_checkpoint and shipped_weights(options.detector) is None
     answer, image = observer.detect(options.phrase, score_threshold=0.0 if is_random else 0.5, max_instances=3)
     found = f"{len(answer.instances)} instances in {answer.duration:.2f} s"
     remark = f"{options.detector} with RANDOM WEIGHTS" if is_random else options.detector

@@ -16,9 +16,10 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, QoSReliabilityPolicy
 from sam_msgs.msg import LabeledPoint, TrackedObjectArray
-from sam_msgs.srv import AddPrompt, DetectConcept
+from sam_msgs.srv import AddPrompt, DetectConcept, FollowConcept
 from sensor_msgs.msg import Image
 
+from sam_ros.course import Course
 from sam_ros.messages import nanoseconds, stamp_of
 from sam_ros.recording import Recording
 
@@ -56,6 +57,7 @@ class Observer(Node):
         self.recording_on = False
         self.numbers: dict[int, int] = {}  # object id -> number in the truth
         self.ious: dict[int, list[float]] = {}  # object id -> IoU of each frame
+        self.courses: list[Course] = []  # of the things that are followed by word
         self.newest: TrackedObjectArray | None = None
         self.size: tuple[int, int] | None = None  # (H, W) of the newest overlay
         self.arrivals: list[float] = []  # monotonic s of each result
@@ -112,6 +114,8 @@ class Observer(Node):
             return
         del self._labels[stamp]  # the truth stays, for prompts
         truth = self._truths[stamp]
+        for course in self.courses:
+            course.add(stamp, truth, labels)
         for object_id, number in self.numbers.items():
             ours, real = labels == object_id, truth == number
             union = np.count_nonzero(ours | real)
@@ -184,6 +188,26 @@ class Observer(Node):
         if not answer.success:
             raise NoAnswerError(f"the tracker refused the prompt: {answer.message}")
         return int(answer.object_id)
+
+    def follow(self, phrase: str, period: float = 1.0, new_score: float = 0.5) -> None:
+        """Let the tracker look for a concept again and again, and track what it finds.
+
+        Args:
+            phrase: What to look for.
+            period: Time between two detections, s.
+            new_score: Score from which on an instance starts an object, 0 to 1.
+
+        Raises:
+            NoAnswerError: The tracker did not answer, or refused.
+        """
+        request = FollowConcept.Request(phrase=phrase, period=period, new_score=new_score)
+        client = self.create_client(FollowConcept, "tracker/follow_concept")
+        self.until(client.service_is_ready, "the tracker's follow_concept service")
+        future = client.call_async(request)
+        self.until(future.done, "the answer of follow_concept")
+        answer = future.result()
+        if not answer.success:
+            raise NoAnswerError(f"the tracker refused to follow: {answer.message}")
 
     def detect(self, phrase: str, score_threshold: float, max_instances: int) -> tuple[Any, NDArray[np.uint8] | None]:
         """Search the newest image for a concept.
@@ -258,4 +282,4 @@ class Observer(Node):
         for object_id, ious in self.ious.items():
             name = self.names[self.numbers[object_id] - 1]
             lines.append(f"mean IoU with the truth, {name}: {np.mean(ious):.3f} over {len(ious)} frames")
-        return lines
+        return [*lines, *(line for course in self.courses for line in course.summary())]
