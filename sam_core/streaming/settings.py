@@ -44,7 +44,7 @@ class StreamSettings:
     policy: MemoryPolicy = field(default_factory=FifoPolicy)
     history_frames: int = 30
     history_bytes: int = 256 * 2**20
-    catch_up_frames: int = 4
+    catch_up_frames: int = 2
     max_corrections: int = 2
     cuda_graphs: bool = True
 
