@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -229,6 +230,19 @@ def test_random_weights_are_announced(caplog: pytest.LogCaptureFixture) -> None:
     assert "random weights" in caplog.text
 
 
+@pytest.fixture
+def _fresh_hydra() -> Iterator[None]:
+    """Put aside what importing `sam2` has set up for the whole process."""
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.core.singleton import Singleton
+
+    before = Singleton.get_state()
+    GlobalHydra.instance().clear()
+    yield
+    Singleton.set_state(before)
+
+
+@pytest.mark.usefixtures("_fresh_hydra")
 def test_building_inside_another_hydra_program(tmp_path: Path) -> None:
     from hydra import compose, initialize_config_dir
 
