@@ -53,7 +53,7 @@ def parse(args: Sequence[str] | None) -> argparse.Namespace:
         help="a point in px on an object of your own source, repeatable (default: the image's centre)",
     )
     parser.add_argument(
-        "--phrase", default="red ball", help="what to look for by word at the end; empty: nothing (default: red ball)"
+        "--phrase", default="blue box", help="what to look for by word at the end; empty: nothing (default: blue box)"
     )
     parser.add_argument(
         "--follow",
