@@ -23,7 +23,7 @@ from sam_core.training.curve import draw_curve
 from sam_core.training.davis import Video, find_videos
 from sam_core.training.initialise import initialise
 from sam_core.training.losses import LossWeights
-from sam_core.training.optim import make_optimizer
+from sam_core.training.optim import make_optimizer, rate_at
 from sam_core.training.settings import Settings, Stage
 from sam_core.training.sources import draw_batch
 from sam_core.training.state import Average, Run, export_weights, load_run, save_run, set_image_size
@@ -60,13 +60,6 @@ def make_run(settings: Settings) -> Run:
         rng=np.random.default_rng(settings.seed),
         generator=torch.Generator().manual_seed(settings.seed),
     )
-
-
-def rate_at(stage: Stage, step: int) -> float:
-    """Return the learning rate of a step as a share of the peak."""
-    course = 0.5 + 0.5 * math.cos(math.pi * min(step / max(stage.steps, 1), 1.0))
-    rate = stage.rate_end + (stage.rate - stage.rate_end) * course
-    return rate * min(1.0, (step + 1) / max(stage.warmup, 1))
 
 
 def train_step(run: Run, settings: Settings, stage: Stage, videos: list[Video] | None) -> dict[str, float]:

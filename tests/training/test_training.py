@@ -12,9 +12,10 @@ from safetensors.torch import load_file
 from sam_core.training.batches import synthetic_batch
 from sam_core.training.davis import clip_from, find_videos
 from sam_core.training.losses import LossWeights
+from sam_core.training.optim import rate_at
 from sam_core.training.settings import Settings, load_settings
 from sam_core.training.state import export_weights, set_image_size
-from sam_core.training.trainer import evaluate, make_run, rate_at, train, train_step
+from sam_core.training.trainer import evaluate, make_run, train, train_step
 from sam_core.training.unroll import PromptPlan, clip_losses
 
 

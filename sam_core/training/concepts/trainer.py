@@ -25,7 +25,7 @@ from sam_core.training.concepts.initialise import initialise
 from sam_core.training.concepts.losses import batch_losses, targets_of
 from sam_core.training.concepts.settings import ConceptSettings, ConceptStage
 from sam_core.training.curve import draw_curve
-from sam_core.training.optim import make_optimizer
+from sam_core.training.optim import make_optimizer, rate_at
 from sam_core.training.state import Average, Run, export_weights, load_run, save_run
 
 __all__ = ["evaluate", "make_run", "train", "train_step"]
@@ -81,13 +81,6 @@ def resume(run: Run, settings: ConceptSettings) -> None:
     set_picture_size(run, settings.stages[min(stage, len(settings.stages) - 1)].scenes.size)
     if load_run(run, settings.output):
         _log.info("resumed at stage %d, step %d, after %.1f minutes", run.stage, run.step, run.minutes)
-
-
-def rate_at(stage: ConceptStage, step: int) -> float:
-    """Return the learning rate of a step as a share of the peak."""
-    course = 0.5 + 0.5 * math.cos(math.pi * min(step / max(stage.steps, 1), 1.0))
-    rate = stage.rate_end + (stage.rate - stage.rate_end) * course
-    return rate * min(1.0, (step + 1) / max(stage.warmup, 1))
 
 
 def train_step(run: Run, settings: ConceptSettings, stage: ConceptStage, tokenizer: Tokenizer) -> dict[str, float]:
