@@ -36,7 +36,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.quality", description=__doc__)
     parser.add_argument("--model", default="sam2_nano")
     parser.add_argument("--checkpoint", default=None, help="default: the weights that ship with the model")
+    parser.add_argument("--overrides", nargs="*", default=[], metavar="KEY=VALUE", help="of the model's configuration")
     parser.add_argument("--device", default=None)
+    parser.add_argument("--dtype", default=None, choices=["float32", "bfloat16", "float16"])
     parser.add_argument("--clips", type=int, default=40, help="clips a level")
     parser.add_argument("--frames", type=int, default=60)
     parser.add_argument("--levels", nargs="+", default=list(LEVELS), choices=list(LEVELS))
@@ -50,7 +52,9 @@ def main() -> None:
     policy = POLICIES[arguments.memory]()
     torch.set_num_threads(arguments.threads)
     cv2.setNumThreads(1)
-    tracker = build_tracker(arguments.model, checkpoint=arguments.checkpoint, device=arguments.device)
+    tracker = build_tracker(
+        arguments.model, arguments.checkpoint, arguments.device, arguments.dtype, arguments.overrides
+    )
     print(f"| level | prompt | objects | {' | '.join(_COLUMNS.values())} |")
     print(f"|---|---|---|{'---|' * len(_COLUMNS)}", flush=True)
     begin = time.perf_counter()
