@@ -13,13 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sam_core.synthetic import shapes, textures
-from sam_core.synthetic.sprites import Image, SceneFrame, Sprite, make_sprite, paste, similarity
+from sam_core.synthetic.sprites import Image, SceneFrame, Sprite, paste, similarity
+from sam_core.synthetic.stage import MARGIN, SIDE, Path, closed_curve, cut_out, pillar, shaded
 
 __all__ = ["DemoScene"]
 
 _PERIOD_S = 12.0
-_SIDE = 192  # px, side of a sprite's array
-_MARGIN = 1.5  # the floor reaches this many picture sizes
+_REACH = 1.5  # the floor reaches this many picture sizes
 
 # Positions over one period at equal times, in picture widths and heights; a closed Catmull-Rom curve joins them.
 _BALL = [(0.14, 0.72), (0.24, 0.74), (0.42, 0.73), (0.555, 0.72), (0.605, 0.71), (0.64, 0.70), (0.80, 0.71),
@@ -53,8 +53,8 @@ class DemoScene:
         self.length = round(_PERIOD_S * fps)
         self._unit = min(width / 640, height / 480)
         rng = np.random.default_rng(seed)
-        self._floor = _floor(rng, round(height * _MARGIN), round(width * _MARGIN), self._unit)
-        self._pillar = _pillar(rng, round(height * 1.25), round(132 * self._unit))
+        self._floor = _floor(rng, round(height * _REACH), round(width * _REACH), self._unit)
+        self._pillar = pillar(rng, round(height * 1.25), round(132 * self._unit))
         self._ball, self._star, self._box, self._turtle = _ball(), _star(rng), _box(rng), _turtle(rng)
 
     def render(self, index: int) -> SceneFrame:
@@ -66,16 +66,16 @@ class DemoScene:
         image = self._view(shift, zoom)
         labels = np.zeros((self.height, self.width), np.uint8)
 
-        def put(sprite: Sprite, path: list[tuple[float, float]], radius: float, angle: float, label: int) -> None:
-            x, y = _closed_curve(path, phase)
+        def put(sprite: Sprite, path: Path, radius: float, angle: float, label: int) -> None:
+            x, y = closed_curve(path, phase)
             centre = self._to_picture(x, y, shift, zoom)
-            scale = radius * self._unit * zoom / (_SIDE / 2 - 20)
+            scale = radius * self._unit * zoom / (SIDE / 2 - MARGIN)
             paste(image, labels, sprite, similarity(sprite, centre, scale, angle), label)
 
         put(self._box, _BOX, 56.0, 0.25 * math.sin(2 * turn), 3)
         put(self._star, _STAR, 50.0, 0.8 * math.sin(turn), 2)
         put(self._turtle, _TURTLE, 44.0 * 2 ** (0.5 - 0.5 * math.cos(2 * turn)), -0.6 + 0.3 * math.sin(3 * turn), 4)
-        x, _ = _closed_curve(_BALL, phase)
+        x, _ = closed_curve(_BALL, phase)
         behind = phase < 0.5  # the way there leads behind the pillar, the way back in front of it
         if not behind:
             self._put_pillar(image, labels, shift, zoom)
@@ -104,15 +104,6 @@ class DemoScene:
         paste(image, labels, self._pillar, similarity(self._pillar, centre, zoom, 0.0), 0)
 
 
-def _closed_curve(points: list[tuple[float, float]], phase: float) -> tuple[float, float]:
-    """Return a point of the closed uniform Catmull-Rom curve through ``points`` at ``phase`` in 0..1."""
-    position = phase * len(points)
-    k, t = int(position), position - int(position)
-    p0, p1, p2, p3 = (np.asarray(points[(k + i) % len(points)]) for i in (-1, 0, 1, 2))
-    value = p1 + 0.5 * t * (p2 - p0 + t * (2 * p0 - 5 * p1 + 4 * p2 - p3 + t * (3 * (p1 - p2) + p3 - p0)))
-    return float(value[0]), float(value[1])
-
-
 def _floor(rng: np.random.Generator, height: int, width: int, unit: float) -> Image:
     floor = textures.planks(rng, height, width, max(4, round(44 * unit)), (196.0, 158.0, 116.0))
     rug = np.zeros((height, width), np.float32)
@@ -124,65 +115,40 @@ def _floor(rng: np.random.Generator, height: int, width: int, unit: float) -> Im
     return (mixed * light[..., None]).clip(0, 255).astype(np.uint8)
 
 
-def _pillar(rng: np.random.Generator, height: int, width: int) -> Sprite:
-    pad = max(8, width // 8)
-    across = np.linspace(-1, 1, width, dtype=np.float32)
-    round_light = 0.55 + 0.45 * np.sqrt(1 - (0.95 * across) ** 2) + 0.12 * across
-    stone = textures.noise(rng, height, width, (118, 122, 132), (168, 172, 178), width / 5).astype(np.float32)
-    texture = np.zeros((height, width + 2 * pad, 3), np.uint8)
-    texture[:, pad:-pad] = (stone * round_light[None, :, None]).clip(0, 255)
-    solid = np.zeros((height, width + 2 * pad), np.uint8)
-    solid[:, pad:-pad] = 255
-    return make_sprite(texture, solid, shadow=0.35, offset=pad // 2, softness=pad / 3)
-
-
-def _shaded(texture: Image, solid: Image) -> Sprite:
-    """Return a sprite lit from the upper left, with a shadow."""
-    y, x = np.mgrid[-1 : 1 : _SIDE * 1j, -1 : 1 : _SIDE * 1j].astype(np.float32)
-    light = 1.12 - 0.45 * ((x + 0.35) ** 2 + (y + 0.35) ** 2)
-    lit = (texture.astype(np.float32) * light[..., None]).clip(0, 255).astype(np.uint8)
-    return make_sprite(lit, solid, shadow=0.4, offset=7, softness=6.0)
-
-
-def _draw(outline: shapes.Outline, radius: float = 1.0, at: tuple[float, float] = (0.0, 0.0)) -> Image:
-    """Fill an outline scaled by ``radius`` around ``at`` (both in object radii)."""
-    return shapes.fill(outline * radius + np.asarray(at, np.float32), _SIDE, margin=20)
-
-
 def _ball() -> Sprite:
-    y, x = np.mgrid[0:_SIDE, 0:_SIDE].astype(np.float32) - (_SIDE - 1) / 2
+    y, x = np.mgrid[0:SIDE, 0:SIDE].astype(np.float32) - (SIDE - 1) / 2
     sector = (np.sin(3 * np.arctan2(y, x)) * np.hypot(x, y) / 3 + 0.5).clip(0, 1)
     texture = textures.blend(sector, (206, 38, 44), (246, 240, 232))
-    cap = _draw(shapes.disc(), 0.22)[..., None] / np.float32(255)
+    cap = cut_out(shapes.disc(), 0.22)[..., None] / np.float32(255)
     texture = (texture + cap * (np.array([206, 38, 44], np.float32) - texture)).astype(np.uint8)
-    return _shaded(texture, _draw(shapes.disc()))
+    return shaded(texture, cut_out(shapes.disc()))
 
 
 def _star(rng: np.random.Generator) -> Sprite:
-    texture = textures.noise(rng, _SIDE, _SIDE, (240, 176, 24), (255, 226, 84), 40.0)
-    inner = _draw(shapes.star(5, 0.5), 0.62)[..., None] / np.float32(255)
+    texture = textures.noise(rng, SIDE, SIDE, (240, 176, 24), (255, 226, 84), 40.0)
+    inner = cut_out(shapes.star(5, 0.5), 0.62)[..., None] / np.float32(255)
     texture = (texture + inner * (np.array([255, 238, 150], np.float32) - texture)).astype(np.uint8)
-    return _shaded(texture, _draw(shapes.star(5, 0.5), 1.1))
+    return shaded(texture, cut_out(shapes.star(5, 0.5), 1.1))
 
 
 def _box(rng: np.random.Generator) -> Sprite:
-    texture = textures.checks(_SIDE, _SIDE, (32, 74, 170), (70, 132, 226), 56.0, 0.0)
-    frame = _draw(shapes.rounded_box(), 1.2).astype(np.float32) - _draw(shapes.rounded_box(), 1.0)
+    texture = textures.checks(SIDE, SIDE, (32, 74, 170), (70, 132, 226), 56.0, 0.0)
+    frame = cut_out(shapes.rounded_box(), 1.2).astype(np.float32) - cut_out(shapes.rounded_box(), 1.0)
     dark = np.array([20, 44, 110], np.float32)
     texture = (texture + frame[..., None] / 255 * (dark - texture)).clip(0, 255).astype(np.uint8)
-    return _shaded(texture, _draw(shapes.rounded_box(), 1.2))
+    return shaded(texture, cut_out(shapes.rounded_box(), 1.2))
 
 
 def _turtle(rng: np.random.Generator) -> Sprite:
-    limbs: NDArray[np.uint8] = np.zeros((_SIDE, _SIDE), np.uint8)
+    limbs: NDArray[np.uint8] = np.zeros((SIDE, SIDE), np.uint8)
     oval = shapes.disc() * np.array([1.0, 0.7], np.float32)
     for x, y, radius in ((0.48, 0.5, 0.3), (-0.42, 0.5, 0.26), (0.48, -0.5, 0.3), (-0.42, -0.5, 0.26)):
-        limbs = np.maximum(limbs, _draw(oval, radius, (x, y)))
-    limbs = np.maximum(limbs, _draw(oval, 0.34, (0.8, 0.0)))
-    shell = _draw(shapes.disc() * np.array([0.78, 0.64], np.float32))
-    skin = textures.noise(rng, _SIDE, _SIDE, (120, 168, 62), (154, 200, 84), 20.0).astype(np.float32)
-    plates = textures.checks(_SIDE, _SIDE, (26, 92, 52), (58, 140, 74), 58.0, 0.6).astype(np.float32)
+        limbs = np.maximum(limbs, cut_out(oval, radius, (x, y)))
+    limbs = np.maximum(limbs, cut_out(oval, 0.34, (0.8, 0.0)))
+    shell = cut_out(shapes.disc() * np.array([0.78, 0.64], np.float32))
+    skin = textures.noise(rng, SIDE, SIDE, (120, 168, 62), (154, 200, 84), 20.0).astype(np.float32)
+    plates = textures.checks(SIDE, SIDE, (26, 92, 52), (58, 140, 74), 58.0, 0.6).astype(np.float32)
     texture = skin + shell[..., None] / np.float32(255) * (plates - skin)
-    eyes = np.maximum(_draw(shapes.disc(), 0.06, (0.9, 0.1)), _draw(shapes.disc(), 0.06, (0.9, -0.1)))
+    eyes = np.maximum(cut_out(shapes.disc(), 0.06, (0.9, 0.1)), cut_out(shapes.disc(), 0.06, (0.9, -0.1)))
     texture *= 1 - eyes[..., None] / np.float32(255)
-    return _shaded(texture.clip(0, 255).astype(np.uint8), np.maximum(limbs, shell))
+    return shaded(texture.clip(0, 255).astype(np.uint8), np.maximum(limbs, shell))

@@ -1,0 +1,131 @@
+"""Two things that look alike, one or both of them lost: who keeps which id, with the shipped tracker and true masks.
+
+The true masks stand for a perfect detector, so what is shown here is what matching and tracker can and cannot do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import cv2
+import numpy as np
+import pytest
+
+from sam_core import Tracker, build_tracker
+from sam_core.concepts import (
+    CroppedMask,
+    Decision,
+    Instance,
+    KnownObject,
+    MatchRules,
+    SeenFrame,
+    Sightings,
+    Verdict,
+    decide,
+    hand_over,
+)
+from sam_core.streaming import ObjectState
+from sam_core.synthetic import TwinScene
+
+FPS = 8.0
+HIDING, LEAVING = 1, 2  # the red circles' numbers in the truth
+SEEN = 0.75  # IoU with the truth that every visible frame must reach
+Spans = Mapping[int, tuple[float, float]]  # number -> when it is hidden, s
+
+
+@pytest.fixture(scope="module")
+def tracker() -> Tracker:
+    return build_tracker("sam2_nano", device="cpu")
+
+
+class Play:
+    """The scene of the twins under a tracker, with any of them hidden at will."""
+
+    def __init__(self, tracker: Tracker, hidden: Spans) -> None:
+        self.stream = tracker.open_stream(max_objects=4)
+        self.seen = Sightings(16)
+        self._scene = TwinScene(width=320, height=240, fps=FPS)
+        self._hidden = hidden
+
+    def frames(self, seconds: float) -> Iterator[tuple[float, SeenFrame, Mapping[int, CroppedMask]]]:
+        """Track; yield each frame's time, what was seen on it, and the true masks of the twins that are visible."""
+        empty = cv2.GaussianBlur(self._scene.render(0).image, (0, 0), 40.0)  # nothing of a thing's shape is left
+        for index in range(round(seconds * FPS)):
+            scene = self._scene.render(index)
+            image, labels = scene.image.copy(), scene.labels.copy()
+            for number, (start, end) in self._hidden.items():
+                if start <= index / FPS < end:
+                    around = cv2.dilate((labels == number).astype(np.uint8), np.ones((15, 15), np.uint8)) > 0
+                    image[around] = empty[around]
+                    labels[labels == number] = 0
+            result = self.stream.step(image, index)
+            masks = {
+                object_id: CroppedMask.of(mask.numpy()) if state is ObjectState.TRACKED else None
+                for object_id, mask, state in zip(result.object_ids, result.masks, result.states, strict=True)
+            }
+            self.seen.push(index, image, masks)
+            assert self.seen.newest is not None
+            truth = {number: CroppedMask.of(labels == number) for number in (HIDING, LEAVING)}
+            yield index / FPS, self.seen.newest, {number: mask for number, mask in truth.items() if mask.area}
+
+    def detect(self, frame: SeenFrame, truth: Mapping[int, CroppedMask]) -> dict[int, Decision]:
+        """Hand over what a perfect detector finds."""
+        return {
+            number: hand_over(self.stream, self.seen, frame, Instance("red circle", 0.9, mask), MatchRules())
+            for number, mask in truth.items()
+        }
+
+
+@pytest.mark.parametrize("lost", [HIDING, LEAVING])
+def test_while_one_is_lost_its_id_does_not_go_to_the_other(tracker: Tracker, lost: int) -> None:
+    """Every frame is searched: as often as the visible one is found, it stays what it is."""
+    play = Play(tracker, {lost: (1.0, 2.5)})
+    other = HIDING + LEAVING - lost
+    ids: dict[int, int | None] = {}
+    for seconds, frame, truth in play.frames(4.0):
+        decisions = play.detect(frame, truth)
+        if not ids:
+            ids = {number: decision.object_id for number, decision in decisions.items()}
+            continue
+        for number, mask in truth.items():
+            assert decisions[number].object_id == ids[number], f"{seconds} s"
+            now = frame.masks.get(ids[number])
+            # A frame that is searched in the moment of the return is one on which the tracker did not see it yet.
+            assert (now and now.overlap(mask) >= SEEN) or decisions[number].verdict is Verdict.FOUND_AGAIN
+        assert decisions[other].verdict is Verdict.TRACKED
+        assert (ids[lost] in frame.masks) == (lost in truth) or 2.5 <= seconds < 2.75
+    assert len(play.stream.objects) == 2
+
+
+def test_both_lost_and_back_in_turn_keep_their_ids_where_each_comes_back_near_its_place(tracker: Tracker) -> None:
+    play = Play(tracker, {HIDING: (1.0, 3.0), LEAVING: (1.0, 2.0)})
+    ids: list[dict[int, int | None]] = []
+    for _, frame, truth in play.frames(4.0):
+        decisions = play.detect(frame, truth)
+        ids.append({number: decision.object_id for number, decision in decisions.items()})
+    first = ids[0]
+    assert [found for found in ids if found.items() - first.items()] == []
+    assert {number for found in ids[-4:] for number in found} == {HIDING, LEAVING}
+    assert len(play.stream.objects) == 2
+
+
+# --- What it cannot do: nothing but the place tells lost look-alikes apart ---------------------------------------------
+
+
+def spot(x: int) -> CroppedMask:
+    mask = np.zeros((40, 100), bool)
+    mask[10:20, x : x + 10] = True
+    return CroppedMask.of(mask)
+
+
+def test_lost_look_alikes_that_changed_places_change_ids() -> None:
+    known = [KnownObject(1, "cup", spot(5), lost=True), KnownObject(2, "cup", spot(80), lost=True)]
+    back = decide(Instance("cup", 0.9, spot(70)), known, MatchRules())  # be it 1, which went across
+    assert (back.verdict, back.object_id) == (Verdict.FOUND_AGAIN, 2)
+
+
+def test_another_look_alike_takes_the_place_of_a_lost_one() -> None:
+    known = [KnownObject(1, "cup", spot(5), lost=True), KnownObject(2, "cup", spot(80))]
+    third = decide(Instance("cup", 0.6, spot(40)), known, MatchRules(new_score=0.7))
+    assert (third.verdict, third.object_id) == (Verdict.FOUND_AGAIN, 1)
+    assert decide(Instance("cup", 0.6, spot(40)), known[1:], MatchRules(new_score=0.7)).verdict is Verdict.UNSURE
