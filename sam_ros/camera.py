@@ -1,4 +1,4 @@
-"""The camera: publishes a video, a folder of images, a webcam or the built-in scene as a ROS camera would."""
+"""The camera: publishes a video, a folder of images, a webcam or a built-in scene as a ROS camera would."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ class CameraNode(Node):
     """Publish pictures at a steady rate, each with the time at which it was ready as its stamp.
 
     Publishes `image` (or `image/compressed`), `~/header` (the header of each published image, for checks that must not
-    lose one) and, with the scene, `~/truth` (mono8: 0 background, k object k; same header as its image).
+    lose one) and, with a scene, `~/truth` (mono8: 0 background, k object k; same header as its image).
     """
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__("camera", **kwargs)
-        source = self._text("source", "scene", "scene, a video file, a folder of images, or a webcam's number.")
+        source = self._text("source", "scene", "scene, twins, a video file, a folder of images, or a webcam's number.")
         rate = self._number("rate", 0.0, 1000.0, "Images per second. 0: the source's own rate, or 30.")
         width = self._count("width", "Width of the images in px. 0: the source's own, 640 for the scene.")
         height = self._count("height", "Height of the images in px. 0: the source's own, 480 for the scene.")

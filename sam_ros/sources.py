@@ -1,4 +1,4 @@
-"""Where the camera's pictures come from: a video, a folder of images, a webcam, or the built-in scene."""
+"""Where the camera's pictures come from: a video, a folder of images, a webcam, or a built-in scene."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
+    "SCENES",
     "FolderSource",
     "Picture",
     "SceneSource",
@@ -22,7 +23,7 @@ __all__ = [
     "open_source",
 ]
 
-SCENE = "scene"
+SCENES = ("scene", "twins")  # of sam_core.synthetic, which is imported only for them
 IMAGE_SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 
 
@@ -57,19 +58,20 @@ class Source(Protocol):
 
 
 class SceneSource:
-    """The synthetic scene, with its truth.
+    """A synthetic scene, with its truth.
 
     Args:
+        name: One of `SCENES`.
         width: px.
         height: px.
         rate: Pictures per second: how fast the scene goes.
     """
 
-    def __init__(self, width: int, height: int, rate: float) -> None:
-        from sam_core.synthetic import DemoScene
+    def __init__(self, name: str, width: int, height: int, rate: float) -> None:
+        from sam_core import synthetic
 
         self.rate: float | None = rate
-        self._scene = DemoScene(width=width, height=height, fps=rate)
+        self._scene = synthetic.SCENES[name](width=width, height=height, fps=rate)
 
     def __iter__(self) -> Iterator[Picture]:
         for index in range(self._scene.length):
@@ -163,7 +165,7 @@ def open_source(name: str, *, width: int, height: int, rate: float) -> Source:
     """Open a source by its name.
 
     Args:
-        name: "scene", a video file, a folder of images, or a webcam's number.
+        name: One of `SCENES`, a video file, a folder of images, or a webcam's number.
         width: px, of the scene or wanted from a webcam; 0 means 640 for the scene.
         height: px, likewise; 0 means 480 for the scene.
         rate: Pictures per second of the scene; 0 means 30.
@@ -171,8 +173,8 @@ def open_source(name: str, *, width: int, height: int, rate: float) -> Source:
     Raises:
         SourceError: There is no such source, or it cannot be read.
     """
-    if name == SCENE:
-        return SceneSource(width or 640, height or 480, rate or 30.0)
+    if name in SCENES:
+        return SceneSource(name, width or 640, height or 480, rate or 30.0)
     if name.isdecimal():
         return WebcamSource(int(name), width, height)
     path = Path(name).expanduser()
@@ -180,4 +182,5 @@ def open_source(name: str, *, width: int, height: int, rate: float) -> Source:
         return FolderSource(path)
     if path.is_file():
         return VideoSource(path)
-    raise SourceError(f"'{name}' is neither '{SCENE}' nor a video, a folder of images, or a webcam's number")
+    scenes = ", ".join(SCENES)
+    raise SourceError(f"'{name}' is neither a scene ({scenes}) nor a video, a folder of images, or a webcam's number")
