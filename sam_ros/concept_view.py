@@ -9,9 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 from sam_msgs.msg import ConceptInstance
 
-__all__ = ["draw_instances"]
+__all__ = ["draw_instances", "mask_of"]
 
 INK, SHADE = (0, 200, 255), (0, 0, 0)  # BGR
+
+
+def mask_of(instance: ConceptInstance, size: tuple[int, int]) -> NDArray[np.bool_]:
+    """Put an instance's cropped mask back into its image of `size` (H, W); bool."""
+    full = np.zeros(size, bool)
+    box, crop = instance.box, instance.mask
+    rows, columns = slice(box.y_offset, box.y_offset + box.height), slice(box.x_offset, box.x_offset + box.width)
+    full[rows, columns] = np.frombuffer(crop.data, np.uint8).reshape(crop.height, crop.width) > 0
+    return full
 
 
 def draw_instances(

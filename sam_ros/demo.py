@@ -1,37 +1,39 @@
 """The demo: a camera and a tracker as two real ROS 2 processes, prompted through the service.
 
-Prints a live line and leaves an annotated video and a strip of pictures.
+Prints a live line and leaves an annotated video and a strip of pictures. With --follow it tracks what a phrase names,
+and says how that went against the scene's truth.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import signal
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from threading import Event
 from typing import Any
 
-from sam_ros.course import Course
 from sam_ros.processes import Executable, private_domain
+from sam_ros.scoreboard import Scoreboard, reunions_in
+from sam_ros.sources import SCENES
 
 __all__ = ["main"]
 
-SCENE = "scene"
-SAME_WORD = {"circle": "ball", "disc": "ball", "square": "box"}  # what the scene calls it
-FILLERS = {"a", "the", "every", "each", "all", "thing", "object"}
+SCENE, FOLLOW_SCENE = SCENES
 
 
 def parse(args: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="demo", description=__doc__.partition("\n")[0] if __doc__ else None)
-    parser.add_argument("--seconds", type=float, default=20.0, help="how long to track (default: 20)")
+    parser.add_argument("--seconds", type=float, help="how long to track (default: 20; 24 with --follow)")
     parser.add_argument(
         "--source",
-        default=SCENE,
-        help="scene (built in, truth known), a video file, a folder of images, or a webcam's number (default: scene)",
+        help=f"{' or '.join(SCENES)} (built in, truth known), a video file, a folder of images, or a webcam's number "
+        f"(default: {SCENE}; {FOLLOW_SCENE} with --follow)",
     )
     parser.add_argument("--rate", type=float, default=0.0, help="images per second (default: the source's own)")
     parser.add_argument("--model", default="sam2_nano", help="model configuration (default: sam2_nano)")
@@ -61,10 +63,16 @@ def parse(args: Sequence[str] | None) -> argparse.Namespace:
         metavar="PHRASE",
         help="follow what a phrase names instead of clicking: found by word, tracked, found again after it was lost",
     )
+    parser.add_argument(
+        "--score", type=float, default=0.5, help="score above which what is found by word counts (default: 0.5)"
+    )
     parser.add_argument("--detector", default="sam3_nano", help="model that looks for it (default: sam3_nano)")
     parser.add_argument("--detector-checkpoint", default="", help="its weights (default: those that the package ships)")
     parser.add_argument("--out", type=Path, default=Path("demo_output"), help="folder for the results")
-    return parser.parse_args(args)
+    options = parser.parse_args(args)
+    options.source = options.source or (FOLLOW_SCENE if options.follow else SCENE)
+    options.seconds = options.seconds or (24.0 if options.follow else 20.0)
+    return options
 
 
 def point(text: str) -> tuple[float, float]:
@@ -84,10 +92,10 @@ def run(options: argparse.Namespace) -> int:
 
     options.out.mkdir(parents=True, exist_ok=True)
     names: tuple[str, ...] = ()
-    if options.source == SCENE:
-        from sam_core.synthetic import DemoScene
+    if options.source in SCENES:
+        from sam_core import synthetic
 
-        names = DemoScene.object_names
+        names = synthetic.SCENES[options.source].object_names
     random_weights = not options.checkpoint and shipped_weights(options.model) is None
     if random_weights:
         say(f"{options.model} has RANDOM WEIGHTS: the masks mean nothing, this shows only that everything runs.")
@@ -106,10 +114,12 @@ def run(options: argparse.Namespace) -> int:
     tracker = Executable("tracker", tracker_parameters, log=options.out / "tracker.log")
     camera = Executable("camera", camera_parameters, log=options.out / "camera.log")
 
+    started = {"tracker": tracker}
+
     def go_on() -> None:
         if interrupted.is_set():
             raise KeyboardInterrupt
-        for name, process in (("tracker", tracker), ("camera", camera)):
+        for name, process in started.items():
             if not process.running:
                 raise NoAnswerError(f"the {name} ended with code {process.exit_code}:\n{process.output()}")
 
@@ -118,18 +128,22 @@ def run(options: argparse.Namespace) -> int:
     for kind in (signal.SIGINT, signal.SIGTERM):
         signal.signal(kind, lambda *_: interrupted.set())
     rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
-    recording = Recording(options.out, options.seconds, pictures=5 if options.phrase else 6)
+    recording = Recording(options.out, options.seconds, pictures=9 if options.follow else 5 if options.phrase else 6)
     try:
         say(f"starting two processes: a camera ({options.source}) and a tracker ({options.model})")
-        with camera, tracker:
-            observer = Observer(recording, names, go_on)
-            try:
-                track(observer, options)
+        with tracker, closing(Observer(recording, names, go_on)) as observer:
+            observer.until(lambda: observer.count_subscribers("image"), "the tracker to be ready")
+            with camera:  # only now the scene begins
+                started["camera"] = camera
+                track(observer, recording, options)
                 summary = observer.summary()
-                if options.phrase:
-                    detect(observer, recording, options)
-            finally:
-                observer.close()
+                if options.phrase and not options.follow:
+                    find(observer, recording, options.phrase, options, max_instances=3)
+        if observer.board is not None:
+            observer.board.reunions = reunions_in(tracker.output())
+            figures = options.out / "follow.json"
+            figures.write_text(json.dumps(observer.board.figures(), indent=1) + "\n")
+            summary += [*observer.board.summary(), f"wrote {figures}"]
         say("both processes ended", *summary)
     except NoAnswerError as error:
         say(f"failed: {error}", f"logs: {tracker.log}, {camera.log}")
@@ -146,12 +160,11 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def track(observer: Any, options: argparse.Namespace) -> None:
+def track(observer: Any, recording: Any, options: argparse.Namespace) -> None:
     """Prompt the objects, then report once a second until the time is over."""
     observer.until(lambda: observer.newest, "the tracker's first result")
     if options.follow:
-        observer.courses = courses(options.follow, observer.names)
-        observer.follow(options.follow)
+        follow(observer, recording, options)
     elif observer.names:
         observer.prompt_scene()
     else:
@@ -159,9 +172,7 @@ def track(observer: Any, options: argparse.Namespace) -> None:
         for i, click in enumerate(options.click or [(width / 2, height / 2)]):
             observer.numbers[observer.prompt([click], f"click {i + 1}")] = i + 1
     observer.recording_on = True
-    if options.follow:
-        say(f"following '{options.follow}' through ~/follow_concept")
-    else:
+    if not options.follow:
         say(f"prompted {len(observer.numbers)} objects through ~/add_prompt")
     end = time.monotonic() + options.seconds
     while time.monotonic() < end:
@@ -169,24 +180,33 @@ def track(observer: Any, options: argparse.Namespace) -> None:
         say(f"{max(0.0, end - time.monotonic()):5.0f} s left | {observer.live_line(1.0)}")
 
 
-def courses(phrase: str, names: Sequence[str]) -> list[Course]:
-    """Return the courses of the scene's things whose names have all the words of a phrase, but for articles."""
-    words = {SAME_WORD.get(word, word) for word in phrase.lower().split()} - FILLERS
-    return [Course(name, number) for number, name in enumerate(names, start=1) if words <= set(name.split())]
+def follow(observer: Any, recording: Any, options: argparse.Namespace) -> None:
+    """Look for a concept once, to compare what is found with the truth; then follow it."""
+    from sam_ros.concept_view import mask_of
+    from sam_ros.messages import nanoseconds
+
+    answer = find(observer, recording, options.follow, options)
+    if observer.names:
+        observer.board = Scoreboard.of(options.follow, observer.names)
+        truth = observer.truth_of(nanoseconds(answer.stamp))
+        observer.board.detected(truth, [mask_of(instance, truth.shape) for instance in answer.instances])
+    observer.follow(options.follow, options.score)
+    say(f"following '{options.follow}' through ~/follow_concept")
 
 
-def detect(observer: Any, recording: Any, options: argparse.Namespace) -> None:
-    """Look for a concept by word, and put what was found into the strip."""
+def find(observer: Any, recording: Any, phrase: str, options: argparse.Namespace, max_instances: int = 0) -> Any:
+    """Look for a concept by word, put what was found into the strip, and return the service's answer."""
     from sam_core.build import shipped_weights
     from sam_ros.concept_view import draw_instances
 
     is_random = not options.detector_checkpoint and shipped_weights(options.detector) is None
-    answer, image = observer.detect(options.phrase, score_threshold=0.0 if is_random else 0.5, max_instances=3)
+    answer, image = observer.detect(phrase, 0.0 if is_random else options.score, max_instances)
     found = f"{len(answer.instances)} instances in {answer.duration:.2f} s"
     remark = f"{options.detector} with RANDOM WEIGHTS" if is_random else options.detector
-    say(f"looked for '{options.phrase}' through ~/detect_concept: {found}, by {remark}")
+    say(f"looked for '{phrase}' through ~/detect_concept: {found}, by {remark}")
     if image is not None:
-        recording.add_last(draw_instances(image, answer.instances, [f"'{options.phrase}': {found}", remark]))
+        recording.add_still(draw_instances(image, answer.instances, [f"'{phrase}': {found}", remark]))
+    return answer
 
 
 def say(*lines: str) -> None:

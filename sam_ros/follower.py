@@ -9,6 +9,7 @@ from rclpy.impl.rcutils_logger import RcutilsLogger
 from sam_core.concepts import FollowedConcept, Following, SeenFrame, Sightings, Verdict, concept_key
 from sam_core.sam3 import ConceptDetector
 from sam_ros.detection import Finding, Search, SearchError, Submit, find, track
+from sam_ros.session import format_stamp
 
 __all__ = ["Follower"]
 
@@ -87,14 +88,17 @@ class Follower:
                 if item.instance.phrase == concept.phrase and item.instance.score > concept.score_threshold
             ]
             decided, problems = track(self._submit, self._sightings, frame, chosen, concept.rules)
-            self._tell(concept, decided, problems)
+            self._tell(concept, frame, decided, problems)
 
-    def _tell(self, concept: FollowedConcept, findings: Sequence[Finding], problems: Sequence[str]) -> None:
+    def _tell(
+        self, concept: FollowedConcept, frame: SeenFrame, findings: Sequence[Finding], problems: Sequence[str]
+    ) -> None:
         for problem in problems:
             self._refuse(SearchError(f"following {concept.phrase!r}: {problem}"))
         for finding in findings:
             decision = finding.decision
             if decision is not None and decision.verdict in (Verdict.NEW, Verdict.FOUND_AGAIN):
                 self._logger.info(
-                    f"following {concept.phrase!r}: object {decision.object_id} is {decision.verdict.value}"
+                    f"following {concept.phrase!r}: object {decision.object_id} is {decision.verdict.value}, "
+                    f"in the image of {format_stamp(frame.stamp)}"
                 )

@@ -19,9 +19,9 @@ from sam_msgs.msg import LabeledPoint, TrackedObjectArray
 from sam_msgs.srv import AddPrompt, DetectConcept, FollowConcept
 from sensor_msgs.msg import Image
 
-from sam_ros.course import Course
 from sam_ros.messages import nanoseconds, stamp_of
 from sam_ros.recording import Recording
+from sam_ros.scoreboard import Scoreboard
 
 __all__ = ["NoAnswerError", "Observer"]
 
@@ -57,7 +57,7 @@ class Observer(Node):
         self.recording_on = False
         self.numbers: dict[int, int] = {}  # object id -> number in the truth
         self.ious: dict[int, list[float]] = {}  # object id -> IoU of each frame
-        self.courses: list[Course] = []  # of the things that are followed by word
+        self.board: Scoreboard | None = None  # of what is followed by word
         self.newest: TrackedObjectArray | None = None
         self.size: tuple[int, int] | None = None  # (H, W) of the newest overlay
         self.arrivals: list[float] = []  # monotonic s of each result
@@ -114,8 +114,8 @@ class Observer(Node):
             return
         del self._labels[stamp]  # the truth stays, for prompts
         truth = self._truths[stamp]
-        for course in self.courses:
-            course.add(stamp, truth, labels)
+        if self.board is not None:
+            self.board.add(stamp, truth, labels)
         for object_id, number in self.numbers.items():
             ours, real = labels == object_id, truth == number
             union = np.count_nonzero(ours | real)
@@ -145,6 +145,15 @@ class Observer(Node):
         while time.monotonic() < end:
             self._go_on()
             self._executor.spin_once(timeout_sec=PATIENCE)
+
+    def truth_of(self, stamp: int) -> NDArray[np.uint8]:
+        """Return the truth of an image of the last seconds, (H, W).
+
+        Raises:
+            NoAnswerError: It did not come.
+        """
+        self.until(lambda: stamp in self._truths, "the truth of an image")
+        return self._truths[stamp]
 
     def prompt_scene(self) -> None:
         """Click each of the scene's objects once, in the middle of where it is in the newest processed image."""
@@ -189,18 +198,18 @@ class Observer(Node):
             raise NoAnswerError(f"the tracker refused the prompt: {answer.message}")
         return int(answer.object_id)
 
-    def follow(self, phrase: str, period: float = 1.0, new_score: float = 0.5) -> None:
+    def follow(self, phrase: str, score: float, period: float = 1.0) -> None:
         """Let the tracker look for a concept again and again, and track what it finds.
 
         Args:
             phrase: What to look for.
+            score: Score above which an instance counts, 0 to 1.
             period: Time between two detections, s.
-            new_score: Score from which on an instance starts an object, 0 to 1.
 
         Raises:
             NoAnswerError: The tracker did not answer, or refused.
         """
-        request = FollowConcept.Request(phrase=phrase, period=period, new_score=new_score)
+        request = FollowConcept.Request(phrase=phrase, period=period, score_threshold=score, new_score=score)
         client = self.create_client(FollowConcept, "tracker/follow_concept")
         self.until(client.service_is_ready, "the tracker's follow_concept service")
         future = client.call_async(request)
@@ -215,7 +224,7 @@ class Observer(Node):
         Args:
             phrase: What to look for.
             score_threshold: Instances must score above it, 0 to 1.
-            max_instances: Most instances.
+            max_instances: Most instances; 0 for no limit.
 
         Returns:
             The service's answer, and the image that was searched (uint8 BGR (H, W, 3)); None if it did not come here.
@@ -282,4 +291,4 @@ class Observer(Node):
         for object_id, ious in self.ious.items():
             name = self.names[self.numbers[object_id] - 1]
             lines.append(f"mean IoU with the truth, {name}: {np.mean(ious):.3f} over {len(ious)} frames")
-        return [*lines, *(line for course in self.courses for line in course.summary())]
+        return lines

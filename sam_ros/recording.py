@@ -54,10 +54,9 @@ class Recording:
         if len(self._tiles) < self._pictures and seconds >= len(self._tiles) * self._interval:
             self._add_tile(image, f"{seconds:.1f} s")
 
-    def add_last(self, image: NDArray[np.uint8]) -> None:
+    def add_still(self, image: NDArray[np.uint8]) -> None:
         """Append a picture, uint8 BGR of the same size, to the strip alone."""
-        if self._tiles:
-            self._add_tile(image, "")
+        self._add_tile(image, "")
 
     def _add_tile(self, image: NDArray[np.uint8], text: str) -> None:
         height, width = image.shape[:2]
@@ -67,9 +66,10 @@ class Recording:
 
     def close(self) -> list[Path]:
         """Finish the files and return those that hold something."""
-        if self._writer is None:
+        if self._writer is not None:
+            self._writer.release()
+        if not self._tiles:
             return []
-        self._writer.release()
         rows = [self._tiles[i : i + COLUMNS] for i in range(0, len(self._tiles), COLUMNS)]
         blank = np.zeros_like(self._tiles[0])
         columns = min(COLUMNS, len(self._tiles))

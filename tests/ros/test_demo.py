@@ -78,7 +78,7 @@ def test_an_interrupted_demo_leaves_nothing_running(tmp_path: Path, how: signal.
 def test_what_goes_wrong_is_told_and_nothing_is_left_running(tmp_path: Path) -> None:
     done = run_demo("--source", "/does/not/exist", "--out", str(tmp_path))
     assert done.returncode == 1
-    assert "'/does/not/exist' is neither 'scene' nor a video" in done.stdout
+    assert "'/does/not/exist' is neither a scene (scene, twins) nor a video" in done.stdout
     assert nobody_left(tmp_path)
 
 
