@@ -109,7 +109,7 @@ def test_both_lost_and_back_in_turn_keep_their_ids_where_each_comes_back_near_it
     assert len(play.stream.objects) == 2
 
 
-# --- What it cannot do: nothing but the place tells lost look-alikes apart ---------------------------------------------
+# --- What it cannot do: nothing but the place tells lost look-alikes apart --------------------------------------------
 
 
 def spot(x: int) -> CroppedMask:
