@@ -14,7 +14,7 @@ import pytest
 import torch
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
-from sam_msgs.msg import ConceptInstance, LabeledBox, TrackedObjectArray
+from sam_msgs.msg import ConceptInstance, LabeledBox, TrackedObject, TrackedObjectArray
 from sam_msgs.srv import DetectConcept, FollowConcept, UnfollowConcept
 from std_srvs.srv import Trigger
 
@@ -376,6 +376,23 @@ def test_a_lost_object_is_looked_for_at_once_and_keeps_its_id(
         client.track(picture(i))
         client.until(lambda i=i: process.output().count(found_again) == i, f"the object, found {i} times")
     assert [(item.id, item.label) for item in client.list().objects] == [(1, "cup")]
+
+
+def test_lost_siblings_get_their_own_ids_back(
+    weights: dict[str, Path], make_process: Callable[..., Executable], make_client: Callable[..., Any], picture: Picture
+) -> None:
+    """The tracker loses all three with every image, and each is found where it was."""
+    names = {"__node": "blind", "image": "/seen"}
+    make_process("tracker", parameters(weights, "blind"), remappings=names)
+    client = make_client("/blind", image="/seen")
+    client.track(picture(0))
+    first = ids_of(detect(client, "cup", track=True).instances)
+    assert sorted(first) == [1, 2, 3]
+    for _ in range(3):
+        lost = client.track(picture(0)).objects
+        assert [(item.id, item.state) for item in lost] == [(i, TrackedObject.ABSENT) for i in (1, 2, 3)]
+        assert ids_of(detect(client, "cup", track=True).instances) == first
+    assert len(client.list().objects) == 3
 
 
 # --- The detector's life ----------------------------------------------------------------------------------------------

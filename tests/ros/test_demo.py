@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -44,6 +45,23 @@ def test_the_scene_is_tracked_and_recorded(tmp_path: Path) -> None:
     assert capture.get(cv2.CAP_PROP_FRAME_COUNT) > 10
     assert capture.read()[1].shape == (480, 640, 3)
     assert cv2.imread(str(tmp_path / "tracking.png")).shape[1] == 3 * 480
+    assert nobody_left(tmp_path)
+
+
+def test_what_a_phrase_names_is_followed_and_compared_with_the_truth(tmp_path: Path) -> None:
+    done = run_demo("--follow", "red circle", "--seconds", "4", "--rate", "5", "--score", "0", "--out", str(tmp_path))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "a camera (twins)" in done.stdout
+    assert "looked for 'red circle' through ~/detect_concept" in done.stdout
+    assert "following 'red circle' through ~/follow_concept" in done.stdout
+    figures = json.loads((tmp_path / "follow.json").read_text())
+    assert figures["phrase"] == "red circle"
+    assert [thing["name"] for thing in figures["things"]] == ["hiding red circle", "leaving red circle"]
+    for thing in figures["things"]:
+        assert thing["frames"] > 5
+        assert 0.0 <= thing["detected_iou"] <= 1.0
+        assert f"{thing['name']}: " in done.stdout
+    assert (tmp_path / "tracking.png").is_file()
     assert nobody_left(tmp_path)
 
 
