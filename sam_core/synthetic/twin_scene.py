@@ -26,7 +26,7 @@ _HIDING: Path = [(0.28, 0.80), (0.17, 0.81), (0.24, 0.80), (0.40, 0.79), (0.53, 
                  (0.85, 0.79), (0.86, 0.81), (0.74, 0.81), (0.59, 0.80), (0.53, 0.80), (0.40, 0.80)]  # fmt: skip
 _LEAVING: Path = [(0.22, 0.18), (0.26, 0.19), (0.32, 0.20), (0.30, 0.22), (0.26, 0.20), (0.16, 0.21), (0.00, 0.21),
                   (-0.28, 0.20), (-0.10, -0.35), (0.28, -0.30), (0.33, 0.16), (0.30, 0.22), (0.24, 0.20)]  # fmt: skip
-_SQUARE: Path = [(0.82, 0.17), (0.86, 0.20), (0.84, 0.23), (0.80, 0.20)]
+_TRIANGLE: Path = [(0.82, 0.17), (0.86, 0.20), (0.84, 0.23), (0.80, 0.20)]
 _BLUE: Path = [(0.22, 0.50), (0.28, 0.52), (0.32, 0.50), (0.26, 0.48)]
 _STAR: Path = [(0.85, 0.50), (0.82, 0.53), (0.79, 0.50), (0.82, 0.47)]
 
@@ -55,7 +55,7 @@ class TwinScene:
     """
 
     object_names: tuple[str, ...] = (
-        "hiding red circle", "leaving red circle", "red square", "blue circle", "yellow star",
+        "hiding red circle", "leaving red circle", "red triangle", "blue circle", "yellow star",
     )  # fmt: skip
 
     def __init__(self, width: int = 640, height: int = 480, seed: int = 0, fps: float = 30.0) -> None:
@@ -67,11 +67,11 @@ class TwinScene:
         rng = np.random.default_rng(seed)
         self._wall = textures.noise(rng, height, width, (150, 158, 152), (186, 190, 180), 90 * self._unit)
         self._pillar = pillar(rng, round(height * 1.1), round(_PILLAR_WIDTH * self._unit))
-        disc, box, star = shapes.disc(), shapes.rounded_box(), shapes.star()
+        disc, triangle, star = shapes.disc(), shapes.polygon(3), shapes.star()
         self._things = (
             _Thing(_plain((214, 30, 36), disc), _HIDING),
             _Thing(_plain((206, 28, 40), disc), _LEAVING, shrinks=0.35),
-            _Thing(_plain((210, 32, 32), box, 1.15), _SQUARE),
+            _Thing(_plain((210, 32, 32), triangle, 1.1), _TRIANGLE),
             _Thing(_plain((40, 82, 220), disc), _BLUE),
             _Thing(_plain((248, 214, 40), star, 1.1), _STAR),
         )
