@@ -15,6 +15,7 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
+from sam_ros.allocation import keep_freed_memory
 from sam_ros.sources import SourceError
 
 __all__ = ["run"]
@@ -32,6 +33,7 @@ def run(create: Callable[[], Node], args: Sequence[str] | None = None) -> None:
     Raises:
         SystemExit: The node's parameters make no sense; the text says why.
     """
+    keep_freed_memory()  # before anything large is allocated
     # Not rclpy's handlers: they shut the context down under whatever is just being published or answered.
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     try:

@@ -35,7 +35,8 @@ class Timing:
 
     Attributes:
         latency: From the image's stamp until its objects were published, s.
-        model: Inside `Stream.step`, s.
+        model: Inside `Stream.step` until its result is ready, s: upload, resize and normalisation of the RGB image, the
+            networks, the memory bank, masks at the image's size with their boxes, areas and centroids.
     """
 
     latency: float
@@ -43,7 +44,7 @@ class Timing:
 
     @property
     def overhead(self) -> float:
-        """Everything but the model (transport, waiting, conversion, messages), s."""
+        """Everything but the model, s: publishing and receiving the image, waiting, its conversion to RGB, messages."""
         return self.latency - self.model
 
 
