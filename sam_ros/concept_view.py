@@ -31,7 +31,7 @@ def draw_instances(
     Args:
         image: uint8 BGR (H, W, 3); it is left as it is.
         instances: What was found in it.
-        captions: Lines of text for the upper left corner.
+        captions: Lines of text for the lower left corner.
 
     Returns:
         The picture, uint8 BGR (H, W, 3).
@@ -45,8 +45,8 @@ def draw_instances(
         outlines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE, offset=(x, y))
         cv2.drawContours(picture, outlines, -1, INK, 2)
         _write(picture, f"{instance.score:.2f}", (x + 4, max(y + 18, 18)))
-    for line, text in enumerate(captions):
-        _write(picture, text, (10, 26 + 26 * line))
+    for line, text in enumerate(reversed(captions)):
+        _write(picture, text, (10, picture.shape[0] - 14 - 26 * line))
     return picture
 
 

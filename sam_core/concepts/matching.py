@@ -104,9 +104,10 @@ def decide(instance: Instance, known: Sequence[KnownObject], rules: MatchRules) 
     """Decide about one instance.
 
     Several instances are decided greedily, the best score first, each in the sight of the objects that better ones
-    have started or brought back. So two instances of one image that overlap become one object. An optimal assignment
-    (Hungarian method) has nothing to add: to match takes no object away from other instances, and tracked objects
-    hardly overlap on one frame.
+    have started or brought back. So two instances of one image that overlap become one object. For tracked objects an
+    optimal assignment (Hungarian method) has nothing to add: to match takes no object away from other instances, and
+    tracked objects hardly overlap on one frame. Of lost ones that come back on one image the best score takes the
+    nearest, the next of what is left, which need not be the nearest for all.
 
     Args:
         instance: what was found.

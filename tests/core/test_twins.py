@@ -124,6 +124,15 @@ def test_lost_look_alikes_that_changed_places_change_ids() -> None:
     assert (back.verdict, back.object_id) == (Verdict.FOUND_AGAIN, 2)
 
 
+def test_of_two_that_come_back_on_one_image_the_better_score_chooses() -> None:
+    """The nearest for both together would be 1 for the second and 2 for the first."""
+    known = [KnownObject(1, "cup", spot(5), lost=True), KnownObject(2, "cup", spot(80), lost=True)]
+    first = decide(Instance("cup", 0.9, spot(40)), known, MatchRules())
+    assert first.object_id == 1
+    second = decide(Instance("cup", 0.8, spot(8)), [KnownObject(1, "cup", spot(40)), known[1]], MatchRules())
+    assert second.object_id == 2
+
+
 def test_another_look_alike_takes_the_place_of_a_lost_one() -> None:
     known = [KnownObject(1, "cup", spot(5), lost=True), KnownObject(2, "cup", spot(80))]
     third = decide(Instance("cup", 0.6, spot(40)), known, MatchRules(new_score=0.7))
