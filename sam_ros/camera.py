@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.clock import Clock, ClockType
+from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, QoSReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
@@ -24,6 +25,7 @@ __all__ = ["CameraNode", "main"]
 
 DEFAULT_RATE = 30.0  # Hz, for a source that has no rate of its own
 IMAGE_QOS = QoSProfile(depth=5, reliability=QoSReliabilityPolicy.BEST_EFFORT)
+ARRIVAL = Duration(seconds=1)  # is waited for at most
 CHECK_QOS = QoSProfile(depth=100, reliability=QoSReliabilityPolicy.RELIABLE)
 
 _ENCODE: dict[str, Callable[[NDArray[np.uint8]], NDArray[Any]]] = {
@@ -71,6 +73,11 @@ class CameraNode(Node):
         rate = rate or self._source.rate or DEFAULT_RATE
         self._timer = self.create_timer(1.0 / rate, self._publish, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self.get_logger().info(f"publishing {source} at {rate:.1f} Hz on {self._images.topic_name}")
+
+    def destroy_node(self) -> None:
+        """Leave the graph once the headers have arrived: what is under way when a publisher vanishes can get lost."""
+        self._headers.wait_for_all_acked(ARRIVAL)
+        super().destroy_node()
 
     def _text(self, name: str, default: str, description: str, choices: tuple[str, ...] = ()) -> str:
         limits = "one of " + ", ".join(choices) if choices else ""
