@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -128,25 +130,55 @@ class RotaryAttention(Attention):
         Returns:
             (B, H * W, C).
         """
-        table = axial_rotary_table(self.head_dim, *grid, self.rope_theta, q.device)
-        q = rotate_(self.split_heads(self.q_proj(q)), table)
-        k = rotate_(self.split_heads(self.k_proj(k)), table, but_last=num_unrotated_keys)
-        q = q.expand(k.shape[0], -1, -1, -1)
-        if self._projects_values_late(v):
-            return self._attend_to_raw_values(q, k, v)
-        return self.merge_heads(attend(q, k, self.split_heads(self.v_proj(v))))
+        return self.attend_to(q, self.keys(k, grid, num_unrotated_keys), v, grid)
+
+    def keys(self, k: Tensor, grid: tuple[int, int], num_unrotated: int = 0) -> Tensor:
+        """Project and rotate keys as `forward` takes them; returns (B, r * H * W + P, heads * C)."""
+        return self._rotated(self.k_proj(k), grid, num_unrotated)
+
+    def keys_without_bias(self, k: Tensor, grid: tuple[int, int]) -> Tensor:
+        """Return the share of a summand of the keys, (B, r * H * W, heads * C): projection and rotation are linear."""
+        return self._rotated(F.linear(k, self.k_proj.weight), grid)
+
+    def attend_to(self, q: Tensor, keys: Tensor | Iterable[Tensor], v: Tensor, grid: tuple[int, int]) -> Tensor:
+        """Do what `forward` does, given what `keys` returned.
+
+        Args:
+            q: (1 or B, H * W, C).
+            keys: (B, L, heads * C), or (1, L, heads * C) of one item of the batch after the other: these may share
+                their memory, which then is still in the cache when it is read and when it is written anew.
+            v: (B, L, C_kv).
+            grid: (H, W).
+
+        Returns:
+            (B, H * W, C).
+        """
+        q = self.split_heads(self._rotated(self.q_proj(q), grid)).expand(v.shape[0], -1, -1, -1)
+        late = self._projects_values_late(v)
+        values = v[:, None].expand(-1, self.num_heads, -1, -1) if late else self.split_heads(self.v_proj(v))
+        if isinstance(keys, Tensor):
+            averages = attend(q, self.split_heads(keys), values)
+        else:
+            one_by_one = zip(q.split(1), keys, values.split(1), strict=True)
+            averages = torch.cat([attend(one, self.split_heads(k), value) for one, k, value in one_by_one])
+        return self._project_raw_values(averages) if late else self.merge_heads(averages)
+
+    def _rotated(self, x: Tensor, grid: tuple[int, int], but_last: int = 0) -> Tensor:
+        """Rotate the heads of tokens (B, N, heads * C), in place."""
+        table = axial_rotary_table(self.head_dim, *grid, self.rope_theta, x.device)
+        rotate_(self.split_heads(x), table, but_last)
+        return x
 
     def _projects_values_late(self, v: Tensor) -> bool:
-        """Tell whether `attend` takes values narrower than keys, and these are."""
-        return v.device.type == "cpu" and v.shape[-1] < self.head_dim and not torch.is_grad_enabled()
+        """Tell whether averaging raw values is no more work than averaging projected ones, and `attend` can."""
+        return v.device.type == "cpu" and v.shape[-1] <= self.head_dim and not torch.is_grad_enabled()
 
-    def _attend_to_raw_values(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """Average the values first and project the averages, which are fewer and narrower.
+    def _project_raw_values(self, averages: Tensor) -> Tensor:
+        """Project averages (B, heads, N, C_kv) of values, which are fewer and narrower than the values were.
 
         The same to rounding: with attention weights p that sum to 1, Wo (Σ p (Wv v + bv)) + bo = (Wo Wv) Σ p v +
         (Wo bv + bo). The product Wo Wv is computed once.
         """
-        averages = attend(q, k, v[:, None].expand(-1, self.num_heads, -1, -1))
         weights = [self.v_proj.weight, self.v_proj.bias, self.out_proj.weight, self.out_proj.bias]
         weight, bias = self._late_values.of(weights, self._values_and_output_as_one)
         return linear(averages.transpose(1, 2).flatten(-2), weight, bias, self._late_values_packed)

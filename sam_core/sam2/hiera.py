@@ -7,6 +7,7 @@ position embedding from "Window Attention is Bugged" (Bolya et al., 2023, sectio
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
 
 import torch
 import torch.nn.functional as F
@@ -54,7 +55,10 @@ def join_windows(windows: Tensor, height: int, width: int) -> Tensor:
 
 def pool_queries(x: Tensor, stride: int) -> Tensor:
     """Max-pool a channels-last map (B, H, W, C) by `stride`."""
-    return F.max_pool2d(x.permute(0, 3, 1, 2), kernel_size=stride, stride=stride).permute(0, 2, 3, 1)
+    if torch.is_grad_enabled() or x.shape[1] % stride or x.shape[2] % stride:
+        return F.max_pool2d(x.permute(0, 3, 1, 2), kernel_size=stride, stride=stride).permute(0, 2, 3, 1)
+    x = reduce(torch.maximum, [x[:, i::stride] for i in range(stride)])
+    return reduce(torch.maximum, [x[:, :, i::stride] for i in range(stride)])
 
 
 class MultiScaleAttention(nn.Module):

@@ -5,9 +5,14 @@ Source: SAM 2 (Ravi et al., 2024), section 4 "Memory attention" and appendix D.1
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
+from typing import cast
+
+import torch
 from torch import Tensor, nn
 
-from sam_core.layers import Linear, RotaryAttention
+from sam_core.layers import Derived, Linear, RotaryAttention
+from sam_core.sam2.features import LayerKeys, MemoryTokens
 
 # Share of the sine position encoding that is added to the features before the first layer.
 _INPUT_POSITION_WEIGHT = 0.1
@@ -32,21 +37,20 @@ class MemoryAttentionLayer(nn.Module):
         return x + self.self_attn(normed, normed, normed, grid)
 
     def attend_to_memory(
-        self, x: Tensor, keys: Tensor, values: Tensor, grid: tuple[int, int], num_pointer_tokens: int
+        self, x: Tensor, keys: Tensor | Iterable[Tensor], values: Tensor, grid: tuple[int, int]
     ) -> Tensor:
         """Second half of the layer: cross-attention and feed-forward network.
 
         Args:
             x: (1 or B, H * W, C); what is asked is the same for every object as long as `x` is.
-            keys: (B, L, C_mem).
+            keys: as `RotaryAttention.attend_to` takes them.
             values: (B, L, C_mem).
             grid: (H, W).
-            num_pointer_tokens: how many of the L have no place in the image.
 
         Returns:
             (B, H * W, C).
         """
-        x = x + self.cross_attn_image(self.norm2(x), keys, values, grid, num_pointer_tokens)
+        x = x + self.cross_attn_image.attend_to(self.norm2(x), keys, values, grid)
         return x + self.linear2(self.linear1(self.norm3(x)))
 
 
@@ -76,32 +80,69 @@ class MemoryAttention(nn.Module):
             MemoryAttentionLayer(d_model, memory_dim, num_heads, feedforward_dim, rope_theta) for _ in range(num_layers)
         )
         self.norm = nn.LayerNorm(d_model)
+        self._times: Derived[list[LayerKeys]] = Derived()
 
-    def forward(
-        self,
-        features: Tensor,
-        position: Tensor,
-        memory: Tensor,
-        memory_position: Tensor,
-        num_pointer_tokens: int,
-    ) -> Tensor:
+    def forward(self, features: Tensor, position: Tensor, memory: MemoryTokens) -> Tensor:
         """Condition image features on memories.
 
         Args:
             features: (1 or B, C, H, W); one map serves all B objects, and is one until they look at memory.
             position: (1, C, H, W) sine encoding of the grid.
-            memory: (B, r * H * W + P, C_mem) tokens: r maps, then P pointer tokens.
-            memory_position: (B or 1, r * H * W + P, C_mem) encoding added to the keys alone.
-            num_pointer_tokens: P, excluded from rotary encoding.
+            memory: of B objects; its tokens are maps on the same grid, then pointers, which are not rotated.
 
         Returns:
             (B, C, H, W).
         """
         grid = (features.shape[-2], features.shape[-1])
         x = (features + _INPUT_POSITION_WEIGHT * position).flatten(2).transpose(1, 2)  # (B, HW, C)
-        keys = memory + memory_position
-        for layer in self.layers:
-            assert isinstance(layer, MemoryAttentionLayer)
-            x = layer.attend_to_self(x, grid)
-            x = layer.attend_to_memory(x, keys, memory, grid, num_pointer_tokens)
+        for layer, keys in zip(self._layers(), self._keys(memory, grid), strict=True):
+            x = layer.attend_to_memory(layer.attend_to_self(x, grid), keys, memory.tokens, grid)
         return self.norm(x).transpose(1, 2).unflatten(-1, grid)
+
+    def _layers(self) -> list[MemoryAttentionLayer]:
+        return cast("list[MemoryAttentionLayer]", list(self.layers))
+
+    def _keys(self, memory: MemoryTokens, grid: tuple[int, int]) -> Iterator[Tensor | Iterator[Tensor]]:
+        """Give the keys of one layer after the other, as `RotaryAttention.attend_to` takes them."""
+        placed = memory.tokens[:, memory.tokens.shape[1] - memory.position.shape[1] :] + memory.position
+        for index, layer in enumerate(self._layers()):
+            if memory.map_keys is None:
+                yield layer.cross_attn_image.keys(placed, grid, memory.num_pointer_tokens)
+            else:
+                yield _added_up(memory.map_keys, index, layer.cross_attn_image.k_proj(placed))
+
+    # --- keys of maps in two parts: they are linear in what was seen where, and in when ---------------------------
+
+    @property
+    def key_dim(self) -> int:
+        """C, channels of a key."""
+        attention = self._layers()[0].cross_attn_image
+        return attention.num_heads * attention.head_dim
+
+    def keys_of_maps(self, placed: Tensor, grid: tuple[int, int]) -> Tensor:
+        """Project maps (B, H * W, C_mem), their place added, for all layers: (B, layers, H * W, C)."""
+        return torch.stack([layer.cross_attn_image.keys(placed, grid) for layer in self._layers()], dim=1)
+
+    def keys_of_times(self, times: Tensor, grid: tuple[int, int]) -> list[LayerKeys]:
+        """Return what encodings of time (T, C_mem) add to the keys of maps, for each of the T; computed once."""
+
+        def compute() -> list[LayerKeys]:
+            everywhere = times[:, None].expand(-1, grid[0] * grid[1], -1)
+            return list(zip(*(a.keys_without_bias(everywhere, grid) for a in attentions), strict=True))
+
+        attentions = [layer.cross_attn_image for layer in self._layers()]
+        return self._times.of([times, *(a.k_proj.weight for a in attentions)], compute, key=grid)
+
+
+def _added_up(
+    map_keys: Sequence[Sequence[tuple[LayerKeys, LayerKeys]]], layer: int, pointer_keys: Tensor
+) -> Iterator[Tensor]:
+    """Give the keys (1, L, C) of one object after the other: those of its maps, then of its pointers (B, P, C)."""
+    sizes = [*(seen[layer].shape[0] for seen, _ in map_keys[0]), pointer_keys.shape[1]]
+    keys = pointer_keys.new_empty(1, sum(sizes), pointer_keys.shape[2])
+    *parts, last = keys[0].split(sizes)
+    for of_object, of_pointers in zip(map_keys, pointer_keys, strict=True):
+        for part, (seen, time) in zip(parts, of_object, strict=True):
+            torch.add(seen[layer], time[layer], out=part)
+        last.copy_(of_pointers)
+        yield keys

@@ -6,12 +6,14 @@ are those of Meta's checkpoints.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sam_core.layers import MLP, Linear, SinePositionEncoding, sine_encoding_1d
-from sam_core.sam2.features import ImageFeatures, MemoryTokens, SamOutput
+from sam_core.sam2.features import ImageFeatures, LayerKeys, MemoryTokens, SamOutput
 from sam_core.sam2.image_encoder import ImageEncoder
 from sam_core.sam2.mask_decoder import MaskDecoder
 from sam_core.sam2.memory_attention import MemoryAttention
@@ -136,7 +138,14 @@ class Sam2(nn.Module):
         """Return the (B, d, h, w) embedding of a frame on which an object begins: no memory attention."""
         return features.embedding + self.no_mem_embed[0, 0, :, None, None]
 
-    def assemble_memory(self, spatial: Tensor, t_pos: Tensor, pointers: Tensor, distances: Tensor) -> MemoryTokens:
+    def assemble_memory(
+        self,
+        spatial: Tensor,
+        t_pos: Tensor,
+        pointers: Tensor,
+        distances: Tensor,
+        keys: Sequence[Sequence[LayerKeys]] | None = None,
+    ) -> MemoryTokens:
         """Line up what is remembered of B objects, with its place and time.
 
         Args:
@@ -145,34 +154,55 @@ class Sam2(nn.Module):
                 `num_memories` - 1 (the frame before this one).
             pointers: (B, P, d) object pointers.
             distances: (B or 1, P) how many frames ago each pointer was made.
+            keys: of each object and memory, what `memory_keys` returned; without them, memory attention projects its
+                keys from the tokens.
 
         Returns:
             The tokens: S maps of h * w tokens, then P pointers of d / c tokens each.
         """
         batch = spatial.shape[0]
+        pointer_tokens, pointer_position = self._pointer_tokens(pointers, distances)
+        map_tokens = spatial.flatten(3).transpose(2, 3).reshape(batch, -1, self.memory_dim)
+        tokens = torch.cat((map_tokens.to(self.dtype), pointer_tokens), dim=1)
+        count = pointer_tokens.shape[1]
+        if keys is not None:
+            return MemoryTokens(tokens, pointer_position, count, self._with_time(keys, t_pos))
         grid = self.memory_position(spatial[:, 0].to(self.dtype)).flatten(2).transpose(1, 2)  # (1, hw, c)
         time = self.maskmem_tpos_enc[:, 0, 0][self.num_memories - 1 - t_pos]  # (B or 1, S, c)
         map_position = (grid[:, None] + time[:, :, None]).flatten(1, 2)
-        map_tokens = spatial.flatten(3).transpose(2, 3).reshape(batch, -1, self.memory_dim)
-
-        pieces = self.d_model // self.memory_dim
-        pointer_tokens = pointers.unflatten(-1, (pieces, self.memory_dim)).flatten(1, 2)
-        if self.obj_ptr_tpos_proj is None:
-            pointer_position = map_position.new_zeros(map_position.shape[0], pointer_tokens.shape[1], self.memory_dim)
-        else:
-            age = distances.float() / (self.max_object_pointers - 1)
-            encoded = self.obj_ptr_tpos_proj(sine_encoding_1d(age, self.d_model).to(self.dtype))  # (B or 1, P, c)
-            pointer_position = encoded.repeat_interleave(pieces, dim=1)
-        tokens = torch.cat((map_tokens.to(self.dtype), pointer_tokens.to(self.dtype)), dim=1)
         rows = max(map_position.shape[0], pointer_position.shape[0])
         position = torch.cat((map_position.expand(rows, -1, -1), pointer_position.expand(rows, -1, -1)), dim=1)
-        return MemoryTokens(tokens, position, pointer_tokens.shape[1])
+        return MemoryTokens(tokens, position, count)
+
+    def memory_keys(self, spatial: Tensor) -> Tensor:
+        """Return what stays of the keys of spatial memories (B, c, h, w) as they age: (B, layers, h * w, C)."""
+        spatial = spatial.to(self.dtype)
+        placed = (spatial + self.memory_position(spatial)).flatten(2).transpose(1, 2)
+        return self.memory_attention.keys_of_maps(placed, (spatial.shape[-2], spatial.shape[-1]))
+
+    def _with_time(self, keys: Sequence[Sequence[LayerKeys]], t_pos: Tensor) -> list[list[tuple[LayerKeys, LayerKeys]]]:
+        """Pair what `memory_keys` returned with the keys of the times t_pos (B or 1, S)."""
+        grid = (self.feature_size, self.feature_size)
+        times = self.memory_attention.keys_of_times(self.maskmem_tpos_enc[:, 0, 0], grid)
+        places = t_pos.expand(len(keys), -1).tolist()
+        return [
+            [(key, times[self.num_memories - 1 - t]) for key, t in zip(of_object, at, strict=True)]
+            for of_object, at in zip(keys, places, strict=True)
+        ]
+
+    def _pointer_tokens(self, pointers: Tensor, distances: Tensor) -> tuple[Tensor, Tensor]:
+        """Cut pointers (B, P, d) into tokens (B, P d / c, c), and encode how old they are, (B or 1, P d / c, c)."""
+        pieces = self.d_model // self.memory_dim
+        tokens = pointers.to(self.dtype).unflatten(-1, (pieces, self.memory_dim)).flatten(1, 2)
+        if self.obj_ptr_tpos_proj is None:
+            return tokens, tokens.new_zeros(1, tokens.shape[1], self.memory_dim)
+        age = distances.float() / (self.max_object_pointers - 1)
+        encoded = self.obj_ptr_tpos_proj(sine_encoding_1d(age, self.d_model).to(self.dtype))  # (B or 1, P, c)
+        return tokens, encoded.repeat_interleave(pieces, dim=1)
 
     def embed_with_memory(self, features: ImageFeatures, memory: MemoryTokens) -> Tensor:
         """Condition a frame (1 or B images) on the memories of B objects; returns (B, d, h, w)."""
-        return self.memory_attention(
-            features.embedding, features.position, memory.tokens, memory.position, memory.num_pointer_tokens
-        )
+        return self.memory_attention(features.embedding, features.position, memory)
 
     def encode_memory(
         self, features: ImageFeatures, low_res: Tensor, object_score: Tensor, from_prompt: bool

@@ -23,6 +23,9 @@ class StreamSettings:
         max_pointer_distance: greatest age, in frames, that the pointer of a conditioning frame is given. SAM 2 has no
             such bound (None), and in an endless stream the age leaves what training has seen.
         memory_dtype: how spatial memories are stored; bfloat16 as the official predictor does on every device.
+        key_bytes: on a CPU, bound on the memory taken to keep spatial memories as the keys that memory attention makes
+            of them, too, rather than to make these again on every frame. They are many times as large as the memories
+            (8 × in `sam2_nano`, 32 × in SAM 2, both float32); where they don't fit, none are kept.
         policy: which frames enter the memory.
         history_frames: newest frames whose features are kept, so that a prompt can be given on the frame that the
             operator saw; 1 allows the newest alone.
@@ -41,6 +44,7 @@ class StreamSettings:
     max_conditioning_frames: int = 4
     max_pointer_distance: int | None = None
     memory_dtype: torch.dtype = torch.bfloat16
+    key_bytes: int = 128 * 2**20
     policy: MemoryPolicy = field(default_factory=FifoPolicy)
     history_frames: int = 30
     history_bytes: int = 256 * 2**20

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -162,6 +163,29 @@ def picture(number: int) -> np.ndarray:
 
 def box(k: int) -> Prompt:
     return Prompt(box=np.array([10.0 + 30 * k, 20, 40 + 30 * k, 70]))
+
+
+@pytest.mark.parametrize("conditioning", [False, True])
+def test_keys_may_be_kept(conditioning: bool) -> None:
+    """Objects of different ages, one of them corrected on an earlier frame: copied rows and prompts in the past."""
+    tracker = build_tracker("sam2_nano", device="cpu")
+    settings = {"max_objects": 3, "corrections_are_conditioning": conditioning, "memory_dtype": torch.float32}
+    keeping, projecting = (tracker.open_stream(key_bytes=size, **settings) for size in (2**27, 0))
+    assert keeping._bank.keys is not None
+    assert projecting._bank.keys is None
+    for i in range(20):
+        kept, projected = (stream.step(picture(i), i) for stream in (keeping, projecting))
+        assert kept.object_ids == projected.object_ids
+        if len(kept):
+            assert relative_error(kept.low_res, projected.low_res) <= 1e-3
+        for stream in (keeping, projecting):
+            if i in (0, 4):
+                stream.add_prompt(box(len(stream.objects)))
+            if i == 10:
+                stream.add_prompt(replace(box(0), stamp=7), object_id=1)
+            if i == 12:
+                stream.add_prompt(replace(box(2), stamp=9))
+    assert len(kept) == 3
 
 
 @pytest.mark.parametrize("others", [1, 2, 3])
