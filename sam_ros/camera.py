@@ -49,8 +49,8 @@ class CameraNode(Node):
         super().__init__("camera", **kwargs)
         source = self._text("source", "scene", "scene, twins, a video file, a folder of images, or a webcam's number.")
         rate = self._number("rate", 0.0, 1000.0, "Images per second. 0: the source's own rate, or 30.")
-        width = self._count("width", "Width of the images in px. 0: the source's own, 640 for the scene.")
-        height = self._count("height", "Height of the images in px. 0: the source's own, 480 for the scene.")
+        width = self._count("width", "Width of the images in px. 0: the source's own, 640 for a scene.")
+        height = self._count("height", "Height of the images in px. 0: the source's own, 480 for a scene.")
         self._loop = self._flag("loop", True, "Begin again after the last image.")
         self._frame_id = self._text("frame_id", "camera_optical_frame", "The images' coordinate frame.")
         self._encoding = self._text("encoding", "bgr8", "Encoding of `image`.", tuple(_ENCODE))
@@ -76,8 +76,10 @@ class CameraNode(Node):
 
     def destroy_node(self) -> None:
         """Leave the graph once the headers have arrived: what is under way when a publisher vanishes can get lost."""
-        self._headers.wait_for_all_acked(ARRIVAL)
-        super().destroy_node()
+        try:
+            self._headers.wait_for_all_acked(ARRIVAL)
+        finally:
+            super().destroy_node()
 
     def _text(self, name: str, default: str, description: str, choices: tuple[str, ...] = ()) -> str:
         limits = "one of " + ", ".join(choices) if choices else ""

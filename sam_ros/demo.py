@@ -55,7 +55,9 @@ def parse(args: Sequence[str] | None) -> argparse.Namespace:
         help="a point in px on an object of your own source, repeatable (default: the image's centre)",
     )
     parser.add_argument(
-        "--phrase", default="blue box", help="what to look for by word at the end; empty: nothing (default: blue box)"
+        "--phrase",
+        default="blue box",
+        help="what to look for by word at the end, without --follow; empty: nothing (default: blue box)",
     )
     parser.add_argument(
         "--follow",
@@ -71,7 +73,8 @@ def parse(args: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=Path("demo_output"), help="folder for the results")
     options = parser.parse_args(args)
     options.source = options.source or (FOLLOW_SCENE if options.follow else SCENE)
-    options.seconds = options.seconds or (24.0 if options.follow else 20.0)
+    if options.seconds is None:
+        options.seconds = 24.0 if options.follow else 20.0
     return options
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sam_core.concepts import Verdict
 from sam_ros.course import FOUND, Course, Reunion
 
 __all__ = ["Scoreboard", "reunions_in"]
@@ -17,7 +18,8 @@ __all__ = ["Scoreboard", "reunions_in"]
 _SAME_WORD = {"ball": "circle", "disc": "circle", "box": "square"}
 _FILLERS = {"a", "the", "every", "each", "all", "thing", "object"}
 _TOUCHES = 0.1  # share of an object from which on it is not beside a thing
-_REUNION = re.compile(r"object (\d+) is an object that was lost, in the image of (\d+)\.(\d{9}) s")  # see `Follower`
+# As `Follower` logs it.
+_REUNION = re.compile(rf"object (\d+) is {re.escape(Verdict.FOUND_AGAIN.value)}, in the image of (\d+)\.(\d{{9}}) s")
 
 
 def reunions_in(log: str) -> list[Reunion]:

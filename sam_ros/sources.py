@@ -166,9 +166,9 @@ def open_source(name: str, *, width: int, height: int, rate: float) -> Source:
 
     Args:
         name: One of `SCENES`, a video file, a folder of images, or a webcam's number.
-        width: px, of the scene or wanted from a webcam; 0 means 640 for the scene.
-        height: px, likewise; 0 means 480 for the scene.
-        rate: Pictures per second of the scene; 0 means 30.
+        width: px, of a scene or wanted from a webcam; 0 means 640 for a scene.
+        height: px, likewise; 0 means 480 for a scene.
+        rate: Pictures per second of a scene; 0 means 30.
 
     Raises:
         SourceError: There is no such source, or it cannot be read.

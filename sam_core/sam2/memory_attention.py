@@ -109,7 +109,7 @@ class MemoryAttention(nn.Module):
             if memory.map_keys is None:
                 yield layer.cross_attn_image.keys(placed, grid, memory.num_pointer_tokens)
             else:
-                yield _added_up(memory.map_keys, index, layer.cross_attn_image.k_proj(placed))
+                yield _added_up(memory.map_keys, index, placed, layer.cross_attn_image.k_proj)
 
     # --- keys of maps in two parts: they are linear in what was seen where, and in when ---------------------------
 
@@ -135,14 +135,19 @@ class MemoryAttention(nn.Module):
 
 
 def _added_up(
-    map_keys: Sequence[Sequence[tuple[LayerKeys, LayerKeys]]], layer: int, pointer_keys: Tensor
+    map_keys: Sequence[Sequence[tuple[LayerKeys, LayerKeys]]], layer: int, pointers: Tensor, project: nn.Module
 ) -> Iterator[Tensor]:
-    """Give the keys (1, L, C) of one object after the other: those of its maps, then of its pointers (B, P, C)."""
-    sizes = [*(seen[layer].shape[0] for seen, _ in map_keys[0]), pointer_keys.shape[1]]
-    keys = pointer_keys.new_empty(1, sum(sizes), pointer_keys.shape[2])
-    *parts, last = keys[0].split(sizes)
-    for of_object, of_pointers in zip(map_keys, pointer_keys, strict=True):
+    """Give the keys (1, L, C) of one object after the other: those of its maps, then of its pointers (B, P, C_mem).
+
+    Each object's pointers are projected apart: a few rows are rounded otherwise in a larger batch.
+    """
+    keys: Tensor | None = None
+    for of_object, of_pointers in zip(map_keys, pointers.split(1), strict=True):
+        last = project(of_pointers)[0]
+        sizes = [*(seen[layer].shape[0] for seen, _ in of_object), last.shape[0]]
+        keys = last.new_empty(1, sum(sizes), last.shape[1]) if keys is None else keys
+        *parts, end = keys[0].split(sizes)
         for part, (seen, time) in zip(parts, of_object, strict=True):
             torch.add(seen[layer], time[layer], out=part)
-        last.copy_(of_pointers)
+        end.copy_(last)
         yield keys

@@ -137,7 +137,8 @@ class MemoryBank:
         attention = model.memory_attention
         of_keys = torch.Size((rows, slots, len(attention.layers), side**2, attention.key_dim))
         fits = of_keys.numel() * model.no_mem_embed.element_size() <= settings.key_bytes
-        self.keys = torch.zeros(of_keys, dtype=model.dtype) if fits and device.type == "cpu" else None
+        keeps = fits and device.type == "cpu"
+        self.keys = torch.zeros(of_keys, dtype=model.dtype, device=device) if keeps else None
         self._keys_of: list[list[LayerKeys]] = [  # views: of each row and slot
             [slot.unbind() for slot in row] for row in (() if self.keys is None else self.keys)
         ]

@@ -188,10 +188,11 @@ def test_keys_may_be_kept(conditioning: bool) -> None:
     assert len(kept) == 3
 
 
-@pytest.mark.parametrize("others", [1, 2, 3])
-def test_an_object_that_joins_changes_no_bit_of_the_others(others: int) -> None:
+@pytest.mark.parametrize("key_bytes", [0, 2**27])
+@pytest.mark.parametrize(("others", "joins"), [(1, 0), (1, 3), (2, 3), (3, 0)])
+def test_an_object_that_joins_changes_no_bit_of_the_others(others: int, joins: int, key_bytes: int) -> None:
     tracker = build_tracker("sam2_nano", device="cpu")
-    calm, joined = (tracker.open_stream(max_objects=4) for _ in range(2))
+    calm, joined = (tracker.open_stream(max_objects=4, key_bytes=key_bytes) for _ in range(2))
     for i in range(22):
         before, after = (stream.step(picture(i)) for stream in (calm, joined))
         assert torch.equal(before.low_res, after.low_res[:others])
@@ -199,7 +200,7 @@ def test_an_object_that_joins_changes_no_bit_of_the_others(others: int) -> None:
             for stream in (calm, joined):
                 for k in range(others):
                     stream.add_prompt(box(k))
-        if i == 3:
+        if i == joins:
             joined.add_prompt(box(others))
     assert len(after) == others + 1
 
@@ -219,10 +220,12 @@ class Replay:
         return self.function(*self.inputs)
 
 
-def test_recorded_steps_give_the_same_masks(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("key_bytes", [0, 2**27])  # on a GPU no keys are kept
+def test_recorded_steps_give_the_same_masks(monkeypatch: pytest.MonkeyPatch, key_bytes: int) -> None:
     """Batches are filled up to 1, 2 or 4 objects, and what is replayed equals what is computed object by object."""
     tracker = build_tracker("sam2_nano", device="cpu")
-    plain, graphed = (tracker.open_stream(max_objects=3) for _ in range(2))
+    plain, graphed = (tracker.open_stream(max_objects=3, key_bytes=key_bytes) for _ in range(2))
+    assert (graphed._bank.keys is None) == (key_bytes == 0)
     monkeypatch.setattr(Replay, "recorded", [])
     with torch.inference_mode():
         graphs = FrameGraphs(tracker.model, graphed._bank, 3, enabled=True, record=Replay)

@@ -131,6 +131,8 @@ def test_labels_and_masks_agree(run: Run) -> None:
 
 def test_what_is_found_again_was_lost_and_keeps_its_id(run: Run) -> None:
     """On the image that it was found in the object was not seen, and no other one came of it."""
+    if not run.board.reunions:
+        pytest.skip("the tracker's memory was always there before the word")
     states = {stamp_of(message.header): {item.id: item.state for item in message.objects} for message in run.objects}
     for reunion in run.board.reunions:
         assert states[reunion.stamp].get(reunion.object_id) != TrackedObject.TRACKED
