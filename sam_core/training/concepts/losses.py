@@ -46,6 +46,8 @@ class ConceptLossWeights:
         anchor: weight of a query's starting place in the matching.
         alpha: weight of the positive class in the focal loss of the queries.
         gamma: its exponent.
+        mask_alpha: the same weight in the focal loss of the masks. Above one half, unsure pixels are rather taken in,
+            which the IoU wants: masks trained with 0.5 were better cut off at a logit of -1 than at 0.
         mask_questions: questions of a batch whose masks are supervised.
     """
 
@@ -64,6 +66,7 @@ class ConceptLossWeights:
     anchor: float = 5.0
     alpha: float = 0.5
     gamma: float = 1.0
+    mask_alpha: float = 0.5
     mask_questions: int = 8
 
 
@@ -133,7 +136,7 @@ def _mask_losses(
     cross = F.binary_cross_entropy_with_logits(semantic, whole)
     count = max(len(question), 1)
     return {
-        "focal": focal_loss(masks.float(), wanted, 0.5, 2.0).sum() / count,
+        "focal": focal_loss(masks.float(), wanted, weights.mask_alpha, 2.0).sum() / count,
         "dice": dice_loss(masks.float(), wanted).sum() / count,
         "semantic": 2 * cross + dice_loss(semantic, whole).mean(),
     }
