@@ -16,8 +16,8 @@ def hand_over(
     """Decide what an instance is, and let the stream track it if it is not tracked yet.
 
     The instance's mask becomes a mask prompt on the frame of its stamp: of a new object, labelled with the phrase, or
-    of the lost one that was found again. The stream then carries the object through the frames since. To be called in
-    the thread that owns the stream; of several instances of one frame the best score comes first.
+    of the lost one that was found again, which is renewed. The stream then carries the object through the frames since.
+    To be called in the thread that owns the stream; of several instances of one frame the best score comes first.
 
     Args:
         stream: where objects are tracked.
@@ -40,7 +40,7 @@ def hand_over(
         raise StampError(f"Several frames have the stamp {frame.stamp}: the one that was searched cannot be named.")
     new = decision.verdict is Verdict.NEW
     prompt = Prompt(mask=instance.mask.full(), stamp=frame.stamp)
-    result = stream.add_prompt(prompt, object_id=decision.object_id, label=instance.phrase if new else "")
+    result = stream.add_prompt(prompt, decision.object_id, instance.phrase if new else "", renew=not new)
     object_id = result.object_ids[0]
     # The detector's mask, not the tracker's coarser one: the same detection of a small thing must match it again.
     sightings.note(frame.stamp, object_id, instance.mask, concept_key(instance.phrase))

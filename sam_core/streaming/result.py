@@ -72,7 +72,7 @@ class ObjectInfo:
     Attributes:
         object_id: its id, unique in the stream for ever.
         label: what it was called.
-        first_frame: number of the frame on which it was prompted first.
+        first_frame: number of the frame on which it was prompted first, or renewed.
         frames_behind: frames that it is still to be carried through before it appears in results; 0 for most.
         state: whether it was seen on its newest frame.
         predicted_iou: of its newest mask, 0 … 1.

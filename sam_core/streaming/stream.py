@@ -153,7 +153,13 @@ class Stream:
 
     @torch.inference_mode()
     def add_prompt(
-        self, prompt: Prompt, object_id: int | None = None, label: str = "", *, or_newest: bool = False
+        self,
+        prompt: Prompt,
+        object_id: int | None = None,
+        label: str = "",
+        *,
+        or_newest: bool = False,
+        renew: bool = False,
     ) -> FrameResult:
         """Begin to track an object, or correct one.
 
@@ -167,6 +173,9 @@ class Stream:
             object_id: the object to correct; None for a new one.
             label: what to call it; empty keeps what it was called.
             or_newest: where the frame of the stamp is not at hand, apply the prompt to the newest one.
+            renew: forget how the object looked and begin anew with this prompt, under its id. For one that was lost and
+                is found again: all its recent memories may say that it is absent, and one correction among them is
+                outvoted.
 
         Returns:
             That one object on the frame of the prompt.
@@ -183,13 +192,14 @@ class Stream:
         checked = check_prompt(prompt, *frame.size)
         target, home = self._target_of(object_id, frame)
         try:
-            begins = frame.number <= target.first_frame
+            begins = renew or frame.number <= target.first_frame
             if checked.mask is not None:
                 clicks = Clicks(frame.number)
                 output = self._model.adopt_mask(frame.features, self._mask_input(checked.mask))
             else:
-                clicks = target.clicks.combined_with(checked, frame.number)
-                output = self._answer_clicks(target, clicks, frame, begins)
+                earlier = Clicks(-1) if renew else target.clicks
+                clicks = earlier.combined_with(checked, frame.number)
+                output = self._answer_clicks(target, clicks, frame, begins, renew)
             memory = self._model.encode_memory(frame.features, output.low_res, output.object_score, from_prompt=True)
             answer = Tracked.of(output, memory)
             seen = _observe(frame, answer, prompted=True)
@@ -200,10 +210,10 @@ class Stream:
                 self._bank.free(target.row)
             raise
         target.clicks = clicks
-        target.first_frame = min(target.first_frame, frame.number)
+        target.first_frame = frame.number if begins else target.first_frame
         home[target.object_id] = target
         self._next_id = max(self._next_id, target.object_id + 1)
-        self._bank.forget_from(target.row, frame.number)
+        self._bank.forget_from(target.row, 0 if renew else frame.number)
         conditioning = begins or self._settings.corrections_are_conditioning
         self._remember([target], answer, seen, conditioning=conditioning)
         for version in self._versions(target.object_id):
@@ -330,7 +340,9 @@ class Stream:
         """Track objects without a prompt."""
         return self._graphs.track(frame.features, self._bank.groups([o.row for o in objects], frame.number))
 
-    def _answer_clicks(self, target: TrackedObject, clicks: Clicks, frame: Frame, begins: bool) -> SamOutput:
+    def _answer_clicks(
+        self, target: TrackedObject, clicks: Clicks, frame: Frame, begins: bool, renew: bool
+    ) -> SamOutput:
         if begins:
             embedding = self._model.embed_without_memory(frame.features)
         else:
@@ -338,7 +350,7 @@ class Stream:
                 frame.features, self._bank.read(self._bank.places([target.row], frame.number))
             )
         previous = None
-        if target.frame == frame.number:  # its mask on this frame is at hand
+        if target.frame == frame.number and not renew:  # its mask on this frame is at hand
             previous = self._low_res[target.row][None].clamp(-_PROMPT_LOGIT_BOUND, _PROMPT_LOGIT_BOUND)
         points, labels = clicks.as_points()
         height, width = frame.size

@@ -30,13 +30,13 @@ SCORE = 0.5  # above it an instance counts
 PAUSE = 0.1  # s between two images: the detector's time to search one before the scene has gone on
 
 # What the weights must reach; the scene has two red circles, a red triangle, a blue circle and a yellow star.
-DETECTED = 1  # of the two circles by one call, at a mask IoU of 0.5
-TRACKED = 1  # of the two circles, ever
-MEAN_IOU = 0.5  # of each that is tracked, while it is visible
+DETECTED = 2  # of the two circles by one call, at a mask IoU of 0.5
+TRACKED = 2  # of the two circles, ever
+MEAN_IOU = 0.6  # of each that is tracked, while it is visible
 ABSENT = 0.8  # of the frames without it, of each that is tracked
 ID_CHANGES = 0  # of each that is tracked
-OBJECTS = 6  # at most, false ones included
-FALSE_ALARMS = 3  # at most, by one call
+OBJECTS = 3  # at most, false ones included
+FALSE_ALARMS = 1  # at most, by one call
 
 
 @dataclass(frozen=True)
