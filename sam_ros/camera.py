@@ -47,6 +47,7 @@ class CameraNode(Node):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__("camera", **kwargs)
+        self._headers: Any = None  # until there is something to publish
         source = self._text("source", "scene", "scene, twins, a video file, a folder of images, or a webcam's number.")
         rate = self._number("rate", 0.0, 1000.0, "Images per second. 0: the source's own rate, or 30.")
         width = self._count("width", "Width of the images in px. 0: the source's own, 640 for a scene.")
@@ -77,7 +78,8 @@ class CameraNode(Node):
     def destroy_node(self) -> None:
         """Leave the graph once the headers have arrived: what is under way when a publisher vanishes can get lost."""
         try:
-            self._headers.wait_for_all_acked(ARRIVAL)
+            if self._headers is not None:
+                self._headers.wait_for_all_acked(ARRIVAL)
         finally:
             super().destroy_node()
 
