@@ -383,7 +383,8 @@ def test_lost_siblings_get_their_own_ids_back(
 ) -> None:
     """The tracker loses all three with every image, and each is found where it was."""
     names = {"__node": "blind", "image": "/seen"}
-    make_process("tracker", parameters(weights, "blind"), remappings=names)
+    reliable = {"qos_overrides./seen.subscription.reliability": "reliable"}  # the first image, too, must arrive
+    make_process("tracker", parameters(weights, "blind") | reliable, remappings=names)
     client = make_client("/blind", image="/seen")
     client.track(picture(0))
     first = ids_of(detect(client, "cup", track=True).instances)
