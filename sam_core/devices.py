@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -27,14 +30,26 @@ def resolve_device(device: str | torch.device | None) -> torch.device:
     return target
 
 
+def has_fast_bfloat16(device: torch.device) -> bool:
+    """Return whether a device multiplies bfloat16 in hardware: CUDA, and CPUs with AVX-512 BF16 or AMX.
+
+    A PyTorch that does not tell what its CPU can do counts as one without.
+    """
+    if device.type != "cpu":
+        return device.type == "cuda"
+    tell: Callable[[], dict[str, Any]] = getattr(torch.cpu, "get_capabilities", dict)
+    capabilities = tell()
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+
+
 def resolve_dtype(dtype: str | torch.dtype | None, device: torch.device) -> torch.dtype:
-    """Return the dtype of a name; bfloat16 on CUDA, float32 elsewhere, where it is None or empty.
+    """Return the dtype of a name; where it is None or empty, bfloat16 if the device multiplies it fast, else float32.
 
     Raises:
         ValueError: not float32, bfloat16 or float16.
     """
     if dtype is None or dtype == "":
-        return torch.bfloat16 if device.type == "cuda" else torch.float32
+        return torch.bfloat16 if has_fast_bfloat16(device) else torch.float32
     kind = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
     if kind not in _DTYPES:
         raise ValueError(f"{dtype!r} is no dtype for a network here; use float32, bfloat16 or float16.")

@@ -76,7 +76,7 @@ _DESCRIPTORS: dict[str, ParameterDescriptor] = {
         "else random ones (with a warning)."
     ),
     "device": _fixed("Torch device, e.g. cuda, cuda:1 or cpu. Empty: cuda where there is one, else cpu."),
-    "dtype": _fixed("Number type of the model, e.g. float32 or bfloat16. Empty: the model's default on this device."),
+    "dtype": _fixed("Number type of the model, e.g. float32. Empty: bfloat16 where the device is fast at it."),
     "overrides": _fixed("Changes to the model configuration in Hydra's syntax, e.g. ['model.image_size=512']."),
     "max_objects": _fixed(
         "Most objects tracked at once; memory for them is set aside when the node is configured.",
@@ -120,7 +120,7 @@ _DESCRIPTORS: dict[str, ParameterDescriptor] = {
     ),
     "detector_checkpoint": _fixed("File with the detector's weights. Empty: random ones (with a warning)."),
     "detector_device": _fixed("Torch device of the detector. Empty: the tracker's."),
-    "detector_dtype": _fixed("Number type of the detector. Empty: its default on this device."),
+    "detector_dtype": _fixed("Number type of the detector. Empty: bfloat16 where the device is fast at it."),
     "detector_overrides": _fixed("Changes to the detector's configuration in Hydra's syntax."),
     "detector_cpu_threads": _fixed(
         "Threads that torch uses on the CPU for the detector. 0: torch's own choice, at the tracker's expense.",

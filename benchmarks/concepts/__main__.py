@@ -36,6 +36,7 @@ def main() -> None:
     parser.add_argument("--model", default="sam3_nano")
     parser.add_argument("--checkpoint", default=None, help="default: the weights that ship with the model")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16", "float16"])
     parser.add_argument("--pictures", type=int, default=200, help="pictures a set")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--time", action="store_true", help="measure the time of a picture and a phrase, 2 threads")
@@ -44,7 +45,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     cv2.setNumThreads(1)
-    detector = build_detector(arguments.model, arguments.checkpoint, device=arguments.device, dtype="float32")
+    detector = build_detector(arguments.model, arguments.checkpoint, arguments.device, arguments.dtype)
     begin = time.perf_counter()
     figures = {which: Figures() for which in SETS}
     tiles = []

@@ -40,6 +40,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def micro_tracker() -> Tracker:
     """Return a small tracker with fixed random weights in which objects count as present."""
     torch.manual_seed(0)
-    tracker = build_tracker("sam2.1_micro", device="cpu")
+    tracker = build_tracker("sam2.1_micro", device="cpu", dtype="float32")
     make_lively(tracker.model)
     return tracker

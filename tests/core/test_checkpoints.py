@@ -35,7 +35,7 @@ def weights() -> dict[str, Tensor]:
 
 def assert_loads(path: Path, weights: dict[str, Tensor]) -> None:
     torch.manual_seed(4)
-    tracker = build_tracker(MICRO, checkpoint=path, device="cpu")
+    tracker = build_tracker(MICRO, checkpoint=path, device="cpu", dtype="float32")
     loaded = tracker.model.state_dict()
     assert loaded.keys() == weights.keys()
     assert all(torch.equal(loaded[name], weights[name]) for name in weights)
@@ -116,7 +116,7 @@ def save_hugging_face(model: Any, path: Path, drop_tied: bool) -> dict[str, Tens
 @pytest.mark.parametrize("drop_tied", [False, True])
 def test_hugging_face_layout(tmp_path: Path, drop_tied: bool) -> None:
     state = save_hugging_face(hugging_face_model(), tmp_path / "model.safetensors", drop_tied)
-    tracker = build_tracker(MICRO, tmp_path / "model.safetensors", device="cpu", overrides=LIKE_HUGGING_FACE)
+    tracker = build_tracker(MICRO, tmp_path / "model.safetensors", "cpu", "float32", LIKE_HUGGING_FACE)
     loaded = tracker.model.state_dict()
     renamed = rename_hugging_face_sam2(state)
     assert renamed.keys() == loaded.keys()
@@ -127,7 +127,7 @@ def test_hugging_face_weights_compute_the_same(tmp_path: Path) -> None:
     """Not only the shapes fit: their image encoder and memory attention give the numbers that ours give."""
     theirs = hugging_face_model()
     save_hugging_face(theirs, tmp_path / "model.safetensors", drop_tied=False)
-    ours = build_tracker(MICRO, tmp_path / "model.safetensors", device="cpu", overrides=LIKE_HUGGING_FACE).model
+    ours = build_tracker(MICRO, tmp_path / "model.safetensors", "cpu", "float32", LIKE_HUGGING_FACE).model
     image = torch.randn(1, 3, 128, 128)
     with torch.inference_mode():
         features = ours.encode_image(image)

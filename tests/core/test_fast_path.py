@@ -168,7 +168,7 @@ def box(k: int) -> Prompt:
 @pytest.mark.parametrize("conditioning", [False, True])
 def test_keys_may_be_kept(conditioning: bool) -> None:
     """Objects of different ages, one of them corrected on an earlier frame: copied rows and prompts in the past."""
-    tracker = build_tracker("sam2_nano", device="cpu")
+    tracker = build_tracker("sam2_nano", device="cpu", dtype="float32")
     settings = {"max_objects": 3, "corrections_are_conditioning": conditioning, "memory_dtype": torch.float32}
     keeping, projecting = (tracker.open_stream(key_bytes=size, **settings) for size in (2**27, 0))
     assert keeping._bank.keys is not None
@@ -191,7 +191,7 @@ def test_keys_may_be_kept(conditioning: bool) -> None:
 @pytest.mark.parametrize("key_bytes", [0, 2**27])
 @pytest.mark.parametrize(("others", "joins"), [(1, 0), (1, 3), (2, 3), (3, 0)])
 def test_an_object_that_joins_changes_no_bit_of_the_others(others: int, joins: int, key_bytes: int) -> None:
-    tracker = build_tracker("sam2_nano", device="cpu")
+    tracker = build_tracker("sam2_nano", device="cpu", dtype="float32")
     calm, joined = (tracker.open_stream(max_objects=4, key_bytes=key_bytes) for _ in range(2))
     for i in range(22):
         before, after = (stream.step(picture(i)) for stream in (calm, joined))
@@ -223,7 +223,7 @@ class Replay:
 @pytest.mark.parametrize("key_bytes", [0, 2**27])  # on a GPU no keys are kept
 def test_recorded_steps_give_the_same_masks(monkeypatch: pytest.MonkeyPatch, key_bytes: int) -> None:
     """Batches are filled up to 1, 2 or 4 objects, and what is replayed equals what is computed object by object."""
-    tracker = build_tracker("sam2_nano", device="cpu")
+    tracker = build_tracker("sam2_nano", device="cpu", dtype="float32")
     plain, graphed = (tracker.open_stream(max_objects=3, key_bytes=key_bytes) for _ in range(2))
     assert (graphed._bank.keys is None) == (key_bytes == 0)
     monkeypatch.setattr(Replay, "recorded", [])
@@ -252,7 +252,7 @@ def test_recorded_steps_give_the_same_masks(monkeypatch: pytest.MonkeyPatch, key
 
 
 def test_what_cannot_be_recorded_is_computed(caplog: pytest.LogCaptureFixture) -> None:
-    tracker = build_tracker("sam2_nano", device="cpu")
+    tracker = build_tracker("sam2_nano", device="cpu", dtype="float32")
 
     def fail(*_: Any) -> Any:
         raise RuntimeError("operation not permitted when stream is capturing")

@@ -114,7 +114,7 @@ def test_hugging_face_layout(tmp_path: Path, pair: Any, prefix: str) -> None:
     overrides = [f"sizes.image_size={pair.network.image_size}"]
     if pair.network.image_size == 126:
         overrides += ["sizes.channels=64", "sizes.num_heads=8", "sizes.text_width=48"]
-    detector = build_detector("sam3_toy", path, device="cpu", overrides=overrides)
+    detector = build_detector("sam3_toy", path, device="cpu", dtype="float32", overrides=overrides)
     expected = pair.network.state_dict()
     for name, tensor in detector.network.state_dict().items():
         assert torch.equal(tensor, torch.zeros_like(tensor) if ".points_" in name else expected[name]), name
