@@ -62,6 +62,7 @@ class Settings:
     model: str
     model_overrides: tuple[str, ...]
     checkpoint: str | None
+    deepen: bool
     folder: str | None
     stride: int
     freeze: tuple[str, ...]

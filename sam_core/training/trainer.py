@@ -17,10 +17,11 @@ from torch import Tensor
 from tqdm import tqdm  # type: ignore[import-untyped]
 
 from sam_core.build import build_model, shipped_weights
-from sam_core.checkpoints import load_checkpoint
+from sam_core.checkpoints import load_checkpoint, read_state_dict
 from sam_core.training.batches import synthetic_batch
 from sam_core.training.curve import draw_curve
 from sam_core.training.davis import Video, find_videos
+from sam_core.training.deepen import load_shallower
 from sam_core.training.initialise import initialise
 from sam_core.training.losses import LossWeights
 from sam_core.training.optim import make_optimizer, rate_at
@@ -41,12 +42,14 @@ def make_run(settings: Settings) -> Run:
     torch.manual_seed(settings.seed)
     model = build_model(settings.model, settings.model_overrides)
     source = shipped_weights(settings.model) if settings.checkpoint == "shipped" else settings.checkpoint
-    if source is not None:
-        load_checkpoint(model, source, settings.model)
-    elif settings.checkpoint == "shipped":
+    if source is None and settings.checkpoint == "shipped":
         raise ValueError(f"no weights ship with {settings.model}")
-    elif settings.initialise:
+    if settings.initialise and (source is None or settings.deepen):
         initialise(model)
+    if source is not None and settings.deepen:
+        load_shallower(model, read_state_dict(source))
+    elif source is not None:
+        load_checkpoint(model, source, settings.model)
     model.to(torch.device(settings.device)).train()
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(not any(name.startswith(prefix) for prefix in settings.freeze))
