@@ -40,8 +40,9 @@ def load_shallower(model: Sam2, weights: Mapping[str, Tensor]) -> list[str]:
         CheckpointError: the models differ in more than their depth.
     """
     state = model.state_dict()
-    places = _places(state)
-    moved = {_moved(name, _places(weights), places): value for name, value in weights.items()}
+    blocks = {place: block for block, place in _places(state).items()}
+    places = _places(weights)
+    moved = {_moved(name, places, blocks): value for name, value in weights.items()}
     wrong = sorted(k for k, v in moved.items() if k not in state or state[k].shape != v.shape)
     new = sorted(state.keys() - moved.keys())
     wrong += [k for k in new if not (_TRUNK.fullmatch(k) or _MEMORY.fullmatch(k))]
@@ -72,10 +73,7 @@ def _places(names: Iterable[str]) -> dict[int, tuple[int, int]]:
     return places
 
 
-def _moved(name: str, shallow: dict[int, tuple[int, int]], deep: dict[int, tuple[int, int]]) -> str:
-    """Return a parameter's name in the deep model."""
+def _moved(name: str, places: dict[int, tuple[int, int]], blocks: dict[tuple[int, int], int]) -> str:
+    """Return a parameter's name in the deep model, given where the shallow one's blocks stand and the deep one's."""
     found = _TRUNK.fullmatch(name)
-    if found is None:
-        return name
-    block = {place: block for block, place in deep.items()}.get(shallow[int(found[2])])
-    return f"{found[1]}{'?' if block is None else block}{found[3]}"
+    return f"{found[1]}{blocks.get(places[int(found[2])], '?')}{found[3]}" if found else name

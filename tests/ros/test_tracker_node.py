@@ -9,11 +9,13 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import torch
 from geometry_msgs.msg import Point, PointStamped
 from sam_msgs.msg import TrackedObject
 from sam_msgs.srv import AddPrompt
 from std_msgs.msg import Header
 
+from sam_core.devices import resolve_dtype
 from sam_ros.encodings import array_to_image, image_to_rgb
 from sam_ros.messages import stamp_of
 from sam_ros.processes import Executable
@@ -293,5 +295,6 @@ def test_stamps_of_zero_are_tracked(client: Any, picture: Callable[..., np.ndarr
 def test_the_log_says_what_was_loaded(client: Any, running_tracker: Executable, micro: dict[str, Any]) -> None:
     client.track(np.zeros((8, 8, 3), np.uint8))
     text = running_tracker.output()
-    assert f"sam2.1_micro at 128 px with weights from {micro['checkpoint']}, on cpu as torch.float32" in text
+    dtype = resolve_dtype(None, torch.device("cpu"))
+    assert f"sam2.1_micro at 128 px with weights from {micro['checkpoint']}, on cpu as {dtype}" in text
     assert "active: tracking in /image" in text
