@@ -211,7 +211,7 @@ def test_what_a_run_leaves_loads_as_a_detector(tmp_path: Path) -> None:
     files = {path.name for path in tmp_path.iterdir()}
     assert {"state.pt", "sam3_toy.safetensors", "history.jsonl", "curve.png"} <= files
     overrides = settings.model_overrides
-    detector = build_detector("sam3_toy", tmp_path / "sam3_toy.safetensors", device="cpu", overrides=overrides)
+    detector = build_detector("sam3_toy", tmp_path / "sam3_toy.safetensors", "cpu", "float32", overrides)
     name = "transformer.decoder.reference_points.weight"
     expected = run.average.values[name].half().float()
     assert torch.equal(detector.network.state_dict()[name], expected)
