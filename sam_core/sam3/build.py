@@ -49,8 +49,8 @@ def build_detector(
         checkpoint: Meta's `sam3.pt` or the Hugging Face layout of it. Where None, the weights that ship with the
             package, else random weights (with a warning).
         device: where to run; CUDA if there is any, else the CPU.
-        dtype: the network's dtype (`float32`, `bfloat16`, `float16`); where None, bfloat16 on CUDA
-            and on CPUs with AVX-512 BF16 or AMX, float32 elsewhere.
+        dtype: the network's dtype (`float32`, `bfloat16`, `float16`); where None, bfloat16 on CUDA and on CPUs with
+            AVX-512 BF16 or AMX, float32 elsewhere.
         overrides: Hydra overrides of the configuration, for instance `["detector.cached_phrases=16"]`.
 
     Raises:

@@ -25,7 +25,7 @@ class StreamSettings:
         memory_dtype: how spatial memories are stored; bfloat16 as the official predictor does on every device.
         key_bytes: on a CPU, bound on the memory taken to keep spatial memories as the keys that memory attention makes
             of them, too, rather than to make these again on every frame. They are many times as large as the memories
-            (8 × in `sam2_nano`, 32 × in SAM 2: float32 keys beside bfloat16 memories); where they don't fit, none are
+            (12 × in `sam2_nano`, 32 × in SAM 2: float32 keys beside bfloat16 memories); where they don't fit, none are
             kept.
         policy: which frames enter the memory.
         history_frames: newest frames whose features are kept, so that a prompt can be given on the frame that the

@@ -188,10 +188,13 @@ def test_keys_may_be_kept(conditioning: bool) -> None:
     assert len(kept) == 3
 
 
+@pytest.mark.parametrize("dtype", ["float32", None])  # None: bfloat16 where the CPU is fast at it
 @pytest.mark.parametrize("key_bytes", [0, 2**27])
 @pytest.mark.parametrize(("others", "joins"), [(1, 0), (1, 3), (2, 3), (3, 0)])
-def test_an_object_that_joins_changes_no_bit_of_the_others(others: int, joins: int, key_bytes: int) -> None:
-    tracker = build_tracker("sam2_nano", device="cpu", dtype="float32")
+def test_an_object_that_joins_changes_no_bit_of_the_others(
+    others: int, joins: int, key_bytes: int, dtype: str | None
+) -> None:
+    tracker = build_tracker("sam2_nano", device="cpu", dtype=dtype)
     calm, joined = (tracker.open_stream(max_objects=4, key_bytes=key_bytes) for _ in range(2))
     for i in range(22):
         before, after = (stream.step(picture(i)) for stream in (calm, joined))

@@ -16,8 +16,8 @@ from sam_core.training.initialise import initialise
 from sam_core.training.losses import LossWeights
 from sam_core.training.scenes import SceneSettings
 from sam_core.training.settings import load_settings
-from sam_core.training.state import export_weights
-from sam_core.training.trainer import make_run
+from sam_core.training.state import export_weights, set_image_size
+from sam_core.training.trainer import make_run, train_step
 from sam_core.training.unroll import PromptPlan, clip_losses
 
 _DEEP = (
@@ -55,9 +55,13 @@ def test_a_run_starts_from_a_shallower_checkpoint_and_moves_what_is_new(tmp_path
     path = tmp_path / "shallow.safetensors"
     export_weights(_model().state_dict(), path, {"format": "pt"})
     run = make_run(replace(settings, checkpoint=str(path), model_overrides=_DEEP))
-    weight = run.model.memory_attention.layers[-1].linear2.weight
-    assert not weight.any()
-    assert run.model.memory_attention.layers[-1].linear1.weight.any()
+    layer = run.model.memory_attention.layers[-1]
+    assert not layer.linear2.weight.any()
+    assert layer.linear1.weight.any()
+    stage = settings.stages[1]  # of clips: memory takes part
+    set_image_size(run.model, stage.size)
+    train_step(run, settings, stage, None)
+    assert layer.linear2.weight.any()
 
 
 def test_another_model_is_refused() -> None:
