@@ -114,6 +114,7 @@ def _in_official_words(config: DictConfig) -> list[str]:
     layer = "memory_attention.layer"
     values = {
         "image_size": config.image_size,
+        "multimask_output_for_tracking": str(config.multimask_for_tracking).lower(),
         "image_encoder.trunk.embed_dim": trunk.embed_dim,
         "image_encoder.trunk.num_heads": trunk.num_heads,
         "image_encoder.trunk.stages": list(trunk.stages),
@@ -159,5 +160,7 @@ def _mask_decoder(config: DictConfig, predictor: Any) -> nn.Module:
         pred_obj_scores=True,
         pred_obj_scores_mlp=True,
         use_multimask_token_for_obj_ptr=True,
-        **predictor.sam_mask_decoder_extra_args,
+        dynamic_multimask_via_stability=ours.stability_fallback,
+        dynamic_multimask_stability_delta=ours.stability_delta,
+        dynamic_multimask_stability_thresh=ours.stability_threshold,
     )

@@ -6,7 +6,7 @@ from sam_core.layers.attention import Attention, RotaryAttention, attend
 from sam_core.layers.derived import Derived
 from sam_core.layers.linear import DoublingConv2d, Linear, PointwiseConv2d, nest, unnest
 from sam_core.layers.mlp import MLP
-from sam_core.layers.norm import LayerNorm2d
+from sam_core.layers.norm import LayerNorm, LayerNorm2d
 from sam_core.layers.position import FourierPositionEncoding, SinePositionEncoding, sine_encoding_1d
 from sam_core.layers.rotary import axial_rotary_table, rotate_
 
@@ -16,6 +16,7 @@ __all__ = [
     "Derived",
     "DoublingConv2d",
     "FourierPositionEncoding",
+    "LayerNorm",
     "LayerNorm2d",
     "Linear",
     "PointwiseConv2d",

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sam_core.layers import MLP, Derived, Linear, attend
+from sam_core.layers import MLP, Derived, LayerNorm, Linear, attend
 
 _NORM_EPS = 1e-6
 
@@ -118,9 +118,9 @@ class MultiScaleBlock(nn.Module):
         super().__init__()
         self.window_size = window_size
         self.query_stride = query_stride
-        self.norm1 = nn.LayerNorm(dim, eps=_NORM_EPS)
+        self.norm1 = LayerNorm(dim, eps=_NORM_EPS)
         self.attn = MultiScaleAttention(dim, dim_out, num_heads, query_stride)
-        self.norm2 = nn.LayerNorm(dim_out, eps=_NORM_EPS)
+        self.norm2 = LayerNorm(dim_out, eps=_NORM_EPS)
         self.mlp = MLP(dim_out, int(dim_out * mlp_ratio), dim_out, num_layers=2, activation="gelu")
         self.proj = Linear(dim, dim_out) if dim != dim_out else None
 

@@ -105,15 +105,13 @@ class MaskDecoder(nn.Module):
         Returns:
             Three masks, or one.
         """
-        wanted = slice(1, None) if multimask else slice(None)
+        may_fall_back = self.stability_fallback and not self.training
+        wanted = slice(1, None) if multimask else slice(None if may_fall_back else 1)
         masks, ious, tokens, object_score = self._decode(image, image_position, sparse, dense, high_res, wanted)
-        if multimask:
-            return DecodedMasks(masks, ious, tokens, object_score)
-        if self.stability_fallback and not self.training:
-            single, iou = self._stable_or_best(masks, ious)
-        else:
-            single, iou = masks[:, :1], ious[:, :1]
-        return DecodedMasks(single, iou, tokens[:, :1], object_score)
+        if not multimask and may_fall_back:
+            masks, ious = self._stable_or_best(masks, ious)
+            tokens = tokens[:, :1]
+        return DecodedMasks(masks, ious, tokens, object_score)
 
     def _decode(
         self,

@@ -32,8 +32,16 @@ class MaskDownsampler(nn.Module):
         self.encoder.append(PointwiseConv2d(channels, embed_dim))
 
     def forward(self, mask: Tensor) -> Tensor:
-        """Map (B, 1, S, S) to (B, embed_dim, S / total_stride, S / total_stride)."""
-        return self.encoder(mask)
+        """Map (B, 1, S, S) to (B, embed_dim, S / total_stride, S / total_stride).
+
+        The first layer works in planes, for its four channels; the others on tokens, whose norm is one operation.
+        """
+        *layers, project = self.encoder
+        x = self.encoder[:3](mask).contiguous(memory_format=torch.channels_last)
+        for conv, norm, activate in zip(layers[3::3], layers[4::3], layers[5::3], strict=True):
+            assert isinstance(norm, LayerNorm2d)
+            x = activate(norm.tokens(conv(x).permute(0, 2, 3, 1))).permute(0, 3, 1, 2)
+        return project(x)
 
 
 class FuserBlock(nn.Module):

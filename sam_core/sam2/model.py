@@ -43,6 +43,8 @@ class Sam2(nn.Module):
         max_object_pointers: longest reach of object pointers in frames; also the unit of their time encoding.
         pointer_time_encoding: encode how old a pointer is (SAM 2.1); SAM 2.0 adds nothing.
         no_object_memory: learnt embedding added to the memory of a frame where the object is absent (SAM 2.1).
+        multimask_for_tracking: predict three candidates, of which the best is taken, where an object is tracked (SAM 2
+            and 2.1), rather than one mask.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class Sam2(nn.Module):
         max_object_pointers: int = 16,
         pointer_time_encoding: bool = True,
         no_object_memory: bool = True,
+        multimask_for_tracking: bool = True,
     ) -> None:
         super().__init__()
         memory_dim = memory_encoder.memory_dim
@@ -68,6 +71,7 @@ class Sam2(nn.Module):
         self.memory_dim = memory_dim
         self.num_memories = num_memories
         self.max_object_pointers = max_object_pointers
+        self.multimask_for_tracking = multimask_for_tracking
 
         self.image_encoder = image_encoder
         self.memory_attention = memory_attention
@@ -220,17 +224,25 @@ class Sam2(nn.Module):
         """
         size = (self.image_size, self.image_size)
         logits = F.interpolate(low_res.float(), size=size, mode="bilinear", align_corners=False)
-        mask = (logits > 0).float() if from_prompt and not self.training else logits.sigmoid()
-        memory = self.memory_encoder(features.embedding, (mask * _MASK_SCALE + _MASK_BIAS).to(self.dtype))
+        binary = from_prompt and not self.training
+        if torch.is_grad_enabled():
+            mask = ((logits > 0).float() if binary else logits.sigmoid()) * _MASK_SCALE + _MASK_BIAS
+        else:  # in place: these are a frame's largest maps, and fresh ones are not in the cache
+            mask = (logits.gt_(0) if binary else logits.sigmoid_()).mul_(_MASK_SCALE).add_(_MASK_BIAS)
+        memory = self.memory_encoder(features.embedding, mask.to(self.dtype))
         if self.no_obj_embed_spatial is not None:
             absent = (object_score <= 0).to(memory.dtype)[:, :, None, None]
             memory = memory + absent * self.no_obj_embed_spatial[:, :, None, None]
         return memory
 
-    @staticmethod
-    def uses_multimask(num_points: int) -> bool:
-        """Tell whether a prompt is ambiguous enough for three candidates: no point at all (tracking) or one."""
-        return num_points <= 1
+    def uses_multimask(self, num_points: int, *, begins: bool) -> bool:
+        """Tell whether three candidates are predicted rather than one mask: at most one point, and no other hint.
+
+        Args:
+            num_points: points of the prompt, two for a box; 0 where the object is tracked.
+            begins: whether the object has no memory yet.
+        """
+        return num_points <= 1 and (begins or self.multimask_for_tracking)
 
     # --- masks -------------------------------------------------------------------------------------------------
 

@@ -362,7 +362,7 @@ class Stream:
             (scaled * self._model.image_size)[None],
             torch.from_numpy(labels).to(device)[None],
             previous,
-            multimask=self._model.uses_multimask(len(points)),
+            multimask=self._model.uses_multimask(len(points), begins=begins),
         )
 
     def _mask_input(self, mask: NDArray[np.bool_]) -> Tensor:

@@ -54,6 +54,6 @@ def track(model: Sam2, bank: MemoryBank, features: ImageFeatures, groups: Groups
     """
     embeddings = [model.embed_with_memory(features, bank.read(places)) for places in groups.places]
     embedding = embeddings[0] if len(embeddings) == 1 else torch.cat(embeddings)[groups.order]
-    output = model.decode(embedding, features, multimask=model.uses_multimask(0))
+    output = model.decode(embedding, features, multimask=model.uses_multimask(0, begins=False))
     memory = model.encode_memory(features, output.low_res, output.object_score, from_prompt=False)
     return Tracked.of(output, memory)

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sam_core import Prompt, Tracker, build_tracker
-from sam_core.layers import DoublingConv2d, Linear, PointwiseConv2d, RotaryAttention, attend, nest, unnest
+from sam_core.layers import DoublingConv2d, LayerNorm, Linear, PointwiseConv2d, RotaryAttention, attend, nest, unnest
 from sam_core.layers.linear import Activation
 from sam_core.sam2 import Sam2
 from sam_core.sam2.pixels import resized
@@ -46,6 +46,21 @@ def test_a_packed_linear_layer_follows_its_weight(activation: Activation) -> Non
         assert relative_error(layer(x), plain(copied)) <= TOLERANCE
         rounded = layer.to(torch.bfloat16).to(torch.float32)
         assert relative_error(rounded(x), plain(rounded)) <= TOLERANCE
+
+
+@pytest.mark.parametrize("channels", [24, 32])
+def test_layer_norm_of_narrow_tokens(channels: int) -> None:
+    """In bfloat16, whichever kernel computes it, the result is bfloat16 and near that of float32."""
+    torch.manual_seed(0)
+    norm, x = LayerNorm(channels), torch.randn(2, 50, channels)
+    with torch.no_grad():
+        norm.weight.uniform_(0.5, 2)
+        norm.bias.uniform_(-1, 1)
+        exact = F.layer_norm(x, (channels,), norm.weight, norm.bias, norm.eps)
+        assert torch.equal(norm(x), exact)
+        half = norm.to(torch.bfloat16)(x.to(torch.bfloat16))
+    assert half.dtype == torch.bfloat16
+    assert relative_error(half.float(), exact) < 0.02
 
 
 def test_convolutions_that_are_linear_maps() -> None:
@@ -95,13 +110,21 @@ def one_frame(model: Sam2) -> dict[str, Tensor]:
     pointers = torch.randn(3, 6, model.d_model)
     embedding = model.embed_with_memory(features, model.assemble_memory(spatial, t_pos, pointers, ages))
     output = model.decode(embedding, features, multimask=True)
-    memory = model.encode_memory(features, output.low_res, output.object_score, from_prompt=False)
-    return {"features": features.embedding, "embedding": embedding, "masks": output.masks, "memory": memory}
+    memory, prompted = (
+        model.encode_memory(features, output.low_res, output.object_score, from_prompt=p) for p in (False, True)
+    )
+    return {
+        "features": features.embedding,
+        "embedding": embedding,
+        "masks": output.masks,
+        "memory": memory,
+        "prompted memory": prompted,
+    }
 
 
 def test_with_gradients_and_without(micro_tracker: Tracker) -> None:
     """Training computes the plain way, and every weight that tracking uses gets a gradient."""
-    model = copy.deepcopy(micro_tracker.model).requires_grad_(True)
+    model = copy.deepcopy(micro_tracker.model).requires_grad_(True).eval()
     slow = one_frame(model)
     with torch.inference_mode():
         fast = one_frame(model)
@@ -122,7 +145,8 @@ def test_a_network_may_change_its_precision_after_use(micro_tracker: Tracker) ->
     assert model.sam_prompt_encoder.pe_layer.positional_encoding_gaussian_matrix.dtype == torch.float32
     for name, value in fresh.items():
         assert torch.equal(used[name], value), name
-        assert relative_error(value.float(), exact[name]) < 0.1, name
+        bound = 0.2 if name == "prompted memory" else 0.1  # of masks of two values: pixels near the threshold change
+        assert relative_error(value.float(), exact[name]) < bound, name
 
 
 @pytest.mark.parametrize("size", [(1, 1), (37, 53), (300, 64), (9, 2100)])

@@ -166,6 +166,27 @@ def test_correction_click(label: int, conditioning: bool, figure: Figure) -> Non
     figure("worst frame", pair.worst)
 
 
+def test_one_mask_for_tracking(figure: Figure) -> None:
+    """As `sam2_nano` is configured: three candidates for a first click alone, then one mask, stable or not."""
+    pair = Pair()
+    official = pair.theirs.predictor
+    pair.model.multimask_for_tracking = official.multimask_output_for_tracking = False
+    pair.model.sam_mask_decoder.stability_fallback = False
+    official.sam_mask_decoder.dynamic_multimask_via_stability = False
+    asked: list[bool] = []
+    decode = pair.model.decode
+    pair.model.decode = lambda *args, **more: asked.append(more["multimask"]) or decode(*args, **more)  # type: ignore
+    for i, image in enumerate(camera(16)):
+        pair.step(image)
+        if i == 0:
+            target = pair.prompt(**CLICK)
+        if i == 8:
+            pair.prompt(target, points=np.array([[70.0, 50.0]], np.float32), labels=np.array([1], np.int32))
+    assert asked == [True] + [False] * (len(asked) - 1)
+    assert len(asked) == 17
+    figure("worst frame", pair.worst)
+
+
 def test_several_prompts_before_tracking(figure: Figure) -> None:
     """Clicks on the first frame add up; a mask replaces them; a click after a mask refines it."""
     pair = Pair()
