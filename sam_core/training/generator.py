@@ -56,6 +56,7 @@ def make_clip(rng: np.random.Generator, settings: SceneSettings) -> Clip:
     hues = (rng.random() + (rng.permutation(count) + rng.uniform(-0.3, 0.3, count)) / count) % 1.0
     actors: list[Actor] = []
     occluders: list[Actor] = []
+    free: list[Actor] = []
     for k in range(count):
         actor = _object(rng, settings, k + 1, mean, float(hues[k]))
         if actors and rng.random() < settings.look_alike:
@@ -64,7 +65,11 @@ def make_clip(rng: np.random.Generator, settings: SceneSettings) -> Clip:
             occluder = _event(rng, settings, actor)
             if occluder is not None:
                 occluders.append(occluder)
+        else:
+            free.append(actor)
         actors.append(actor)
+    if frames > 2 and len(free) > 1 and settings.crossing > 0 and rng.random() < settings.crossing:
+        _cross(rng, free[0], free[1])
     rng.shuffle(actors)
     cast = actors + occluders
     images = np.empty((frames, size, size, 3), np.uint8)
@@ -131,6 +136,19 @@ def _event(rng: np.random.Generator, settings: SceneSettings, actor: Actor) -> A
     solid = shapes.fill(outline, SPRITE_SIDE, margin=8)
     turned = np.full(frames, angle + np.pi / 2)  # a long one lies across the object's way
     return Actor(make_sprite(texture, solid), place, cover, turned, long, None, 0)
+
+
+def _cross(rng: np.random.Generator, still: Actor, moved: Actor) -> None:
+    """Let one actor pass over or under another, around a random frame (changes the path of the second)."""
+    frames = len(moved.centre)
+    t = np.arange(frames) - rng.uniform(0.2, 0.8) * frames
+    course = np.clip(t / rng.uniform(1.5, 1.5 + frames / 3), -1, 1)
+    reach = float(still.radius.max() + moved.radius.max()) * 1.3
+    angle = float(rng.uniform(0, 2 * np.pi))
+    along = np.array([np.cos(angle), np.sin(angle)])
+    across = np.array([-along[1], along[0]]) * float(rng.uniform(-0.5, 0.5) * still.radius.mean())
+    own = 0.3 * (moved.centre - moved.centre[0])
+    moved.centre = still.centre + reach * course[:, None] * along + across + own
 
 
 def _camera(rng: np.random.Generator, settings: SceneSettings) -> list[NDArray[np.float64]]:

@@ -30,6 +30,7 @@ class SceneSettings:
         growth: largest change of an object's size over the clip.
         camera: typical movement of the camera over the clip.
         events: probability that an object is hidden or leaves the picture for some frames.
+        crossing: probability that two objects without such an event meet, one passing over the other.
         deform: probability that an object wobbles.
         look_alike: probability that an object is a second copy of another one.
         contrast: smallest distance of an object's mean colour from the background's (0..441).
@@ -48,6 +49,7 @@ class SceneSettings:
     growth: float = 1.5
     camera: float = 0.12
     events: float = 0.5
+    crossing: float = 0.0
     deform: float = 0.4
     look_alike: float = 0.0
     contrast: float = 60.0

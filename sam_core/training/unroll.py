@@ -196,7 +196,7 @@ def clip_losses(
                 embedding = model.embed_with_memory(view, memory.tokens(model, extra))  # type: ignore[arg-type]
                 if auxiliary is not None and loud:
                     extras.append(auxiliary.from_memory(embedding, target))
-                output = model.decode(embedding, view, multimask=True)
+                output = model.decode(embedding, view, multimask=model.uses_multimask(0, begins=False))
                 if loud:
                     judge(output)
                 if loud and t == later:
@@ -205,7 +205,8 @@ def clip_losses(
                     )
                     labels = torch.where(visible[:, None], labels, -1)
                     clamped = output.low_res.detach().clamp(-32, 32)
-                    output = model.decode(embedding, view, points, labels, clamped, multimask=True)
+                    multimask = model.uses_multimask(points.shape[1], begins=False)
+                    output = model.decode(embedding, view, points, labels, clamped, multimask=multimask)
                     judge(output)
             if t + 1 < frames:
                 low_res, score = output.low_res, output.object_score
@@ -268,7 +269,7 @@ def _first_answer(
     else:
         points = sample_clicks(target, size, generator)
         labels = torch.ones(points.shape[:2], dtype=torch.long, device=target.device)
-    output = model.decode(embedding, view, points, labels, multimask=points.shape[1] == 1)
+    output = model.decode(embedding, view, points, labels, multimask=model.uses_multimask(points.shape[1], begins=True))
     judge(output)
     if correct:
         more, kinds = sample_corrections(output.low_res[:, 0].detach(), target, size, generator)

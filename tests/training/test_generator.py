@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from sam_core.training.batches import collate, synthetic_batch
 from sam_core.training.generator import Clip, make_clip
@@ -36,6 +38,26 @@ def test_objects_are_absent_in_a_fifth_of_the_supervised_frames() -> None:
         absent += int((~batch.visible[:, 1:]).sum())
         total += batch.visible[:, 1:].numel()
     assert absent / total >= 0.2
+
+
+def test_crossing_objects_touch_and_part() -> None:
+    """Two objects that cross touch in more clips than by chance, and are apart at another time."""
+    touched: dict[float, int] = {}
+    parted = 0
+    for crossing in (0.0, 1.0):
+        settings = SceneSettings(size=64, frames=8, objects=(2, 2), photo_share=0.0, events=0.0, crossing=crossing)
+        clips = [make_clip(np.random.default_rng(seed), settings) for seed in range(40)]
+        touching = np.array([[_touch(labels) for labels in clip.labels] for clip in clips])
+        touched[crossing] = int(touching.any(1).sum())
+        parted = int((touching.any(1) & ~touching.all(1)).sum())
+    assert touched[1.0] >= 36
+    assert touched[0.0] <= 25
+    assert parted >= 0.8 * touched[1.0]
+
+
+def _touch(labels: NDArray[np.uint8]) -> bool:
+    near = np.asarray(cv2.dilate((labels == 1).astype(np.uint8), np.ones((3, 3), np.uint8)))
+    return bool((near.astype(bool) & (labels == 2)).any())
 
 
 def test_photo_textures_change_the_clip() -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from sam_core.sam2.model import Sam2
+from sam_core.sam2 import Sam2, SamOutput
 from sam_core.training.batches import Batch, synthetic_batch
 from sam_core.training.losses import LossWeights
 from sam_core.training.settings import load_settings
@@ -77,3 +78,23 @@ def test_a_still_picture_is_asked_by_click_and_by_box(case: tuple[Sam2, Batch]) 
         boxes = clip_losses(model, still, PLAN, LossWeights(), None, _generator())
     assert both.iou.shape[1] == 2
     assert boxes.iou.shape[1] == 1
+
+
+def test_masks_are_asked_for_as_in_a_stream(case: tuple[Sam2, Batch], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three candidates for a first click, and where objects are tracked if the model says so."""
+    model, batch = case
+    asked: list[bool] = []
+    decode = Sam2.decode
+
+    def listen(self: Sam2, *args: Any, **more: Any) -> SamOutput:
+        asked.append(more["multimask"])
+        return decode(self, *args, **more)
+
+    monkeypatch.setattr(Sam2, "decode", listen)
+    for box in (0.0, 1.0):
+        for tracked in (True, False):
+            asked.clear()
+            model.multimask_for_tracking = tracked
+            with torch.no_grad():
+                clip_losses(model, batch, replace(PLAN, box=box), LossWeights(), None, _generator())
+            assert asked == [box == 0.0] + [tracked] * (FRAMES - 1)
