@@ -119,6 +119,7 @@ def build_hugging_face(work: Work, ours: Sam2) -> Any:
                 "iou_head_hidden_dim": config.mask_decoder.iou_head_hidden_dim,
                 "dynamic_multimask_via_stability": config.mask_decoder.stability_fallback,
             },
+            multimask_output_in_sam=config.multimask_for_clicks,
             multimask_output_for_tracking=config.multimask_for_tracking,
             image_size=side,
             memory_attention_hidden_size=width,

@@ -114,6 +114,7 @@ def _in_official_words(config: DictConfig) -> list[str]:
     layer = "memory_attention.layer"
     values = {
         "image_size": config.image_size,
+        "multimask_output_in_sam": str(config.multimask_for_clicks).lower(),
         "multimask_output_for_tracking": str(config.multimask_for_tracking).lower(),
         "image_encoder.trunk.embed_dim": trunk.embed_dim,
         "image_encoder.trunk.num_heads": trunk.num_heads,

@@ -43,8 +43,9 @@ class Sam2(nn.Module):
         max_object_pointers: longest reach of object pointers in frames; also the unit of their time encoding.
         pointer_time_encoding: encode how old a pointer is (SAM 2.1); SAM 2.0 adds nothing.
         no_object_memory: learnt embedding added to the memory of a frame where the object is absent (SAM 2.1).
-        multimask_for_tracking: predict three candidates, of which the best is taken, where an object is tracked (SAM 2
-            and 2.1), rather than one mask.
+        multimask_for_clicks: predict three candidates, of which the best is taken, where a single click begins an
+            object (SAM 2 and 2.1), rather than one mask.
+        multimask_for_tracking: the same where an object is tracked.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Sam2(nn.Module):
         max_object_pointers: int = 16,
         pointer_time_encoding: bool = True,
         no_object_memory: bool = True,
+        multimask_for_clicks: bool = True,
         multimask_for_tracking: bool = True,
     ) -> None:
         super().__init__()
@@ -71,6 +73,7 @@ class Sam2(nn.Module):
         self.memory_dim = memory_dim
         self.num_memories = num_memories
         self.max_object_pointers = max_object_pointers
+        self.multimask_for_clicks = multimask_for_clicks
         self.multimask_for_tracking = multimask_for_tracking
 
         self.image_encoder = image_encoder
@@ -242,7 +245,7 @@ class Sam2(nn.Module):
             num_points: points of the prompt, two for a box; 0 where the object is tracked.
             begins: whether the object has no memory yet.
         """
-        return num_points <= 1 and (begins or self.multimask_for_tracking)
+        return num_points <= 1 and (self.multimask_for_clicks if begins else self.multimask_for_tracking)
 
     # --- masks -------------------------------------------------------------------------------------------------
 

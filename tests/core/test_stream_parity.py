@@ -166,11 +166,13 @@ def test_correction_click(label: int, conditioning: bool, figure: Figure) -> Non
     figure("worst frame", pair.worst)
 
 
-def test_one_mask_for_tracking(figure: Figure) -> None:
-    """As `sam2_nano` is configured: three candidates for a first click alone, then one mask, stable or not."""
+@pytest.mark.parametrize("clicks", [True, False])
+def test_one_mask_for_tracking(figure: Figure, clicks: bool) -> None:
+    """Three candidates for a first click alone, or, as `sam2_nano` is configured, always one mask, stable or not."""
     pair = Pair()
     official = pair.theirs.predictor
     pair.model.multimask_for_tracking = official.multimask_output_for_tracking = False
+    pair.model.multimask_for_clicks = official.multimask_output_in_sam = clicks
     pair.model.sam_mask_decoder.stability_fallback = False
     official.sam_mask_decoder.dynamic_multimask_via_stability = False
     asked: list[bool] = []
@@ -182,7 +184,7 @@ def test_one_mask_for_tracking(figure: Figure) -> None:
             target = pair.prompt(**CLICK)
         if i == 8:
             pair.prompt(target, points=np.array([[70.0, 50.0]], np.float32), labels=np.array([1], np.int32))
-    assert asked == [True] + [False] * (len(asked) - 1)
+    assert asked == [clicks] + [False] * (len(asked) - 1)
     assert len(asked) == 17
     figure("worst frame", pair.worst)
 

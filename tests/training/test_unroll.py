@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -91,10 +92,9 @@ def test_masks_are_asked_for_as_in_a_stream(case: tuple[Sam2, Batch], monkeypatc
         return decode(self, *args, **more)
 
     monkeypatch.setattr(Sam2, "decode", listen)
-    for box in (0.0, 1.0):
-        for tracked in (True, False):
-            asked.clear()
-            model.multimask_for_tracking = tracked
-            with torch.no_grad():
-                clip_losses(model, batch, replace(PLAN, box=box), LossWeights(), None, _generator())
-            assert asked == [box == 0.0] + [tracked] * (FRAMES - 1)
+    for box, clicked, tracked in product((0.0, 1.0), (True, False), (True, False)):
+        asked.clear()
+        model.multimask_for_clicks, model.multimask_for_tracking = clicked, tracked
+        with torch.no_grad():
+            clip_losses(model, batch, replace(PLAN, box=box), LossWeights(), None, _generator())
+        assert asked == [box == 0.0 and clicked] + [tracked] * (FRAMES - 1)
