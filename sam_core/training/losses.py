@@ -20,6 +20,8 @@ __all__ = ["FrameLoss", "LossWeights", "dice_loss", "focal_loss", "frame_loss", 
 class LossWeights:
     """Weights of the parts; ``alpha`` and ``gamma`` are the focal loss's (alpha < 0: no class weighting).
 
+    ``absent`` weighs the object score's loss on frames without the object: w moves the score at which the model is in
+    two minds by -ln w, so that it says "absent" when it is no longer fairly sure.
     ``auxiliary`` weighs the training-only readouts. ``size`` weighs the mean square of the image features above 1: they
     have no norm of their own, and once they had grown to 60 times the mask embedding (seen after 1,800 steps on still
     images), memories held no mask any more and video training stood still.
@@ -29,6 +31,7 @@ class LossWeights:
     dice: float = 1.0
     iou: float = 1.0
     score: float = 1.0
+    absent: float = 1.0
     auxiliary: float = 0.0
     size: float = 0.0
     alpha: float = 0.5
@@ -119,6 +122,7 @@ def frame_loss(
     focal, dice = focal.gather(1, best)[:, 0], dice.gather(1, best)[:, 0]
     quality = (ious.float() - actual).abs().mean(1)
     seen = F.binary_cross_entropy_with_logits(score[:, 0].float(), visible.float(), reduction="none")
+    seen = torch.where(visible, seen, weights.absent * seen)
     parts = {
         "focal": _mean_where(focal, visible),
         "dice": _mean_where(dice, visible),

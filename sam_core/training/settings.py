@@ -25,7 +25,7 @@ class Stage:
     Attributes:
         name: shown in the progress bar and the curve.
         steps: optimiser steps.
-        size: side of the pictures, px: a multiple of 64.
+        size: side of the pictures, px: a multiple of 32.
         clips: clips a step.
         objects: largest number of objects of a clip.
         rate: learning rate at the start of the stage, as a share of the peak.
@@ -95,8 +95,8 @@ def _stage(raw: dict[str, Any], common: dict[str, Any]) -> Stage:
     base = {**common, **raw.pop("scenes", {})}
     harder = raw.pop("harder", None)
     size = int(raw["size"])
-    if size % 64:
-        raise ValueError(f"stage {raw.get('name')!r}: size {size} is not a multiple of 64")
+    if size % 32:
+        raise ValueError(f"stage {raw.get('name')!r}: size {size} is not a multiple of 32")
     return Stage(
         prompts=PromptPlan(**raw.pop("prompts", {})),
         scenes=_scenes(base, size),

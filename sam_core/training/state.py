@@ -72,7 +72,7 @@ class Run:
 
 
 def set_image_size(model: Sam2, size: int) -> None:
-    """Let a model work at another picture size (a multiple of 64 px); no weight depends on it."""
+    """Let a model work at another picture size (a multiple of 32 px); no weight depends on it."""
     model.image_size = size
     model.sam_prompt_encoder.image_size = size
     model.sam_prompt_encoder.grid_size = size // 16

@@ -60,6 +60,10 @@ def test_an_absent_object_has_only_a_score_loss() -> None:
     total, gradient = _frame(torch.ones(1, 3, 4, 4), 0.7, False)
     assert gradient.abs().sum() == 0
     assert total.item() == pytest.approx(math.log(1 + math.exp(0.7)), rel=1e-5)
+    twice, _ = _frame(torch.ones(1, 3, 4, 4), 0.7, False, absent=2.0)
+    assert twice.item() == pytest.approx(2 * total.item(), rel=1e-5)
+    seen, seen_twice = (_frame(torch.ones(1, 3, 4, 4), 0.7, True, absent=w)[0].item() for w in (1.0, 2.0))
+    assert seen == seen_twice
 
 
 def test_weights_scale_the_parts() -> None:
