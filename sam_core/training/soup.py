@@ -1,7 +1,7 @@
 """Average the weights of several runs that went on from each other: python -m sam_core.training.soup OUT IN IN ...
 
-Ends of annealing that lie in one basin average to weights that are better than each ("Model soups", Wortsman et al.,
-2022, section 2; here all with the same share).
+Ends of annealing that lie in one basin often average to weights that are better than each ("Model soups", Wortsman et
+al., 2022, section 2; here all with the same share).
 """
 
 from __future__ import annotations
