@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from hydra.utils import instantiate
+from omegaconf import DictConfig
 
 from sam_core.checkpoints import load_checkpoint
 from sam_core.configuration import PACKAGE, config_names, load_config
@@ -38,9 +39,13 @@ def build_model(name: str, overrides: Sequence[str] = ()) -> Sam2:
     Raises:
         ValueError: not a SAM 2 model, or an override that does not apply.
     """
+    return instantiate(_model_config(name, overrides).model).eval()
+
+
+def _model_config(name: str, overrides: Sequence[str]) -> DictConfig:
     if name not in model_names():
         raise ValueError(f"There is no SAM 2 model {name!r}; known are {', '.join(model_names())}.")
-    return instantiate(load_config("models", name, overrides).model).eval()
+    return load_config("models", name, overrides)
 
 
 def build_tracker(
@@ -69,11 +74,13 @@ def build_tracker(
 
     target = resolve_device(device)
     kind = resolve_dtype(dtype, target)
-    model = build_model(name, overrides)
+    config = _model_config(name, overrides)
+    model: Sam2 = instantiate(config.model).eval()
     source = Path(checkpoint) if checkpoint else shipped_weights(name)
     if source is None:
         _log.warning("%s has random weights: no checkpoint was given, so its masks mean nothing.", name)
     else:
         load_checkpoint(model, source, name)
     model.requires_grad_(False)
-    return Tracker(model.to(device=target, dtype=kind), name=name, checkpoint=source)
+    memory_policy = config.get("memory_policy", "fifo")
+    return Tracker(model.to(device=target, dtype=kind), name=name, checkpoint=source, memory_policy=memory_policy)

@@ -41,9 +41,9 @@ def parse(args: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--device", default="", help="torch device (default: cuda where there is one, else cpu)")
     parser.add_argument(
         "--memory-policy",
-        default="visible",
-        help="which images enter an object's memory: fifo, as SAM 2 was published, or visible: only those that show "
-        "the object (default: visible, which suits the small weights of sam2_nano)",
+        default="",
+        help="which images enter an object's memory: fifo, as SAM 2 was published, strided: every third one, or "
+        "visible: only those that show the object (default: the model's own, strided for sam2_nano)",
     )
     parser.add_argument("--overrides", nargs="*", default=[], metavar="KEY=VALUE", help="Hydra overrides of the model")
     parser.add_argument(

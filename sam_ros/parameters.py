@@ -16,7 +16,7 @@ from sam_core.streaming import POLICIES
 __all__ = ["TrackerParameters", "check_parameters", "declare_parameters"]
 
 IMAGE_TRANSPORTS = ("raw", "compressed")
-_CHOICES = {"image_transport": IMAGE_TRANSPORTS, "memory_policy": tuple(POLICIES)}
+_CHOICES = {"image_transport": IMAGE_TRANSPORTS, "memory_policy": ("", *POLICIES)}
 _LISTS = ("overrides", "detector_overrides")  # of strings
 
 
@@ -34,7 +34,7 @@ class TrackerParameters:
     overrides: tuple[str, ...] = ()
     max_objects: int = 16
     history_frames: int = 30
-    memory_policy: str = "fifo"
+    memory_policy: str = ""
     mask_threshold: float = 0.0
     image_transport: str = "raw"
     autostart: bool = False
@@ -88,9 +88,10 @@ _DESCRIPTORS: dict[str, ParameterDescriptor] = {
         integer_range=[IntegerRange(from_value=1, to_value=1000)],
     ),
     "memory_policy": _fixed(
-        "Which images enter an object's memory. fifo: the last ones, as SAM 2 was published. visible: those that show "
-        "the object, so that a long occlusion does not push them out.",
-        "one of " + ", ".join(POLICIES),
+        "Which images enter an object's memory. fifo: the last ones, as SAM 2 was published. strided: every third one. "
+        "visible: those that show the object, so that a long occlusion does not push them out. Empty: what the model's "
+        "configuration says, strided for sam2_nano, else fifo.",
+        "empty or one of " + ", ".join(POLICIES),
     ),
     "mask_threshold": _live(
         "A pixel belongs to the object where the mask's logit is above this; 0 is probability one half.",
@@ -152,7 +153,8 @@ def check_parameters(parameters: Sequence[Parameter]) -> SetParametersResult:
     for parameter in parameters:
         choices = _CHOICES.get(parameter.name)
         if choices is not None and parameter.value not in choices:
-            reason = f"{parameter.name} is '{parameter.value}', but must be one of {', '.join(choices)}"
+            known = ", ".join(choice or "''" for choice in choices)
+            reason = f"{parameter.name} is '{parameter.value}', but must be one of {known}"
             return SetParametersResult(successful=False, reason=reason)
         if isinstance(parameter.value, float) and not math.isfinite(parameter.value):
             return SetParametersResult(successful=False, reason=f"{parameter.name} must be a finite number")

@@ -126,7 +126,7 @@ class TrackerNode(LifecycleNode):
             max_objects=settings.max_objects,
             mask_threshold=settings.mask_threshold,
             history_frames=settings.history_frames,
-            policy=POLICIES[settings.memory_policy](),
+            policy=POLICIES[settings.memory_policy or tracker.memory_policy](),
         )
         self._device = tracker.device
         self._outputs = Outputs(self)

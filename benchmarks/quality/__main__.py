@@ -47,14 +47,15 @@ def main() -> None:
     parser.add_argument("--time", action="store_true", help="measure the time of a frame too")
     parser.add_argument("--json", type=Path, default=None, help="write all figures here")
     parser.add_argument("--pictures", type=Path, default=None, help="write a strip a level into this folder")
-    parser.add_argument("--memory", default="fifo", choices=sorted(POLICIES), help="which frames enter the memory")
+    parser.add_argument("--memory", default=None, choices=sorted(POLICIES), help="default: the model's own policy")
     arguments = parser.parse_args()
-    policy = POLICIES[arguments.memory]()
     torch.set_num_threads(arguments.threads)
     cv2.setNumThreads(1)
     tracker = build_tracker(
         arguments.model, arguments.checkpoint, arguments.device, arguments.dtype, arguments.overrides
     )
+    memory = arguments.memory or tracker.memory_policy
+    policy = POLICIES[memory]()
     print(f"| level | prompt | objects | {' | '.join(_COLUMNS.values())} |")
     print(f"|---|---|---|{'---|' * len(_COLUMNS)}", flush=True)
     begin = time.perf_counter()
@@ -77,13 +78,14 @@ def main() -> None:
             print(f"| {level} | {kind} | {len(found)} | {cells} |", flush=True)
         if arguments.pictures is not None:
             save_png(arguments.pictures / f"quality_{level}.png", np.vstack(rows))
-    print(f"\n{arguments.clips} clips a level, {arguments.frames} frames, {time.perf_counter() - begin:.0f} s")
+    took = time.perf_counter() - begin
+    print(f"\n{arguments.clips} clips a level, {arguments.frames} frames, {memory} memory, {took:.0f} s")
     if arguments.time:
         clip = make_benchmark_clip("clear", 0, 60)
         for objects in (1, 4):
             value = frame_time(tracker, clip, objects, threads=2)
             everything[f"time {objects}"] = {"ms": value}
-            print(f"{objects} object(s): {value:.1f} ms a frame (median, 2 threads)")
+            print(f"{objects} object(s): {value:.1f} ms a frame (mean, 2 threads)")
     if arguments.json is not None:
         arguments.json.write_text(json.dumps(everything, indent=1) + "\n")
 

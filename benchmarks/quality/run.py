@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 
 from benchmarks.quality.metrics import ObjectFigures, judge
 from sam_core import Prompt
-from sam_core.streaming import FifoPolicy, MemoryPolicy, Tracker
+from sam_core.streaming import POLICIES, MemoryPolicy, Tracker
 from sam_core.training.generator import Clip
 
 __all__ = ["PROMPTS", "frame_time", "prompt_for", "track"]
 
 PROMPTS = ("click", "box", "mask")
+_FILLING = 24  # frames until any policy's memory is full
 _LEAST = 100  # px on the first frame at 320 px; smaller objects are not prompted
 
 
@@ -49,7 +50,8 @@ def track(
     rng = np.random.default_rng(seed)
     least = _LEAST * (clip.labels.shape[-1] / 320) ** 2
     wanted = [k for k in range(1, clip.objects + 1) if (clip.labels[0] == k).sum() >= least]
-    stream = tracker.open_stream(max_objects=max(len(wanted), 1), policy=policy or FifoPolicy())
+    policy = policy or POLICIES[tracker.memory_policy]()
+    stream = tracker.open_stream(max_objects=max(len(wanted), 1), policy=policy)
     masks = np.zeros((len(wanted), *clip.labels.shape), bool)
     stream.step(clip.images[0], 0)
     for row, k in enumerate(wanted):
@@ -64,7 +66,7 @@ def track(
 
 
 def frame_time(tracker: Tracker, clip: Clip, objects: int, threads: int, frames: int = 30) -> float:
-    """Return the median time of a step in ms with ``objects`` boxes, after the memory bank has filled."""
+    """Return the mean time of a step in ms with ``objects`` boxes, after the memory bank has filled."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     stream = tracker.open_stream(max_objects=objects)
@@ -75,9 +77,9 @@ def frame_time(tracker: Tracker, clip: Clip, objects: int, threads: int, frames:
         if mask.any():
             stream.add_prompt(prompt_for(mask, "box", rng))
     times = []
-    for t in range(frames + 18):
+    for t in range(frames + _FILLING):
         begin = time.perf_counter()
         stream.step(clip.images[(t + 1) % len(clip.images)], t)
         times.append(time.perf_counter() - begin)
     torch.set_num_threads(before)
-    return 1000 * float(np.median(times[18:]))
+    return 1000 * float(np.mean(times[_FILLING:]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sam_core.streaming.policy import POLICIES, FifoPolicy, MemoryPolicy, VisibleFramesPolicy
+from sam_core.streaming.policy import POLICIES, FifoPolicy, MemoryPolicy, StridedPolicy, VisibleFramesPolicy
 from sam_core.streaming.prompt import Prompt
 from sam_core.streaming.result import FrameResult, ObjectInfo, ObjectState, StreamReport
 from sam_core.streaming.settings import StreamSettings
@@ -20,6 +20,7 @@ __all__ = [
     "Stream",
     "StreamReport",
     "StreamSettings",
+    "StridedPolicy",
     "Tracker",
     "VisibleFramesPolicy",
 ]

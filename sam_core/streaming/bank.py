@@ -183,7 +183,7 @@ class MemoryBank:
     def write(
         self,
         rows: Sequence[int],
-        spatial: Tensor,
+        spatial: Tensor | None,
         pointers: Tensor,
         observations: Sequence[Observation],
         *,
@@ -193,7 +193,7 @@ class MemoryBank:
 
         Args:
             rows: B rows.
-            spatial: (B, c, h, w).
+            spatial: (B, c, h, w); None for a frame that the policy does not consider.
             pointers: (B, d).
             observations: B of them, one frame each; the policy decides on non-conditioning frames.
             conditioning: whether these are conditioning frames.
@@ -222,6 +222,8 @@ class MemoryBank:
             index.pointers.frames[slot] = seen.frame
             to_pointer.append((row, self._num_conditioning + slot))
         if to_spatial:
+            if spatial is None:
+                raise ValueError("The policy admits a frame that it did not consider.")
             target = upload(torch.tensor(to_spatial), spatial.device).unbind(1)
             chosen = (spatial if len(from_spatial) == len(rows) else spatial[from_spatial]).to(self.spatial.dtype)
             self.spatial.index_put_(target, chosen.flatten(2).transpose(1, 2))

@@ -119,15 +119,15 @@ class FrameGraphs:
         """Encode one image (H, W, 3) uint8 on the device."""
         return self._features(*self._encode(self._model.normalise(pixels[None])))
 
-    def track(self, features: ImageFeatures, groups: Groups) -> Tracked:
-        """Track some objects; see `sam_core.streaming.tracking`."""
+    def track(self, features: ImageFeatures, groups: Groups, *, remember: bool = True) -> Tracked:
+        """Track some objects; see `sam_core.streaming.tracking`. A recording makes memories that nobody asked for."""
         if len(groups.places) == 1:
             count = len(groups.order)
             size = next((size for size in self._sizes if size >= count), count)
             inputs = (features.embedding, *features.high_res, *groups.places[0].padded(size).tensors())
             if self._track.is_recorded(*inputs):
                 return Tracked(*self._track(*inputs)).first(count)
-        return track(self._model, self._bank, features, groups)
+        return track(self._model, self._bank, features, groups, remember=remember)
 
     def _features(self, embedding: Tensor, fine: Tensor, middle: Tensor) -> ImageFeatures:
         return ImageFeatures(embedding, (fine, middle), self._model.image_position(embedding))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -27,6 +27,13 @@ class Observation:
 class MemoryPolicy(Protocol):
     """Choice of memories."""
 
+    def considers(self, frame: int) -> bool:
+        """Tell, before a frame is tracked, whether any object's spatial memory of it may be stored.
+
+        Where not, none is made, which spares the memory encoder. Prompted frames are not asked for.
+        """
+        ...
+
     def admits(self, observation: Observation) -> bool:
         """Tell whether this frame's spatial memory is stored, in place of the oldest."""
         ...
@@ -48,6 +55,10 @@ class MemoryPolicy(Protocol):
 class FifoPolicy:
     """SAM 2 as published (section 4, "Memory bank"): the last `num_memories` - 1 frames, whatever they show."""
 
+    def considers(self, frame: int) -> bool:
+        """Every frame may enter."""
+        return True
+
     def admits(self, observation: Observation) -> bool:
         """Every frame enters."""
         return True
@@ -64,15 +75,59 @@ class VisibleFramesPolicy:
     selection (Yang et al., 2024, section 4.2), which chooses by thresholds on three scores.
     """
 
+    def considers(self, frame: int) -> bool:
+        """Every frame may enter."""
+        return True
+
     def admits(self, observation: Observation) -> bool:
         """Prompted frames enter, and such as show the object."""
         return observation.prompted or observation.object_score > 0
 
     def place_in_time(self, now: int, stored: Sequence[int], num_memories: int) -> list[tuple[int, int]]:
         """The newest stored frames get the newest places, however long ago they were."""
-        recent = stored[-(num_memories - 1) :]
-        return [(frame, num_memories - len(recent) + k) for k, frame in enumerate(recent)]
+        return _newest_places(stored, num_memories)
+
+
+class StridedPolicy:
+    """Every `stride`-th frame enters the spatial memory, whatever it shows.
+
+    The memory reaches `stride` times as far back, and a mistake takes as many times longer to fill it. XMem (Cheng and
+    Schwing, 2022) fills its working memory so. SAM 2's `memory_temporal_stride_for_eval` besides keeps the frame just
+    before, and with it the mistakes. Object pointers are stored of every frame, as ever.
+
+    Args:
+        stride: frames from one memory to the next; 1 keeps what `FifoPolicy` keeps.
+
+    Raises:
+        ValueError: a stride below 1.
+    """
+
+    def __init__(self, stride: int = 3) -> None:
+        if stride < 1:
+            raise ValueError(f"stride must be at least 1, not {stride}.")
+        self.stride = stride
+
+    def considers(self, frame: int) -> bool:
+        """Frames whose number the stride divides, so that those of all objects coincide."""
+        return frame % self.stride == 0
+
+    def admits(self, observation: Observation) -> bool:
+        """Prompted frames enter, and those considered."""
+        return observation.prompted or self.considers(observation.frame)
+
+    def place_in_time(self, now: int, stored: Sequence[int], num_memories: int) -> list[tuple[int, int]]:
+        """The newest stored frames get the newest places."""
+        return _newest_places(stored, num_memories)
+
+
+def _newest_places(stored: Sequence[int], num_memories: int) -> list[tuple[int, int]]:
+    recent = stored[-(num_memories - 1) :]
+    return [(frame, num_memories - len(recent) + k) for k, frame in enumerate(recent)]
 
 
 # By the name that a parameter file or a command line gives them.
-POLICIES: dict[str, type[MemoryPolicy]] = {"fifo": FifoPolicy, "visible": VisibleFramesPolicy}
+POLICIES: dict[str, Callable[[], MemoryPolicy]] = {
+    "fifo": FifoPolicy,
+    "strided": StridedPolicy,
+    "visible": VisibleFramesPolicy,
+}

@@ -338,7 +338,8 @@ class Stream:
 
     def _track(self, objects: Sequence[TrackedObject], frame: Frame) -> Tracked:
         """Track objects without a prompt."""
-        return self._graphs.track(frame.features, self._bank.groups([o.row for o in objects], frame.number))
+        groups = self._bank.groups([o.row for o in objects], frame.number)
+        return self._graphs.track(frame.features, groups, remember=self._settings.policy.considers(frame.number))
 
     def _answer_clicks(
         self, target: TrackedObject, clicks: Clicks, frame: Frame, begins: bool, renew: bool

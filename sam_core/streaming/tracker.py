@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from sam_core.sam2 import Sam2
+from sam_core.streaming.policy import POLICIES
 from sam_core.streaming.settings import StreamSettings
 from sam_core.streaming.stream import Stream
 
@@ -19,12 +20,19 @@ class Tracker:
         model: the network, in evaluation mode, on its device.
         name: name of its configuration.
         checkpoint: file of its weights; None for random ones.
+        memory_policy: name, in `POLICIES`, of its streams' policy where they ask for none.
+
+    Raises:
+        ValueError: no such policy.
     """
 
-    def __init__(self, model: Sam2, name: str, checkpoint: Path | None = None) -> None:
+    def __init__(self, model: Sam2, name: str, checkpoint: Path | None = None, memory_policy: str = "fifo") -> None:
+        if memory_policy not in POLICIES:
+            raise ValueError(f"There is no memory policy {memory_policy!r}; known are {', '.join(POLICIES)}.")
         self.model = model
         self.name = name
         self.checkpoint = checkpoint
+        self.memory_policy = memory_policy
 
     @property
     def image_size(self) -> int:
@@ -47,10 +55,11 @@ class Tracker:
         return sum(parameter.numel() for parameter in self.model.parameters())
 
     def open_stream(self, **settings: Any) -> Stream:
-        """Open a stream; keyword arguments are those of `StreamSettings`.
+        """Open a stream; keyword arguments are those of `StreamSettings`, and `policy` is the model's by default.
 
         Raises:
             ValueError: a setting out of range.
             torch.cuda.OutOfMemoryError: the memory for `max_objects` objects does not fit.
         """
+        settings.setdefault("policy", POLICIES[self.memory_policy]())
         return Stream(self.model, StreamSettings(**settings))

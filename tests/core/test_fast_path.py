@@ -17,6 +17,7 @@ from sam_core.layers import DoublingConv2d, LayerNorm, Linear, PointwiseConv2d, 
 from sam_core.layers.linear import Activation
 from sam_core.sam2 import Sam2
 from sam_core.sam2.pixels import resized
+from sam_core.streaming import FifoPolicy
 from sam_core.streaming.bank import Places
 from sam_core.streaming.describe import count_pixels
 from sam_core.streaming.graphs import FrameGraphs
@@ -251,7 +252,8 @@ class Replay:
 def test_recorded_steps_give_the_same_masks(monkeypatch: pytest.MonkeyPatch, key_bytes: int) -> None:
     """Batches are filled up to 1, 2 or 4 objects, and what is replayed equals what is computed object by object."""
     tracker = build_tracker("sam2_nano", device="cpu", dtype="float32")
-    plain, graphed = (tracker.open_stream(max_objects=3, key_bytes=key_bytes) for _ in range(2))
+    settings = {"max_objects": 3, "key_bytes": key_bytes, "policy": FifoPolicy()}  # whose banks fill soonest
+    plain, graphed = (tracker.open_stream(**settings) for _ in range(2))
     assert (graphed._bank.keys is None) == (key_bytes == 0)
     monkeypatch.setattr(Replay, "recorded", [])
     with torch.inference_mode():

@@ -21,9 +21,7 @@ from sam_core import (
     Tracker,
     UnknownObjectError,
 )
-from sam_core.streaming import FifoPolicy, VisibleFramesPolicy
 from sam_core.streaming.describe import measure_masks
-from sam_core.streaming.policy import Observation
 
 HEIGHT, WIDTH = 90, 120
 
@@ -272,26 +270,6 @@ def test_pointer_distance_can_be_clamped(micro_tracker: Tracker) -> None:
             clamped.add_prompt(CLICK)
         else:
             assert torch.equal(one.mask_logits, other.mask_logits) == (i <= 10)
-
-
-def test_visible_frames_policy_keeps_what_showed_the_object() -> None:
-    policy = VisibleFramesPolicy()
-    seen = [Observation(i, predicted_iou=0.9, object_score=1.0 if i < 9 else -1.0, prompted=i == 11) for i in range(12)]
-    stored = [observation.frame for observation in seen if policy.admits(observation)]
-    assert stored == [0, 1, 2, 3, 4, 5, 6, 7, 8, 11]
-    assert policy.place_in_time(40, stored, 7) == [(4, 1), (5, 2), (6, 3), (7, 4), (8, 5), (11, 6)]
-    assert policy.place_in_time(40, [8], 7) == [(8, 6)]
-    assert FifoPolicy().place_in_time(12, stored, 7) == [(6, 1), (7, 2), (8, 3), (11, 6)]
-
-
-def test_policies_agree_while_the_object_is_visible(micro_tracker: Tracker) -> None:
-    fifo, visible = micro_tracker.open_stream(), micro_tracker.open_stream(policy=VisibleFramesPolicy())
-    for i in range(12):
-        one, other = fifo.step(frame(i)), visible.step(frame(i))
-        assert torch.equal(one.mask_logits, other.mask_logits)
-        if i == 0:
-            fifo.add_prompt(CLICK)
-            visible.add_prompt(CLICK)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,130 @@
+"""Which frames enter an object's memory, in which places, and what a policy spares."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from sam_core import FrameResult, Prompt, Tracker, build_tracker
+from sam_core.streaming import FifoPolicy, MemoryPolicy, StridedPolicy, VisibleFramesPolicy
+from sam_core.streaming.policy import Observation
+
+HEIGHT, WIDTH = 90, 120
+CLICK = Prompt(points=[[60, 45]], labels=[1])
+CORRECTION = Prompt(points=[[80, 30]], labels=[1])
+
+
+class UnforeseeingPolicy(StridedPolicy):
+    """Keeps the same frames, but cannot say so before they are tracked."""
+
+    def considers(self, frame: int) -> bool:
+        return True
+
+    def admits(self, observation: Observation) -> bool:
+        return StridedPolicy().admits(observation)
+
+
+def frame(index: int) -> np.ndarray:
+    """A moving pattern, (HEIGHT, WIDTH, 3) uint8."""
+    ys, xs = np.mgrid[:HEIGHT, :WIDTH]
+    waves = [np.sin((xs + 3 * index) / (4 + c)) + np.cos((ys - 2 * index) / (5 + c)) for c in range(3)]
+    return np.stack([(w * 60 + 128).astype(np.uint8) for w in waves], axis=-1)
+
+
+def run(tracker: Tracker, policy: MemoryPolicy, count: int, corrected: int | None = None) -> list[FrameResult]:
+    """Track one object from frame 0 on."""
+    stream = tracker.open_stream(policy=policy)
+    results = []
+    for i in range(count):
+        results.append(stream.step(frame(i), i))
+        if i == 0:
+            stream.add_prompt(CLICK)
+        if i == corrected:
+            stream.add_prompt(CORRECTION, object_id=1)
+    return results[1:]
+
+
+def equal(one: list[FrameResult], other: list[FrameResult]) -> list[bool]:
+    return [torch.equal(a.mask_logits, b.mask_logits) for a, b in zip(one, other, strict=True)]
+
+
+def test_visible_frames_policy_keeps_what_showed_the_object() -> None:
+    policy = VisibleFramesPolicy()
+    seen = [Observation(i, predicted_iou=0.9, object_score=1.0 if i < 9 else -1.0, prompted=i == 11) for i in range(12)]
+    stored = [observation.frame for observation in seen if policy.admits(observation)]
+    assert stored == [0, 1, 2, 3, 4, 5, 6, 7, 8, 11]
+    assert policy.place_in_time(40, stored, 7) == [(4, 1), (5, 2), (6, 3), (7, 4), (8, 5), (11, 6)]
+    assert policy.place_in_time(40, [8], 7) == [(8, 6)]
+    assert FifoPolicy().place_in_time(12, stored, 7) == [(6, 1), (7, 2), (8, 3), (11, 6)]
+
+
+def test_strided_policy_keeps_every_third_frame_and_prompted_ones() -> None:
+    policy = StridedPolicy()
+    seen = [Observation(i, predicted_iou=0.9, object_score=-1.0, prompted=i == 11) for i in range(20)]
+    stored = [observation.frame for observation in seen if policy.admits(observation)]
+    assert stored == [0, 3, 6, 9, 11, 12, 15, 18]
+    assert [i for i in range(20) if policy.considers(i)] == [0, 3, 6, 9, 12, 15, 18]
+    assert policy.place_in_time(20, stored, 7) == [(6, 1), (9, 2), (11, 3), (12, 4), (15, 5), (18, 6)]
+    with pytest.raises(ValueError, match="at least 1"):
+        StridedPolicy(0)
+
+
+def test_visible_is_fifo_while_the_object_is_visible(micro_tracker: Tracker) -> None:
+    assert all(equal(run(micro_tracker, FifoPolicy(), 12), run(micro_tracker, VisibleFramesPolicy(), 12)))
+
+
+def test_stride_of_one_is_fifo(micro_tracker: Tracker) -> None:
+    one, other = (run(micro_tracker, policy, 20, corrected=9) for policy in (FifoPolicy(), StridedPolicy(1)))
+    assert all(equal(one, other))
+
+
+def test_stride_changes_what_is_remembered(micro_tracker: Tracker) -> None:
+    """The object itself is remembered on frame 0; frame 1 misses no memory yet, frame 2 that of frame 1."""
+    assert equal(run(micro_tracker, FifoPolicy(), 12), run(micro_tracker, StridedPolicy(), 12)) == [True] + [False] * 10
+
+
+def test_memories_that_nobody_keeps_are_not_made(micro_tracker: Tracker) -> None:
+    """One of the prompt, one of the correction, and one of every third of 20 frames but the first; same masks."""
+    calls: list[int] = []
+    hook = micro_tracker.model.memory_encoder.register_forward_hook(lambda *_: calls.append(1))
+    try:
+        spared = run(micro_tracker, StridedPolicy(), 20, corrected=10)
+        assert len(calls) == 1 + 1 + 6
+        calls.clear()
+        made = run(micro_tracker, UnforeseeingPolicy(), 20, corrected=10)
+        assert len(calls) == 1 + 1 + 19
+    finally:
+        hook.remove()
+    assert all(equal(spared, made))
+
+
+def test_a_policy_that_admits_what_it_did_not_consider_is_an_error(micro_tracker: Tracker) -> None:
+    class Forgetful(FifoPolicy):
+        def considers(self, frame: int) -> bool:
+            return False
+
+    with pytest.raises(ValueError, match="did not consider"):
+        run(micro_tracker, Forgetful(), 2)
+
+
+def test_a_models_configuration_names_its_policy(micro_tracker: Tracker) -> None:
+    assert micro_tracker.memory_policy == "fifo"
+    assert build_tracker("sam2_nano", device="cpu").memory_policy == "strided"
+    assert build_tracker("sam2_nano", device="cpu", overrides=["memory_policy=visible"]).memory_policy == "visible"
+    with pytest.raises(ValueError, match="no memory policy 'lifo'; known are fifo, strided, visible"):
+        build_tracker("sam2_nano", device="cpu", overrides=["memory_policy=lifo"])
+
+
+def test_the_models_policy_holds_unless_a_stream_asks_for_another(micro_tracker: Tracker) -> None:
+    strided = Tracker(micro_tracker.model, "micro", memory_policy="strided")
+    default = strided.open_stream()
+    asked = strided.open_stream(policy=FifoPolicy())
+    results: list[list[torch.Tensor]] = [[], []]
+    for i in range(6):
+        for stream, kept in zip((default, asked), results, strict=True):
+            kept.append(stream.step(frame(i), i).mask_logits)
+            if i == 0:
+                stream.add_prompt(CLICK)
+    assert torch.equal(results[1][5], run(micro_tracker, FifoPolicy(), 6)[-1].mask_logits)
+    assert torch.equal(results[0][5], run(micro_tracker, StridedPolicy(), 6)[-1].mask_logits)
