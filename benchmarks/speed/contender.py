@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from benchmarks.speed.work import Work
 from sam_core import Prompt
-from sam_core.streaming import Stream, Tracker
+from sam_core.devices import resolve_dtype
+from sam_core.streaming import Stream, StridedPolicy, Tracker
 
 __all__ = ["CONTENDERS", "Contender", "MissingPeerError", "Ours", "make_contender"]
 
@@ -27,9 +28,11 @@ class Contender(Protocol):
     Attributes:
         name: What the tables call it.
         parts: The networks by the names of the breakdown: encoder, memory attention, decoder, memory encoder.
+        period: Frames after which its work repeats: 1, or the stride of its memory.
     """
 
     name: str
+    period: int
     parts: Mapping[str, nn.Module]
 
     def begin(self, frame: NDArray[np.uint8], boxes: Sequence[NDArray[np.float32]], *, in_parts: bool = False) -> None:
@@ -56,11 +59,13 @@ class Ours:
         device: Where to run.
         dtype: Of the networks.
         name: What the tables call it.
+        memory: Name of the memory policy; the published one is the peers'.
     """
 
-    def __init__(self, work: Work, device: torch.device, dtype: torch.dtype, name: str) -> None:
+    def __init__(self, work: Work, device: torch.device, dtype: torch.dtype, name: str, memory: str = "fifo") -> None:
         self.name = name
-        self._tracker = Tracker(work.build().to(device=device, dtype=dtype), name=work.model)
+        self.period = StridedPolicy().stride if memory == "strided" else 1
+        self._tracker = Tracker(work.build().to(device=device, dtype=dtype), name=work.model, memory_policy=memory)
         self._stream: Stream | None = None
         model = self._tracker.model
         self.parts: Mapping[str, nn.Module] = {
@@ -87,14 +92,15 @@ class Ours:
         self._stream = None
 
 
-CONTENDERS = ("ours", "ours-bf16", "sam2", "sam2-vos", "transformers")
+CONTENDERS = ("ours", "ours-bf16", "ours-own", "sam2", "sam2-vos", "transformers")
 
 
 def make_contender(kind: str, work: Work, device: torch.device) -> Contender:
     """Build a contender.
 
     On a GPU all run in bfloat16, each in its authors' way (ours and `transformers`: weights in bfloat16; `sam2`:
-    autocast); on a CPU all run in float32, but for ``ours-bf16``.
+    autocast); on a CPU all run in float32, but for ``ours-bf16``. ``ours-own`` is ours as a user gets it: in the dtype
+    that suits the device, with the memory policy that the model's configuration names.
 
     Raises:
         MissingPeerError: its package is not installed, or it cannot run here.
@@ -103,6 +109,9 @@ def make_contender(kind: str, work: Work, device: torch.device) -> Contender:
     dtype = torch.bfloat16 if half else torch.float32
     if kind in ("ours", "ours-bf16"):
         return Ours(work, device, dtype, "ours, bfloat16" if half else "ours, float32")
+    if kind == "ours-own":
+        own, memory = resolve_dtype(None, device), work.memory_policy
+        return Ours(work, device, own, f"ours as it comes: {str(own).removeprefix('torch.')}, {memory}", memory)
     if kind in ("sam2", "sam2-vos"):
         from benchmarks.speed.official import Official
 

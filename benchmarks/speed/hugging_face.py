@@ -33,6 +33,7 @@ class HuggingFace:
     """
 
     def __init__(self, work: Work, device: torch.device, dtype: torch.dtype) -> None:
+        self.period = 1
         self.name = f"transformers, {str(dtype).removeprefix('torch.')}"
         self._video = required("transformers.models.sam2_video.modeling_sam2_video")
         ours = work.build()

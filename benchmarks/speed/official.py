@@ -37,6 +37,7 @@ class Official:
     def __init__(self, work: Work, device: torch.device, dtype: torch.dtype, *, compiled: bool = False) -> None:
         if compiled and device.type != "cuda":
             raise MissingPeerError("the compiled variant is for CUDA")
+        self.period = 1
         self.name = f"sam2{' VOS, compiled' if compiled else ''}, {str(dtype).removeprefix('torch.')}"
         ours = work.build()
         self._predictor = build_official(work, ours, compiled=compiled).to(device)

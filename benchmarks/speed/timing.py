@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from statistics import median
+from math import lcm
+from statistics import fmean, median
 
 import numpy as np
 import torch
@@ -92,8 +93,9 @@ def interleave(
         frames: What they see, from the first to the last, again and again.
         meter: The clock.
         rounds: Turns of each contender. One more at the beginning is not counted.
-        seconds: Least length of a turn; its time is the mean over its frames.
+        seconds: Least length of a turn, which is whole periods of all contenders; its time is the mean over its frames.
     """
+    period = lcm(*(contender.period for contender in contenders))
     timings = Timings({contender.name: [] for contender in contenders})
     counts = [1] * len(contenders)
     place = 0
@@ -104,7 +106,7 @@ def interleave(
                 contender.step(frames[(place + i) % len(frames)])
             elapsed = (meter.read() - begin) / counts[k]
             if turn == 0:
-                counts[k] = max(1, min(len(frames), round(seconds / elapsed)))
+                counts[k] = period * max(1, min(len(frames) // period, round(seconds / elapsed / period)))
             else:
                 timings.seconds[contender.name].append(elapsed)
         place += max(counts)
@@ -129,7 +131,7 @@ class Breakdown:
         self._begin = 0.0
 
     def of(self, contender: Contender, frames: Sequence[NDArray[np.uint8]]) -> dict[str, float]:
-        """Return the median time in ms of each part of a settled contender's frame."""
+        """Return the median time in ms of each part of a settled contender's frame; the mean where frames differ."""
         rows = []
         with self._hooks():
             for frame in frames:
@@ -138,7 +140,8 @@ class Breakdown:
                 contender.step(frame)
                 total = self._meter.read() - self._begin
                 rows.append({**self._seconds, "rest": total - sum(self._seconds.values()), "frame": total})
-        return {name: 1000 * median(row[name] for row in rows) for name in rows[0]}
+        typical = median if contender.period == 1 else fmean
+        return {name: 1000 * typical([row[name] for row in rows]) for name in rows[0]}
 
     @contextmanager
     def _hooks(self) -> Iterator[None]:

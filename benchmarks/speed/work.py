@@ -20,7 +20,7 @@ from tests.core.reference import make_lively
 __all__ = ["FRAMES", "QUICK", "SETTLED", "Work", "boxes", "frames", "global_blocks"]
 
 FRAMES = 48  # rendered once; a longer stream goes through them again and again
-SETTLED = 18  # frames until every ring of the memory bank is full (16 pointers), and a little more
+SETTLED = 24  # frames until every ring of the memory bank is full (16 pointers, 7 memories of every third frame)
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,11 @@ class Work:
         """Side of the model's square input in px."""
         size: int = load_config("models", self.model, self.overrides).model.image_size
         return size
+
+    @property
+    def memory_policy(self) -> str:
+        """Name of the memory policy that our configuration asks for."""
+        return str(load_config("models", self.model, self.overrides).get("memory_policy", "fifo"))
 
     @property
     def weights(self) -> str:

@@ -15,7 +15,7 @@ from benchmarks.speed import gpu_check, growth
 from benchmarks.speed.checks import Finding, check_all
 from benchmarks.speed.contender import MissingPeerError, make_contender
 from benchmarks.speed.floor import count_flops, needed_bytes
-from benchmarks.speed.timing import Meter, Timings, settle
+from benchmarks.speed.timing import Meter, Timings, interleave, settle
 from benchmarks.speed.work import QUICK, Work, boxes, frames
 
 CPU = torch.device("cpu")
@@ -123,6 +123,27 @@ def test_the_compiled_peer_is_for_a_gpu() -> None:
     pytest.importorskip("sam2")
     with pytest.raises(MissingPeerError, match="CUDA"):
         make_contender("sam2-vos", QUICK, CPU)
+
+
+def test_turns_are_whole_periods_of_a_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of every third frame a memory is made, so that single frames would not be typical; the peers see as many."""
+    strided = Work(QUICK.model, (*QUICK.overrides, "+memory_policy=strided"))
+    own, plain = make_contender("ours-own", strided, CPU), make_contender("ours", QUICK, CPU)
+    assert (own.period, plain.period) == (3, 1)
+    assert own.name.startswith("ours as it comes: ")
+    assert own.name.endswith(", strided")
+    images, counts = frames(count=4), dict.fromkeys(("own", "plain"), 0)
+    for name, contender in (("own", own), ("plain", plain)):
+        settle(contender, images, boxes(1, 640, 480), 2)
+
+        def step(frame: Any, name: str = name, step: Any = contender.step) -> torch.Tensor:
+            counts[name] += 1
+            masks: torch.Tensor = step(frame)
+            return masks
+
+        monkeypatch.setattr(contender, "step", step)
+    interleave([own, plain], images, meter=Meter(CPU), rounds=2, seconds=1e-6)
+    assert counts == {"own": 1 + 2 * 3, "plain": 1 + 2 * 3}
 
 
 def test_ratios_are_those_of_a_round() -> None:
