@@ -16,12 +16,14 @@ class Observation:
         predicted_iou: the decoder's estimate of its own mask's quality, 0 … 1.
         object_score: logit that the object is visible.
         prompted: whether a prompt was given on this frame.
+        absent_for: successive frames, up to this one, on which the object was said absent.
     """
 
     frame: int
     predicted_iou: float
     object_score: float
     prompted: bool
+    absent_for: int = 0
 
 
 class MemoryPolicy(Protocol):
@@ -89,31 +91,35 @@ class VisibleFramesPolicy:
 
 
 class StridedPolicy:
-    """Every `stride`-th frame enters the spatial memory, whatever it shows.
+    """Every `stride`-th frame enters the spatial memory; of an absence the first `patience` frames alone.
 
     The memory reaches `stride` times as far back, and a mistake takes as many times longer to fill it. XMem (Cheng and
     Schwing, 2022) fills its working memory so. SAM 2's `memory_temporal_stride_for_eval` besides keeps the frame just
     before, and with it the mistakes. Object pointers are stored of every frame, as ever.
 
     Args:
-        stride: frames from one memory to the next; 1 keeps what `FifoPolicy` keeps.
+        stride: frames from one memory to the next.
+        patience: frames of an absence after which no more of it enter, so that however long it is, memories of before
+            are left: of the 6 recent memories at least one, by default.
 
     Raises:
-        ValueError: a stride below 1.
+        ValueError: a stride below 1, or a patience below 0.
     """
 
-    def __init__(self, stride: int = 3) -> None:
-        if stride < 1:
-            raise ValueError(f"stride must be at least 1, not {stride}.")
+    def __init__(self, stride: int = 3, patience: int = 15) -> None:
+        if stride < 1 or patience < 0:
+            raise ValueError(f"stride must be at least 1 and patience at least 0, not {stride} and {patience}.")
         self.stride = stride
+        self.patience = patience
 
     def considers(self, frame: int) -> bool:
         """Frames whose number the stride divides, so that those of all objects coincide."""
         return frame % self.stride == 0
 
     def admits(self, observation: Observation) -> bool:
-        """Prompted frames enter, and those considered."""
-        return observation.prompted or self.considers(observation.frame)
+        """Prompted frames enter, and those considered, unless the object has been absent for too long."""
+        considered = self.considers(observation.frame) and observation.absent_for <= self.patience
+        return observation.prompted or considered
 
     def place_in_time(self, now: int, stored: Sequence[int], num_memories: int) -> list[tuple[int, int]]:
         """The newest stored frames get the newest places."""

@@ -98,7 +98,7 @@ class Stream:
         if tracked is None:
             self._frames.push(frame)
             return empty_result(frame, self._model.mask_size, self._model.device)
-        seen = _observe(frame, tracked, prompted=False)
+        seen = _observe(frame, objects, tracked, prompted=False)
         result = frame_result(frame, objects, tracked, seen, self.mask_threshold)
         self._frames.push(frame)
         self._remember(objects, tracked, seen, conditioning=False)
@@ -140,7 +140,8 @@ class Stream:
         group = [o for o in self._behind() if o.frame == last]
         frame = self._frames.numbered(last + 1)
         tracked = self._track(group, frame)
-        self._remember(group, tracked, _observe(frame, tracked, prompted=False), conditioning=False)
+        seen = _observe(frame, group, tracked, prompted=False)
+        self._remember(group, tracked, seen, conditioning=False)
 
     def _replace_corrected(self) -> None:
         """Let corrected versions of objects that have caught up take the objects' places."""
@@ -202,7 +203,7 @@ class Stream:
                 output = self._answer_clicks(target, clicks, frame, begins, renew)
             memory = self._model.encode_memory(frame.features, output.low_res, output.object_score, from_prompt=True)
             answer = Tracked.of(output, memory)
-            seen = _observe(frame, answer, prompted=True)
+            seen = _observe(frame, [target], answer, prompted=True)
             named = replace(target, label=label or target.label)
             result = frame_result(frame, [named], answer, seen, self.mask_threshold)
         except BaseException:
@@ -389,7 +390,10 @@ class Stream:
             target.last_seen = observation
 
 
-def _observe(frame: Frame, tracked: Tracked, prompted: bool) -> list[Observation]:
+def _observe(frame: Frame, objects: Sequence[TrackedObject], tracked: Tracked, *, prompted: bool) -> list[Observation]:
     """Fetch the scores of a frame's objects; the one place where a step waits for the device."""
     ious, scores = torch.stack((tracked.iou.float(), tracked.score[:, 0].float())).tolist()
-    return [Observation(frame.number, iou, score, prompted) for iou, score in zip(ious, scores, strict=True)]
+    return [
+        Observation(frame.number, iou, score, prompted, 0 if prompted or score > 0 else target.last_seen.absent_for + 1)
+        for target, iou, score in zip(objects, ious, scores, strict=True)
+    ]

@@ -66,8 +66,38 @@ def test_strided_policy_keeps_every_third_frame_and_prompted_ones() -> None:
     assert stored == [0, 3, 6, 9, 11, 12, 15, 18]
     assert [i for i in range(20) if policy.considers(i)] == [0, 3, 6, 9, 12, 15, 18]
     assert policy.place_in_time(20, stored, 7) == [(6, 1), (9, 2), (11, 3), (12, 4), (15, 5), (18, 6)]
-    with pytest.raises(ValueError, match="at least 1"):
-        StridedPolicy(0)
+    for stride, patience in ((0, 15), (3, -1)):
+        with pytest.raises(ValueError, match="at least"):
+            StridedPolicy(stride, patience)
+
+
+def test_a_long_absence_leaves_memories_of_before() -> None:
+    policy = StridedPolicy(stride=3, patience=15)
+    gone = range(20, 80)
+    seen = [Observation(i, 0.9, -1.0 if i in gone else 1.0, False, i - 19 if i in gone else 0) for i in range(90)]
+    stored = [observation.frame for observation in seen if policy.admits(observation)]
+    assert [i for i in stored if i in gone] == [21, 24, 27, 30, 33]
+    assert policy.place_in_time(80, [i for i in stored if i < 80], 7)[0] == (18, 1)
+
+
+def test_an_observation_counts_the_frames_of_an_absence(micro_tracker: Tracker) -> None:
+    """A prompt ends the count, and so does a frame that shows the object."""
+    stream, counts = micro_tracker.open_stream(), []
+    score = [9.0]
+    head = micro_tracker.model.sam_mask_decoder.pred_obj_score_head
+    hook = head.register_forward_hook(lambda module, inputs, output: torch.full_like(output, score[0]))
+    try:
+        for i in range(14):
+            score[0] = -9.0 if 2 <= i < 9 else 9.0
+            stream.step(frame(i), i)
+            if i == 0:
+                stream.add_prompt(CLICK)
+            if i == 6:
+                stream.add_prompt(CORRECTION, object_id=1)
+            counts.append(stream._objects[1].last_seen.absent_for)
+    finally:
+        hook.remove()
+    assert counts == [0, 0, 1, 2, 3, 4, 0, 1, 2, 0, 0, 0, 0, 0]
 
 
 def test_visible_is_fifo_while_the_object_is_visible(micro_tracker: Tracker) -> None:
@@ -75,7 +105,9 @@ def test_visible_is_fifo_while_the_object_is_visible(micro_tracker: Tracker) -> 
 
 
 def test_stride_of_one_is_fifo(micro_tracker: Tracker) -> None:
-    one, other = (run(micro_tracker, policy, 20, corrected=9) for policy in (FifoPolicy(), StridedPolicy(1)))
+    one, other = (
+        run(micro_tracker, policy, 20, corrected=9) for policy in (FifoPolicy(), StridedPolicy(1, patience=20))
+    )
     assert all(equal(one, other))
 
 
