@@ -37,7 +37,6 @@ class Stage:
         stills: share of steps on still images in a stage of clips, so that answers to prompts stay good.
         still_clips: images of such a step.
         silent: successive frames of a clip that are only tracked, without loss and gradient (see ``clip_losses``).
-        memory_strides: of every so many frames one enters the spatial memory; drawn for each step.
     """
 
     name: str
@@ -54,7 +53,6 @@ class Stage:
     stills: float = 0.0
     still_clips: int = 8
     silent: int = 0
-    memory_strides: tuple[int, ...] = (1,)
 
 
 @dataclass(frozen=True)
@@ -96,9 +94,6 @@ def _scenes(raw: dict[str, Any], size: int) -> SceneSettings:
 def _stage(raw: dict[str, Any], common: dict[str, Any]) -> Stage:
     base = {**common, **raw.pop("scenes", {})}
     harder = raw.pop("harder", None)
-    strides = tuple(int(r) for r in raw.pop("memory_strides", (1,)))
-    if not strides or min(strides) < 1:
-        raise ValueError(f"stage {raw.get('name')!r}: memory_strides {list(strides)} are not all at least 1")
     size = int(raw["size"])
     if size % 32:
         raise ValueError(f"stage {raw.get('name')!r}: size {size} is not a multiple of 32")
@@ -106,7 +101,6 @@ def _stage(raw: dict[str, Any], common: dict[str, Any]) -> Stage:
         prompts=PromptPlan(**raw.pop("prompts", {})),
         scenes=_scenes(base, size),
         harder=None if harder is None else _scenes({**base, **harder}, size),
-        memory_strides=strides,
         **raw,
     )
 

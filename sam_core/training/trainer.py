@@ -78,16 +78,7 @@ def train_step(run: Run, settings: Settings, stage: Stage, videos: list[Video] |
     plan = replace(stage.prompts, teach=stage.prompts.teach * (1 - progress))
     assert run.auxiliary is None or isinstance(run.auxiliary, AuxiliaryHeads)
     with torch.autocast(run.model.device.type, torch.bfloat16, enabled=settings.autocast):
-        result = clip_losses(
-            run.model,
-            batch,
-            plan,
-            settings.loss,
-            run.auxiliary,
-            run.generator,
-            stage.silent,
-            stage.memory_strides,
-        )
+        result = clip_losses(run.model, batch, plan, settings.loss, run.auxiliary, run.generator, stage.silent)
     record = {"loss": float(result.total.detach()), **result.parts, **result.summary()}
     if math.isfinite(record["loss"]):
         result.total.backward()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -107,17 +107,17 @@ class AuxiliaryHeads(nn.Module):
 
 @dataclass
 class _Memory:
-    """What O objects remember: spatial memories of the prompted frame, 0, and of some later ones; all pointers."""
+    """What O objects remember: one entry a frame, the first is the prompted frame."""
 
-    spatial: dict[int, Tensor]
+    spatial: list[Tensor]
     pointers: list[Tensor]
 
     def tokens(self, model: Sam2, extra: int) -> object:
         """Line up the memories as a stream does; ``extra`` frames are added to the prompted frame's distance."""
-        now = len(self.pointers)
-        recent = [t for t in self.spatial if t > 0][1 - model.num_memories :]
-        device = self.pointers[0].device
-        t_pos = torch.tensor([[0, *range(model.num_memories - len(recent), model.num_memories)]], device=device)
+        now = len(self.spatial)
+        recent = list(range(max(1, now - model.num_memories + 1), now))
+        device = self.spatial[0].device
+        t_pos = torch.tensor([[0, *(model.num_memories - (now - t) for t in recent)]], device=device)
         spatial = torch.stack([self.spatial[0], *(self.spatial[t] for t in recent)], 1)
         near = [t for t in range(1, now) if now - t < model.max_object_pointers]
         distances = torch.tensor([[now + extra, *(now - t for t in near)]], device=device, dtype=torch.float32)
@@ -133,7 +133,6 @@ def clip_losses(
     auxiliary: AuxiliaryHeads | None = None,
     generator: torch.Generator | None = None,
     silent: int = 0,
-    strides: Sequence[int] = (1,),
 ) -> ClipLoss:
     """Run a batch through the model and return its loss.
 
@@ -146,7 +145,6 @@ def clip_losses(
         generator: CPU randomness of the prompts.
         silent: so many successive frames, somewhere between the first and the last, are only tracked: no loss, no
             gradient, a third of the cost. Memories then are as old, and as wrong, as late in a stream.
-        strides: of every so many frames one enters the spatial memory; one of these holds for the whole clip.
     """
     frames = batch.images.shape[1]
 
@@ -156,13 +154,11 @@ def clip_losses(
     silent = min(silent, max(frames - 2, 0))
     start = int(torch.randint(1, max(frames - silent, 2), (), generator=generator))
     hushed = range(start, start + silent)
-    stride = strides[int(torch.randint(len(strides), (), generator=generator))] if len(strides) > 1 else strides[0]
-    phase = int(torch.randint(stride, (), generator=generator)) if stride > 1 else 0
     views, features = _encode(model, batch, hushed)
 
     # Still images only have objects that are there: the score would saturate and take long to come back.
     scored = torch.tensor(frames > 1, device=batch.clip.device)
-    memory = _Memory({}, [])
+    memory = _Memory([], [])
     losses: list[FrameLoss] = []
     answers: list[tuple[Tensor, Tensor, Tensor]] = []
     extras: list[Tensor] = []
@@ -213,15 +209,13 @@ def clip_losses(
                     output = model.decode(embedding, view, points, labels, clamped, multimask=multimask)
                     judge(output)
             if t + 1 < frames:
-                memory.pointers.append(output.pointer)
-                if t > 0 and t % stride != phase:
-                    continue
                 low_res, score = output.low_res, output.object_score
                 if chance(plan.teach):
                     truth = F.interpolate(target[:, None], size=low_res.shape[-2:], mode="bilinear", antialias=True)
                     low_res = truth * 20 - 10
                     score = visible.to(score.dtype)[:, None] * 20 - 10
-                memory.spatial[t] = model.encode_memory(view, low_res, score, from_prompt=t == 0)
+                memory.spatial.append(model.encode_memory(view, low_res, score, from_prompt=t == 0))
+                memory.pointers.append(output.pointer)
     total = torch.stack([x.total for x in losses]).mean()
     parts = {k: float(torch.stack([x.parts[k] for x in losses]).mean()) for k in losses[0].parts}
     if extras:

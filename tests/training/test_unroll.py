@@ -68,30 +68,6 @@ def test_silent_frames_get_no_gradient(case: tuple[Sam2, Batch]) -> None:
     assert bool(gradient.abs().sum() > 0)
 
 
-def test_memories_of_every_second_frame(case: tuple[Sam2, Batch], monkeypatch: pytest.MonkeyPatch) -> None:
-    """As ``StridedPolicy`` places them: the newest has the newest place, and frames between are not encoded."""
-    model, batch = case
-    places: list[list[int]] = []
-    assemble = model.assemble_memory
-
-    def note(spatial: torch.Tensor, t_pos: torch.Tensor, *others: Any) -> Any:
-        assert spatial.shape[1] == t_pos.shape[1]
-        places.append(t_pos[0].tolist())
-        return assemble(spatial, t_pos, *others)
-
-    monkeypatch.setattr(model, "assemble_memory", note)
-    phases = set()
-    for seed in range(8):
-        places.clear()
-        with torch.no_grad():
-            clip_losses(model, batch, PLAN, LossWeights(), None, torch.Generator().manual_seed(seed), strides=(2,))
-        counts = [len(line) for line in places]
-        phases.add(counts[1] - 1)  # whether frame 1 is remembered when frame 2 comes
-        assert counts in ([1, 1, 2, 2, 3], [1, 2, 2, 3, 3])
-        assert all(line == [0, *range(model.num_memories - len(line) + 1, model.num_memories)] for line in places)
-    assert phases == {0, 1}
-
-
 def test_a_still_picture_is_asked_by_click_and_by_box(case: tuple[Sam2, Batch]) -> None:
     model, batch = case
     first = slice(0, 1)
