@@ -235,7 +235,8 @@ class TrackerNode(LifecycleNode):
         memory, mebibytes = device_memory(tracker.device)
         self.get_logger().info(
             f"configured: {tracker.name} at {tracker.image_size} px with {weights}, on {tracker.device} as "
-            f"{tracker.dtype}, ready after {seconds:.1f} s; {memory}: {mebibytes:.0f}"
+            f"{tracker.dtype}, memory policy {self._settings.memory_policy or tracker.memory_policy}, ready after "
+            f"{seconds:.1f} s; {memory}: {mebibytes:.0f}"
         )
 
     # --- Frames -------------------------------------------------------------------------------------------------------

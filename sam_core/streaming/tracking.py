@@ -27,7 +27,7 @@ class Tracked:
     iou: Tensor
     score: Tensor
     pointer: Tensor
-    memory: Tensor | None
+    memory: Tensor | None = None
 
     @classmethod
     def of(cls, output: SamOutput, memory: Tensor | None) -> Tracked:
