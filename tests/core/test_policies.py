@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import torch
 
 from sam_core import FrameResult, Prompt, Tracker, build_tracker
 from sam_core.streaming import FifoPolicy, MemoryPolicy, StridedPolicy, VisibleFramesPolicy
 from sam_core.streaming.policy import Observation
+from tests.core.pattern import frame
 
-HEIGHT, WIDTH = 90, 120
 CLICK = Prompt(points=[[60, 45]], labels=[1])
 CORRECTION = Prompt(points=[[80, 30]], labels=[1])
 
@@ -23,13 +22,6 @@ class UnforeseeingPolicy(StridedPolicy):
 
     def admits(self, observation: Observation) -> bool:
         return StridedPolicy().admits(observation)
-
-
-def frame(index: int) -> np.ndarray:
-    """A moving pattern, (HEIGHT, WIDTH, 3) uint8."""
-    ys, xs = np.mgrid[:HEIGHT, :WIDTH]
-    waves = [np.sin((xs + 3 * index) / (4 + c)) + np.cos((ys - 2 * index) / (5 + c)) for c in range(3)]
-    return np.stack([(w * 60 + 128).astype(np.uint8) for w in waves], axis=-1)
 
 
 def run(tracker: Tracker, policy: MemoryPolicy, count: int, corrected: int | None = None) -> list[FrameResult]:

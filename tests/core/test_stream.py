@@ -22,15 +22,7 @@ from sam_core import (
     UnknownObjectError,
 )
 from sam_core.streaming.describe import measure_masks
-
-HEIGHT, WIDTH = 90, 120
-
-
-def frame(index: int) -> np.ndarray:
-    """A moving pattern, (HEIGHT, WIDTH, 3) uint8."""
-    ys, xs = np.mgrid[:HEIGHT, :WIDTH]
-    waves = [np.sin((xs + 3 * index) / (4 + c)) + np.cos((ys - 2 * index) / (5 + c)) for c in range(3)]
-    return np.stack([(w * 60 + 128).astype(np.uint8) for w in waves], axis=-1)
+from tests.core.pattern import HEIGHT, WIDTH, frame
 
 
 def run(tracker: Tracker, prompts: dict[int, list[Prompt]], count: int) -> Iterator[FrameResult]:
