@@ -94,8 +94,8 @@ class StridedPolicy:
     """Every `stride`-th frame enters the spatial memory; of an absence the first `patience` frames alone.
 
     The memory reaches `stride` times as far back, and a mistake takes as many times longer to fill it. XMem (Cheng and
-    Schwing, 2022) fills its working memory so. SAM 2's `memory_temporal_stride_for_eval` besides keeps the frame just
-    before, and with it the mistakes. Object pointers are stored of every frame, as ever.
+    Schwing, 2022) fills its working memory so. SAM 2's `memory_temporal_stride_for_eval` keeps the frame just before,
+    too. Object pointers are stored of every frame, as ever.
 
     Args:
         stride: frames from one memory to the next.
