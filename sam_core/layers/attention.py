@@ -31,9 +31,11 @@ def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     Returns:
         (B, heads, N, C_v).
     """
-    fused = q.device.type != "cpu" or (q.dtype == torch.float32 and v.shape[-1] == k.shape[-1])
-    if fused or torch.is_grad_enabled():
+    if q.device.type != "cpu" or (q.dtype == torch.float32 and v.shape[-1] == k.shape[-1]):
         return F.scaled_dot_product_attention(q, k, v)
+    if torch.is_grad_enabled():
+        scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
+        return scores.softmax(-1).to(v.dtype) @ v
     return _attend_in_blocks(q, k, v)
 
 

@@ -134,7 +134,8 @@ def linear(
         (..., N).
     """
     many = x.ndim == 4 or (x.ndim == 3 and x.shape[1] >= _LEAST_TOKENS)
-    if many and x.device.type == "cpu" and not torch.is_grad_enabled() and _PACKABLE.get(x.dtype, False):
+    fits = x.dtype == weight.dtype and not torch.is_autocast_enabled(x.device.type)  # autocast does not see our kernel
+    if many and fits and x.device.type == "cpu" and not torch.is_grad_enabled() and _PACKABLE.get(x.dtype, False):
         ops = torch.ops.mkldnn
         kept = packed.of([weight], lambda: ops._reorder_linear_weight(weight.detach()))
         return ops._linear_pointwise(x, kept, bias, activation, [], "none")

@@ -136,6 +136,17 @@ def test_with_gradients_and_without(micro_tracker: Tracker) -> None:
     assert all(p.grad is not None and p.grad.isfinite().all() for part in parts for p in part.parameters())
 
 
+@pytest.mark.parametrize("gradient", [False, True])
+def test_networks_run_under_autocast(micro_tracker: Tracker, gradient: bool) -> None:
+    with torch.no_grad():
+        exact = one_frame(micro_tracker.model)
+    with torch.set_grad_enabled(gradient), torch.autocast("cpu", torch.bfloat16):
+        rounded = one_frame(micro_tracker.model)
+    for name, value in exact.items():
+        bound = 0.2 if name == "prompted memory" else 0.1
+        assert 0 < relative_error(rounded[name].detach().float(), value) < bound, name
+
+
 def test_a_network_may_change_its_precision_after_use(micro_tracker: Tracker) -> None:
     """Nothing that was computed from float32 weights outlives them; phases of positions stay float32."""
     model = copy.deepcopy(micro_tracker.model)
