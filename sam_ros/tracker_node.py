@@ -122,11 +122,12 @@ class TrackerNode(LifecycleNode):
         except (ValueError, OSError) as error:  # CheckpointError is a ValueError
             self._note_error(f"cannot configure: {error}")
             return TransitionCallbackReturn.FAILURE
+        policy = settings.memory_policy or tracker.memory_policy
         stream = tracker.open_stream(
             max_objects=settings.max_objects,
             mask_threshold=settings.mask_threshold,
             history_frames=settings.history_frames,
-            policy=POLICIES[settings.memory_policy or tracker.memory_policy](),
+            policy=POLICIES[policy](),
         )
         self._device = tracker.device
         self._outputs = Outputs(self)
@@ -141,7 +142,7 @@ class TrackerNode(LifecycleNode):
         self._inference.start()
         if settings.cpu_threads:
             self._inference.submit(lambda _: torch.set_num_threads(settings.cpu_threads))  # counts in its own thread
-        self._log_model(tracker, time.monotonic() - started)
+        self._log_model(tracker, policy, time.monotonic() - started)
         try:
             self._concepts.configure(settings, self._inference, tracker.device)
         except (ValueError, OSError) as error:
@@ -230,13 +231,12 @@ class TrackerNode(LifecycleNode):
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
-    def _log_model(self, tracker: Tracker, seconds: float) -> None:
+    def _log_model(self, tracker: Tracker, policy: str, seconds: float) -> None:
         weights = f"weights from {tracker.checkpoint}" if tracker.checkpoint else "random weights"
         memory, mebibytes = device_memory(tracker.device)
         self.get_logger().info(
             f"configured: {tracker.name} at {tracker.image_size} px with {weights}, on {tracker.device} as "
-            f"{tracker.dtype}, memory policy {self._settings.memory_policy or tracker.memory_policy}, ready after "
-            f"{seconds:.1f} s; {memory}: {mebibytes:.0f}"
+            f"{tracker.dtype}, memory policy {policy}, ready after {seconds:.1f} s; {memory}: {mebibytes:.0f}"
         )
 
     # --- Frames -------------------------------------------------------------------------------------------------------
