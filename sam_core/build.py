@@ -82,5 +82,5 @@ def build_tracker(
     else:
         load_checkpoint(model, source, name)
     model.requires_grad_(False)
-    memory_policy = config.get("memory_policy", "fifo")
-    return Tracker(model.to(device=target, dtype=kind), name=name, checkpoint=source, memory_policy=memory_policy)
+    choices = {key: config[key] for key in ("memory_policy", "overlaps") if key in config}
+    return Tracker(model.to(device=target, dtype=kind), name=name, checkpoint=source, **choices)

@@ -45,6 +45,12 @@ def parse(args: Sequence[str] | None) -> argparse.Namespace:
         help="which images enter an object's memory: fifo, as SAM 2 was published, strided: every third one, or "
         "visible: only those that show the object (default: the model's own, strided for sam2_nano)",
     )
+    parser.add_argument(
+        "--overlaps",
+        default="",
+        help="pixels that several masks cover: keep, all keep them, as in SAM 2, or look: the object keeps them that "
+        "looks like them (default: the model's own, look for sam2_nano)",
+    )
     parser.add_argument("--overrides", nargs="*", default=[], metavar="KEY=VALUE", help="Hydra overrides of the model")
     parser.add_argument(
         "--click",
@@ -110,6 +116,7 @@ def run(options: argparse.Namespace) -> int:
         "device": options.device,
         "overrides": [*options.overrides, ""],
         "memory_policy": options.memory_policy,
+        "overlaps": options.overlaps,
         "detector": options.detector if options.phrase or options.follow else "",
         "detector_checkpoint": options.detector_checkpoint,
     }

@@ -11,12 +11,12 @@ from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescri
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from sam_core.streaming import POLICIES
+from sam_core.streaming import OVERLAPS, POLICIES
 
 __all__ = ["TrackerParameters", "check_parameters", "declare_parameters"]
 
 IMAGE_TRANSPORTS = ("raw", "compressed")
-_CHOICES = {"image_transport": IMAGE_TRANSPORTS, "memory_policy": ("", *POLICIES)}
+_CHOICES = {"image_transport": IMAGE_TRANSPORTS, "memory_policy": ("", *POLICIES), "overlaps": ("", *OVERLAPS)}
 _LISTS = ("overrides", "detector_overrides")  # of strings
 
 
@@ -35,6 +35,7 @@ class TrackerParameters:
     max_objects: int = 16
     history_frames: int = 30
     memory_policy: str = ""
+    overlaps: str = ""
     mask_threshold: float = 0.0
     image_transport: str = "raw"
     autostart: bool = False
@@ -92,6 +93,13 @@ _DESCRIPTORS: dict[str, ParameterDescriptor] = {
         "visible: those that show the object, so that a long occlusion does not push them out. Empty: what the model's "
         "configuration says, strided for sam2_nano, else fifo.",
         "empty or one of " + ", ".join(POLICIES),
+    ),
+    "overlaps": _fixed(
+        "What becomes of pixels that the masks of several objects cover. keep: all of these keep them, as in SAM 2. "
+        "look: the object keeps them whose colours, when it was prompted, are like theirs, where that is clear; one "
+        "that is left with nothing counts as absent. Empty: what the model's configuration says, look for sam2_nano, "
+        "else keep.",
+        "empty or one of " + ", ".join(OVERLAPS),
     ),
     "mask_threshold": _live(
         "A pixel belongs to the object where the mask's logit is above this; 0 is probability one half.",

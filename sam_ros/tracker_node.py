@@ -128,6 +128,7 @@ class TrackerNode(LifecycleNode):
             mask_threshold=settings.mask_threshold,
             history_frames=settings.history_frames,
             policy=POLICIES[policy](),
+            overlaps=settings.overlaps or tracker.overlaps,
         )
         self._device = tracker.device
         self._outputs = Outputs(self)

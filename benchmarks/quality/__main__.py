@@ -17,7 +17,7 @@ from benchmarks.quality.metrics import ObjectFigures, average
 from benchmarks.quality.run import PROMPTS, frame_time, track
 from benchmarks.quality.strip import save_png, strip
 from sam_core import build_tracker
-from sam_core.streaming import POLICIES
+from sam_core.streaming import OVERLAPS, POLICIES
 
 _COLUMNS = {
     "first": "first frame",
@@ -48,6 +48,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, default=None, help="write all figures here")
     parser.add_argument("--pictures", type=Path, default=None, help="write a strip a level into this folder")
     parser.add_argument("--memory", default=None, choices=sorted(POLICIES), help="default: the model's own policy")
+    parser.add_argument("--overlaps", default=None, choices=OVERLAPS, help="default: the model's own way")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     cv2.setNumThreads(1)
@@ -55,7 +56,7 @@ def main() -> None:
         arguments.model, arguments.checkpoint, arguments.device, arguments.dtype, arguments.overrides
     )
     memory = arguments.memory or tracker.memory_policy
-    policy = POLICIES[memory]()
+    policy, overlaps = POLICIES[memory](), arguments.overlaps or tracker.overlaps
     print(f"| level | prompt | objects | {' | '.join(_COLUMNS.values())} |")
     print(f"|---|---|---|{'---|' * len(_COLUMNS)}", flush=True)
     begin = time.perf_counter()
@@ -66,7 +67,7 @@ def main() -> None:
         for seed in range(arguments.clips):
             clip = make_benchmark_clip(level, seed, arguments.frames)
             for kind in arguments.prompts:
-                found, shown = track(tracker, clip, kind, seed, policy)
+                found, shown = track(tracker, clip, kind, seed, policy, overlaps)
                 figures[kind] += found
             if seed < 3:
                 rows.append(strip(clip.images, shown, height=110))
@@ -79,7 +80,8 @@ def main() -> None:
         if arguments.pictures is not None:
             save_png(arguments.pictures / f"quality_{level}.png", np.vstack(rows))
     took = time.perf_counter() - begin
-    print(f"\n{arguments.clips} clips a level, {arguments.frames} frames, {memory} memory, {took:.0f} s")
+    how = f"{memory} memory, overlaps: {overlaps}"
+    print(f"\n{arguments.clips} clips a level, {arguments.frames} frames, {how}, {took:.0f} s")
     if arguments.time:
         clip = make_benchmark_clip("clear", 0, 60)
         for objects in (1, 4):

@@ -40,9 +40,16 @@ def prompt_for(mask: NDArray[np.bool_], kind: str, rng: np.random.Generator) -> 
 
 
 def track(
-    tracker: Tracker, clip: Clip, kind: str, seed: int, policy: MemoryPolicy | None = None
+    tracker: Tracker,
+    clip: Clip,
+    kind: str,
+    seed: int,
+    policy: MemoryPolicy | None = None,
+    overlaps: str | None = None,
 ) -> tuple[list[ObjectFigures], NDArray[np.uint8]]:
     """Track all objects of a clip that show on its first frame, each prompted there once.
+
+    Without ``policy`` and ``overlaps`` the model's own are used.
 
     Returns:
         Figures per object, and the masks as labels uint8 (T, H, W) for pictures.
@@ -51,7 +58,8 @@ def track(
     least = _LEAST * (clip.labels.shape[-1] / 320) ** 2
     wanted = [k for k in range(1, clip.objects + 1) if (clip.labels[0] == k).sum() >= least]
     policy = policy or POLICIES[tracker.memory_policy]()
-    stream = tracker.open_stream(max_objects=max(len(wanted), 1), policy=policy)
+    overlaps = overlaps or tracker.overlaps
+    stream = tracker.open_stream(max_objects=max(len(wanted), 1), policy=policy, overlaps=overlaps)
     masks = np.zeros((len(wanted), *clip.labels.shape), bool)
     stream.step(clip.images[0], 0)
     for row, k in enumerate(wanted):

@@ -60,14 +60,23 @@ class Ours:
         dtype: Of the networks.
         name: What the tables call it.
         memory: Name of the memory policy; the published one is the peers'.
+        overlaps: How overlapping masks are treated; peers keep them.
     """
 
-    def __init__(self, work: Work, device: torch.device, dtype: torch.dtype, name: str, memory: str = "fifo") -> None:
+    def __init__(
+        self,
+        work: Work,
+        device: torch.device,
+        dtype: torch.dtype,
+        name: str,
+        memory: str = "fifo",
+        overlaps: str = "keep",
+    ) -> None:
         self.name = name
         self.period = StridedPolicy().stride if memory == "strided" else 1
-        self._tracker = Tracker(work.build().to(device=device, dtype=dtype), name=work.model, memory_policy=memory)
+        model = work.build().to(device=device, dtype=dtype)
+        self._tracker = Tracker(model, name=work.model, memory_policy=memory, overlaps=overlaps)
         self._stream: Stream | None = None
-        model = self._tracker.model
         self.parts: Mapping[str, nn.Module] = {
             "encoder": model.image_encoder,
             "memory attention": model.memory_attention,
@@ -100,7 +109,7 @@ def make_contender(kind: str, work: Work, device: torch.device) -> Contender:
 
     On a GPU all run in bfloat16, each in its authors' way (ours and `transformers`: weights in bfloat16; `sam2`:
     autocast); on a CPU all run in float32, but for ``ours-bf16``. ``ours-own`` is ours as a user gets it: in the dtype
-    that suits the device, with the memory policy that the model's configuration names.
+    that suits the device, with the memory policy and the treatment of overlaps that the model's configuration names.
 
     Raises:
         MissingPeerError: its package is not installed, or it cannot run here.
@@ -111,7 +120,8 @@ def make_contender(kind: str, work: Work, device: torch.device) -> Contender:
         return Ours(work, device, dtype, "ours, bfloat16" if half else "ours, float32")
     if kind == "ours-own":
         own, memory = resolve_dtype(None, device), work.memory_policy
-        return Ours(work, device, own, f"ours as it comes: {str(own).removeprefix('torch.')}, {memory}", memory)
+        name = f"ours as it comes: {str(own).removeprefix('torch.')}, {memory}"
+        return Ours(work, device, own, name, memory, work.overlaps)
     if kind in ("sam2", "sam2-vos"):
         from benchmarks.speed.official import Official
 

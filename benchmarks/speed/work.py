@@ -67,6 +67,11 @@ class Work:
         return str(load_config("models", self.model, self.overrides).get("memory_policy", "fifo"))
 
     @property
+    def overlaps(self) -> str:
+        """How our configuration wants overlapping masks to be treated."""
+        return str(load_config("models", self.model, self.overrides).get("overlaps", "keep"))
+
+    @property
     def weights(self) -> str:
         """Where the weights come from."""
         return "random" if shipped_weights(self.model) is None else "shipped"

@@ -5,11 +5,12 @@ from __future__ import annotations
 from sam_core.streaming.policy import POLICIES, FifoPolicy, MemoryPolicy, StridedPolicy, VisibleFramesPolicy
 from sam_core.streaming.prompt import Prompt
 from sam_core.streaming.result import FrameResult, ObjectInfo, ObjectState, StreamReport
-from sam_core.streaming.settings import StreamSettings
+from sam_core.streaming.settings import OVERLAPS, StreamSettings
 from sam_core.streaming.stream import Stream
 from sam_core.streaming.tracker import Tracker
 
 __all__ = [
+    "OVERLAPS",
     "POLICIES",
     "FifoPolicy",
     "FrameResult",

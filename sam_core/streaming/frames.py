@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from sam_core.sam2 import ImageFeatures, Sam2
 
@@ -19,12 +20,14 @@ class Frame:
         stamp: the stamp that came with its image.
         size: (H, W) of its image in px.
         features: its encoding; a frame of the ring loses them when its slot is taken.
+        colours: bins of its colours (`sam_core.streaming.overlaps`), int64; None where overlaps are kept. The same.
     """
 
     number: int
     stamp: Any
     size: tuple[int, int]
     features: ImageFeatures
+    colours: Tensor | None = None
 
 
 class FrameRing:
@@ -34,12 +37,14 @@ class FrameRing:
         model: tells the features' sizes, dtype and device.
         max_frames: frames to keep.
         max_bytes: bound on the memory they take, in bytes.
+        keep_colours: whether frames have colours.
     """
 
-    def __init__(self, model: Sam2, max_frames: int, max_bytes: int) -> None:
+    def __init__(self, model: Sam2, max_frames: int, max_bytes: int, *, keep_colours: bool = False) -> None:
         shapes = model.feature_shapes()
         element = torch.empty((), dtype=model.dtype).element_size()
-        per_frame = sum(torch.Size(shape).numel() for shape in shapes) * element
+        places = model.mask_size**2 if keep_colours else 0
+        per_frame = sum(torch.Size(shape).numel() for shape in shapes) * element + places * torch.int64.itemsize
         self.capacity = max(1, min(max_frames, max_bytes // per_frame))
         self.nbytes = self.capacity * per_frame
         self._embedding, self._fine, self._middle = (
@@ -49,6 +54,7 @@ class FrameRing:
             )
             for shape in shapes
         )
+        self._colours = torch.zeros(self.capacity, places, dtype=torch.int64, device=model.device)
         self._position = model.image_position(self._embedding)
         self._frames: list[Frame] = []  # oldest first
 
@@ -60,7 +66,10 @@ class FrameRing:
         self._middle[slot].copy_(frame.features.high_res[1][0])
         at = slice(slot, slot + 1)
         features = ImageFeatures(self._embedding[at], (self._fine[at], self._middle[at]), self._position)
-        kept = Frame(frame.number, frame.stamp, frame.size, features)
+        if frame.colours is not None:
+            self._colours[slot].copy_(frame.colours)
+        colours = None if frame.colours is None else self._colours[slot]
+        kept = Frame(frame.number, frame.stamp, frame.size, features, colours)
         self._frames = [*self._frames[-(self.capacity - 1) :], kept] if self.capacity > 1 else [kept]
         return kept
 

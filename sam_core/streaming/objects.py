@@ -75,10 +75,14 @@ class TrackedObject:
             frames_behind=newest - self.frame,
             state=state_of(self.last_seen),
             predicted_iou=self.last_seen.predicted_iou,
-            presence=1 / (1 + math.exp(-max(self.last_seen.object_score, -700.0))),
+            presence=1 / (1 + math.exp(-max(_shown_score(self.last_seen), -700.0))),
         )
 
 
 def state_of(seen: Observation) -> ObjectState:
     """Tell whether an observation shows the object."""
-    return ObjectState.TRACKED if seen.object_score > 0 else ObjectState.ABSENT
+    return ObjectState.TRACKED if _shown_score(seen) > 0 else ObjectState.ABSENT
+
+
+def _shown_score(seen: Observation) -> float:
+    return -abs(seen.object_score) if seen.yielded else seen.object_score

@@ -17,6 +17,7 @@ class Observation:
         object_score: logit that the object is visible.
         prompted: whether a prompt was given on this frame.
         absent_for: successive frames, up to this one, on which the object was said absent.
+        yielded: whether what its mask covered was given to another object, so that it is shown as absent.
     """
 
     frame: int
@@ -24,6 +25,7 @@ class Observation:
     object_score: float
     prompted: bool
     absent_for: int = 0
+    yielded: bool = False
 
 
 class MemoryPolicy(Protocol):

@@ -8,6 +8,8 @@ import torch
 
 from sam_core.streaming.policy import FifoPolicy, MemoryPolicy
 
+OVERLAPS = ("keep", "look")
+
 
 @dataclass(frozen=True)
 class StreamSettings:
@@ -28,6 +30,8 @@ class StreamSettings:
             (12 × in `sam2_nano`, 32 × in SAM 2: float32 keys beside bfloat16 memories); where they don't fit, none are
             kept.
         policy: which frames enter the memory.
+        overlaps: what becomes of pixels that masks have in common: `keep` leaves them to all, as SAM 2 does; `look`
+            gives them to the object that they look like (`sam_core.streaming.overlaps`).
         history_frames: newest frames whose features are kept, so that a prompt can be given on the frame that the
             operator saw; 1 allows the newest alone.
         history_bytes: bound on the memory those features take; fewer frames are kept where they don't fit.
@@ -47,6 +51,7 @@ class StreamSettings:
     memory_dtype: torch.dtype = torch.bfloat16
     key_bytes: int = 128 * 2**20
     policy: MemoryPolicy = field(default_factory=FifoPolicy)
+    overlaps: str = "keep"
     history_frames: int = 30
     history_bytes: int = 256 * 2**20
     catch_up_frames: int = 2
@@ -67,6 +72,8 @@ class StreamSettings:
             value = getattr(self, name)
             if value is not None and value < bound:
                 raise ValueError(f"{name} must be at least {bound}, not {value}.")
+        if self.overlaps not in OVERLAPS:
+            raise ValueError(f"overlaps must be one of {', '.join(OVERLAPS)}, not {self.overlaps!r}.")
 
     @property
     def conditioning_slots(self) -> int:

@@ -23,6 +23,7 @@ from sam_core.streaming.frames import Frame, FrameRing
 from sam_core.streaming.graphs import FrameGraphs
 from sam_core.streaming.images import image_tensor
 from sam_core.streaming.objects import Clicks, TrackedObject
+from sam_core.streaming.overlaps import Overlaps, colours_of
 from sam_core.streaming.policy import Observation
 from sam_core.streaming.prompt import Prompt, check_prompt
 from sam_core.streaming.result import FrameResult, ObjectInfo, StreamReport
@@ -64,7 +65,10 @@ class Stream:
         self._beside = Beside(model.device)
         with torch.inference_mode():
             self._bank = MemoryBank(model, settings)
-            self._frames = FrameRing(model, settings.history_frames, settings.history_bytes)
+            self._overlaps = Overlaps() if settings.overlaps == "look" else None
+            self._frames = FrameRing(
+                model, settings.history_frames, settings.history_bytes, keep_colours=self._overlaps is not None
+            )
             side = model.mask_size
             self._low_res = torch.zeros(len(self._bank), 1, side, side, device=model.device)
             on_gpu = settings.cuda_graphs and model.device.type == "cuda"
@@ -90,7 +94,8 @@ class Stream:
         features = self._graphs.encode(pixels)
         newest = self._frames.newest
         number = 0 if newest is None else newest.number + 1
-        frame = Frame(number, stamp, (pixels.shape[0], pixels.shape[1]), features)
+        colours = None if self._overlaps is None else colours_of(pixels, self._model.mask_size)
+        frame = Frame(number, stamp, (pixels.shape[0], pixels.shape[1]), features, colours)
         self._join()
         objects = [target for target in self._objects.values() if target.frame == number - 1]
         with self._beside.doing(self._carry) if self._behind() else nullcontext():
@@ -98,8 +103,8 @@ class Stream:
         if tracked is None:
             self._frames.push(frame)
             return empty_result(frame, self._model.mask_size, self._model.device)
-        seen = _observe(frame, objects, tracked, prompted=False)
-        result = frame_result(frame, objects, tracked, seen, self.mask_threshold)
+        shown, seen = self._settle(frame, objects, tracked, _observe(frame, objects, tracked, prompted=False))
+        result = frame_result(frame, objects, shown, seen, self.mask_threshold)
         self._frames.push(frame)
         self._remember(objects, tracked, seen, conditioning=False)
         return result
@@ -210,6 +215,9 @@ class Stream:
             if home.get(target.object_id) is not target:
                 self._bank.free(target.row)
             raise
+        if self._overlaps is not None and frame.colours is not None:
+            mask = (output.low_res[0, 0] > self.mask_threshold).flatten()
+            self._overlaps.prompted(target.object_id, frame.number, mask, frame.colours)
         target.clicks = clicks
         target.first_frame = frame.number if begins else target.first_frame
         home[target.object_id] = target
@@ -232,6 +240,8 @@ class Stream:
             self._bank.free(version.row)
         del self._objects[object_id]
         self._corrections.pop(object_id, None)
+        if self._overlaps is not None:
+            self._overlaps.forget(object_id)
 
     def reset(self) -> None:
         """Forget all objects; ids and frame numbers go on."""
@@ -341,6 +351,15 @@ class Stream:
         """Track objects without a prompt."""
         groups = self._bank.groups([o.row for o in objects], frame.number)
         return self._graphs.track(frame.features, groups, remember=self._settings.policy.considers(frame.number))
+
+    def _settle(
+        self, frame: Frame, objects: Sequence[TrackedObject], tracked: Tracked, seen: list[Observation]
+    ) -> tuple[Tracked, list[Observation]]:
+        """Return what to show of a frame, once it is settled which object overlapping masks belong to."""
+        if self._overlaps is None or frame.colours is None or len(objects) < 2:
+            return tracked, seen
+        ids = [o.object_id for o in objects]
+        return self._overlaps.settle(ids, tracked, seen, frame.colours, self.mask_threshold)
 
     def _answer_clicks(
         self, target: TrackedObject, clicks: Clicks, frame: Frame, begins: bool, renew: bool

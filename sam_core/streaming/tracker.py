@@ -9,7 +9,7 @@ import torch
 
 from sam_core.sam2 import Sam2
 from sam_core.streaming.policy import POLICIES
-from sam_core.streaming.settings import StreamSettings
+from sam_core.streaming.settings import OVERLAPS, StreamSettings
 from sam_core.streaming.stream import Stream
 
 
@@ -21,18 +21,29 @@ class Tracker:
         name: name of its configuration.
         checkpoint: file of its weights; None for random ones.
         memory_policy: name, in `POLICIES`, of its streams' policy where they ask for none.
+        overlaps: see `StreamSettings`, of its streams where they do not say.
 
     Raises:
         ValueError: no such policy.
     """
 
-    def __init__(self, model: Sam2, name: str, checkpoint: Path | None = None, memory_policy: str = "fifo") -> None:
+    def __init__(
+        self,
+        model: Sam2,
+        name: str,
+        checkpoint: Path | None = None,
+        memory_policy: str = "fifo",
+        overlaps: str = "keep",
+    ) -> None:
         if memory_policy not in POLICIES:
             raise ValueError(f"There is no memory policy {memory_policy!r}; known are {', '.join(POLICIES)}.")
         self.model = model
         self.name = name
         self.checkpoint = checkpoint
+        if overlaps not in OVERLAPS:
+            raise ValueError(f"Overlaps cannot be treated as {overlaps!r}; known are {', '.join(OVERLAPS)}.")
         self.memory_policy = memory_policy
+        self.overlaps = overlaps
 
     @property
     def image_size(self) -> int:
@@ -55,11 +66,14 @@ class Tracker:
         return sum(parameter.numel() for parameter in self.model.parameters())
 
     def open_stream(self, **settings: Any) -> Stream:
-        """Open a stream; keyword arguments are those of `StreamSettings`, and `policy` is the model's by default.
+        """Open a stream; keyword arguments are those of `StreamSettings`.
+
+        `policy` and `overlaps` are the model's by default.
 
         Raises:
             ValueError: a setting out of range.
             torch.cuda.OutOfMemoryError: the memory for `max_objects` objects does not fit.
         """
         settings.setdefault("policy", POLICIES[self.memory_policy]())
+        settings.setdefault("overlaps", self.overlaps)
         return Stream(self.model, StreamSettings(**settings))
