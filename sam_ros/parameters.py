@@ -97,8 +97,8 @@ _DESCRIPTORS: dict[str, ParameterDescriptor] = {
     "overlaps": _fixed(
         "What becomes of pixels that the masks of several objects cover. keep: all of these keep them, as in SAM 2. "
         "look: the object keeps them whose colours, when it was prompted, are like theirs, where that is clear; one "
-        "that is left with nothing counts as absent. Empty: what the model's configuration says, look for sam2_nano, "
-        "else keep.",
+        "that is left with nothing counts as absent; not for a thing and a part of it. Empty: what the model's "
+        "configuration says, look for sam2_nano, else keep.",
         "empty or one of " + ", ".join(OVERLAPS),
     ),
     "mask_threshold": _live(

@@ -20,7 +20,7 @@ class Frame:
         stamp: the stamp that came with its image.
         size: (H, W) of its image in px.
         features: its encoding; a frame of the ring loses them when its slot is taken.
-        colours: bins of its colours (`sam_core.streaming.overlaps`), int64; None where overlaps are kept. The same.
+        colours: bins of its colours (`sam_core.streaming.overlaps`), int16; None where overlaps are kept. The same.
     """
 
     number: int
@@ -44,7 +44,7 @@ class FrameRing:
         shapes = model.feature_shapes()
         element = torch.empty((), dtype=model.dtype).element_size()
         places = model.mask_size**2 if keep_colours else 0
-        per_frame = sum(torch.Size(shape).numel() for shape in shapes) * element + places * torch.int64.itemsize
+        per_frame = sum(torch.Size(shape).numel() for shape in shapes) * element + places * torch.int16.itemsize
         self.capacity = max(1, min(max_frames, max_bytes // per_frame))
         self.nbytes = self.capacity * per_frame
         self._embedding, self._fine, self._middle = (
@@ -54,7 +54,7 @@ class FrameRing:
             )
             for shape in shapes
         )
-        self._colours = torch.zeros(self.capacity, places, dtype=torch.int64, device=model.device)
+        self._colours = torch.zeros(self.capacity, places, dtype=torch.int16, device=model.device)
         self._position = model.image_position(self._embedding)
         self._frames: list[Frame] = []  # oldest first
 

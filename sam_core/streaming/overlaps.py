@@ -29,50 +29,36 @@ _LEAST = 0.15  # share of its mask that an object must be left with; with less i
 
 
 def colours_of(image: Tensor, side: int) -> Tensor:
-    """Return the colour bins (side²,) int64 of an image (H, W, 3) uint8, sampled on a grid of side × side."""
+    """Return the colour bins (side²,) int16 of an image (H, W, 3) uint8, sampled on a grid of side × side."""
     rows, columns = (
         ((torch.arange(side, device=image.device) + 0.5) * (length / side)).long() for length in image.shape[:2]
     )
-    levels = image[rows][:, columns].flatten(0, 1).long() * _LEVELS // 256
+    levels = image[rows][:, columns].flatten(0, 1).short() * _LEVELS // 256
     return (levels[:, 0] * _LEVELS + levels[:, 1]) * _LEVELS + levels[:, 2]
 
 
 def look_of(mask: Tensor, colours: Tensor) -> Tensor:
     """Return the log-likelihood (512,) float32 of each colour under a mask (P,) bool, given colour bins (P,)."""
     weights = mask.float()
-    counts = torch.zeros(_LEVELS**3, device=mask.device).scatter_add_(0, colours, weights)
+    counts = torch.zeros(_LEVELS**3, device=mask.device).scatter_add_(0, colours.long(), weights)
     return (counts / weights.sum().clamp(min=1) + _RARE).log()
 
 
 class Overlaps:
-    """The looks of a stream's objects, and which of them contend.
-
-    Two objects contend once their masks were seen apart: a thing and its part, both prompted, never are.
-    """
+    """The looks of a stream's objects, and what these say where masks overlap."""
 
     def __init__(self) -> None:
         self._looks: dict[int, Tensor] = {}
-        self._apart: set[tuple[int, int]] = set()
-        self._masks: dict[int, Tensor] = {}  # on the frame of this number
-        self._frame = -1
 
-    def prompted(self, object_id: int, frame: int, mask: Tensor, colours: Tensor) -> None:
-        """Take the look of an object from what a prompt chose on a frame: mask (P,) bool, colours (P,)."""
+    def prompted(self, object_id: int, mask: Tensor, colours: Tensor) -> None:
+        """Take the look of an object from what its newest prompt chose: mask (P,) bool, colours (P,)."""
         self.forget(object_id)
-        if frame != self._frame:
-            self._masks, self._frame = {}, frame
-        for other, its in self._masks.items():
-            first, second = sorted((object_id, other))
-            self._compare((first, second), int(mask.sum()), int(its.sum()), int((mask & its).sum()))
-        self._masks[object_id] = mask
         if mask.any():
             self._looks[object_id] = look_of(mask, colours)
 
     def forget(self, object_id: int) -> None:
         """Forget an object."""
         self._looks.pop(object_id, None)
-        self._masks.pop(object_id, None)
-        self._apart = {pair for pair in self._apart if object_id not in pair}
 
     def settle(
         self,
@@ -98,19 +84,19 @@ class Overlaps:
         grid = tracked.low_res.shape[-2:]
         logits = tracked.low_res[:, 0].flatten(1)
         masks = logits > threshold
-        self._masks, self._frame = dict(zip(object_ids, masks, strict=True)), seen[0].frame
         common = (masks.float() @ masks.float().t()).tolist()  # on a GPU the step waits here once more
         rivals = [
             (a, b)
             for a, b in combinations(range(len(object_ids)), 2)
-            if self._compare((object_ids[a], object_ids[b]), common[a][a], common[b][b], common[a][b])
+            if common[a][b] > _COMMON * min(common[a][a], common[b][b])
+            and self._looks.keys() >= {object_ids[a], object_ids[b]}
         ]
         if not rivals:
             return tracked, list(seen)
         shown = logits.clone()
         for a, b in rivals:
             both = masks[a] & masks[b]
-            ratio = (self._looks[object_ids[a]] - self._looks[object_ids[b]])[colours].clamp(-_MOST, _MOST)
+            ratio = (self._looks[object_ids[a]] - self._looks[object_ids[b]])[colours.long()].clamp(-_MOST, _MOST)
             evidence = _local_mean(ratio.unflatten(0, grid), both.unflatten(0, grid)).flatten()
             for lost, kept, clear in ((a, b, evidence < -_CLEARLY), (b, a, evidence > _CLEARLY)):
                 mirrored = torch.minimum(shown[lost], 2 * threshold - logits[kept])
@@ -127,14 +113,6 @@ class Overlaps:
             ),
             [replace(o, yielded=has) for o, has in zip(seen, yielded, strict=True)],
         )
-
-    def _compare(self, pair: tuple[int, int], first: float, second: float, common: float) -> bool:
-        """Note whether two masks of so many pixels are apart; tells whether they contend for what they share."""
-        smaller = min(first, second)
-        if smaller > 0 and common < _COMMON * smaller:
-            self._apart.add(pair)
-            return False
-        return smaller > 0 and pair in self._apart and self._looks.keys() >= set(pair)
 
 
 def _local_mean(values: Tensor, mask: Tensor) -> Tensor:

@@ -217,7 +217,7 @@ class Stream:
             raise
         if self._overlaps is not None and frame.colours is not None:
             mask = (output.low_res[0, 0] > self.mask_threshold).flatten()
-            self._overlaps.prompted(target.object_id, frame.number, mask, frame.colours)
+            self._overlaps.prompted(target.object_id, mask, frame.colours)
         target.clicks = clicks
         target.first_frame = frame.number if begins else target.first_frame
         home[target.object_id] = target
