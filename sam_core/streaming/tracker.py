@@ -24,7 +24,7 @@ class Tracker:
         overlaps: see `StreamSettings`, of its streams where they do not say.
 
     Raises:
-        ValueError: no such policy.
+        ValueError: no such policy, or no such way to treat overlaps.
     """
 
     def __init__(
@@ -37,11 +37,11 @@ class Tracker:
     ) -> None:
         if memory_policy not in POLICIES:
             raise ValueError(f"There is no memory policy {memory_policy!r}; known are {', '.join(POLICIES)}.")
+        if overlaps not in OVERLAPS:
+            raise ValueError(f"Overlaps cannot be treated as {overlaps!r}; known are {', '.join(OVERLAPS)}.")
         self.model = model
         self.name = name
         self.checkpoint = checkpoint
-        if overlaps not in OVERLAPS:
-            raise ValueError(f"Overlaps cannot be treated as {overlaps!r}; known are {', '.join(OVERLAPS)}.")
         self.memory_policy = memory_policy
         self.overlaps = overlaps
 
