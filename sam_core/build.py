@@ -48,6 +48,11 @@ def _model_config(name: str, overrides: Sequence[str]) -> DictConfig:
     return load_config("models", name, overrides)
 
 
+def tracking_choices(config: DictConfig) -> dict[str, str]:
+    """Return what a model's configuration says beside its networks: `Tracker`'s arguments, those that it names."""
+    return {key: config[key] for key in ("memory_policy", "overlaps", "edges", "clicks") if key in config}
+
+
 def build_tracker(
     name: str,
     checkpoint: str | Path | None = None,
@@ -82,5 +87,4 @@ def build_tracker(
     else:
         load_checkpoint(model, source, name)
     model.requires_grad_(False)
-    choices = {key: config[key] for key in ("memory_policy", "overlaps") if key in config}
-    return Tracker(model.to(device=target, dtype=kind), name=name, checkpoint=source, **choices)
+    return Tracker(model.to(device=target, dtype=kind), name=name, checkpoint=source, **tracking_choices(config))

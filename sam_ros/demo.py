@@ -51,6 +51,18 @@ def parse(args: Sequence[str] | None) -> argparse.Namespace:
         help="pixels that several masks cover: keep, all keep them, as in SAM 2, or look: the object keeps them that "
         "looks like them (default: the model's own, look for sam2_nano)",
     )
+    parser.add_argument(
+        "--edges",
+        default="",
+        help="where masks end: keep, the network's coarse masks are stretched, as in SAM 2, or guided: at the edges of "
+        "the picture (default: the model's own, guided for sam2_nano)",
+    )
+    parser.add_argument(
+        "--clicks",
+        default="",
+        help="how clicks that begin an object are answered: keep, on the whole picture, as in SAM 2, or zoom: from "
+        "close up as well (default: the model's own, zoom for sam2_nano)",
+    )
     parser.add_argument("--overrides", nargs="*", default=[], metavar="KEY=VALUE", help="Hydra overrides of the model")
     parser.add_argument(
         "--click",
@@ -117,6 +129,8 @@ def run(options: argparse.Namespace) -> int:
         "overrides": [*options.overrides, ""],
         "memory_policy": options.memory_policy,
         "overlaps": options.overlaps,
+        "edges": options.edges,
+        "clicks": options.clicks,
         "detector": options.detector if options.phrase or options.follow else "",
         "detector_checkpoint": options.detector_checkpoint,
     }

@@ -11,12 +11,18 @@ from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescri
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from sam_core.streaming import OVERLAPS, POLICIES
+from sam_core.streaming import CLICKS, EDGES, OVERLAPS, POLICIES
 
 __all__ = ["TrackerParameters", "check_parameters", "declare_parameters"]
 
 IMAGE_TRANSPORTS = ("raw", "compressed")
-_CHOICES = {"image_transport": IMAGE_TRANSPORTS, "memory_policy": ("", *POLICIES), "overlaps": ("", *OVERLAPS)}
+_CHOICES = {
+    "image_transport": IMAGE_TRANSPORTS,
+    "memory_policy": ("", *POLICIES),
+    "overlaps": ("", *OVERLAPS),
+    "edges": ("", *EDGES),
+    "clicks": ("", *CLICKS),
+}
 _LISTS = ("overrides", "detector_overrides")  # of strings
 
 
@@ -36,6 +42,8 @@ class TrackerParameters:
     history_frames: int = 30
     memory_policy: str = ""
     overlaps: str = ""
+    edges: str = ""
+    clicks: str = ""
     mask_threshold: float = 0.0
     image_transport: str = "raw"
     autostart: bool = False
@@ -100,6 +108,18 @@ _DESCRIPTORS: dict[str, ParameterDescriptor] = {
         "that is left with nothing counts as absent; not for a thing and a part of it. Empty: what the model's "
         "configuration says, look for sam2_nano, else keep.",
         "empty or one of " + ", ".join(OVERLAPS),
+    ),
+    "edges": _fixed(
+        "Where masks end. keep: the network's masks, a quarter of its picture's side, are stretched, as in SAM 2. "
+        "guided: they are moved by a few pixels to where the picture's colours change. Empty: what the model's "
+        "configuration says, guided for sam2_nano, else keep.",
+        "empty or one of " + ", ".join(EDGES),
+    ),
+    "clicks": _fixed(
+        "How clicks that begin an object are answered. keep: on the whole picture, as in SAM 2. zoom: from close up as "
+        "well, in the time of two more images. Empty: what the model's configuration says, zoom for sam2_nano, else "
+        "keep.",
+        "empty or one of " + ", ".join(CLICKS),
     ),
     "mask_threshold": _live(
         "A pixel belongs to the object where the mask's logit is above this; 0 is probability one half.",

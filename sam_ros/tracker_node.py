@@ -128,7 +128,9 @@ class TrackerNode(LifecycleNode):
             mask_threshold=settings.mask_threshold,
             history_frames=settings.history_frames,
             policy=POLICIES[policy](),
-            overlaps=settings.overlaps or tracker.overlaps,
+            overlaps=settings.overlaps or None,
+            edges=settings.edges or None,
+            clicks=settings.clicks or None,
         )
         self._device = tracker.device
         self._outputs = Outputs(self)

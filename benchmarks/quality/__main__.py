@@ -17,7 +17,7 @@ from benchmarks.quality.metrics import ObjectFigures, average
 from benchmarks.quality.run import PROMPTS, frame_time, track
 from benchmarks.quality.strip import save_png, strip
 from sam_core import build_tracker
-from sam_core.streaming import OVERLAPS, POLICIES
+from sam_core.streaming import CLICKS, EDGES, OVERLAPS, POLICIES
 
 _COLUMNS = {
     "first": "first frame",
@@ -49,6 +49,8 @@ def main() -> None:
     parser.add_argument("--pictures", type=Path, default=None, help="write a strip a level into this folder")
     parser.add_argument("--memory", default=None, choices=sorted(POLICIES), help="default: the model's own policy")
     parser.add_argument("--overlaps", default=None, choices=OVERLAPS, help="default: the model's own way")
+    parser.add_argument("--edges", default=None, choices=EDGES, help="default: the model's own way")
+    parser.add_argument("--clicks", default=None, choices=CLICKS, help="default: the model's own way")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     cv2.setNumThreads(1)
@@ -56,7 +58,8 @@ def main() -> None:
         arguments.model, arguments.checkpoint, arguments.device, arguments.dtype, arguments.overrides
     )
     memory = arguments.memory or tracker.memory_policy
-    policy, overlaps = POLICIES[memory](), arguments.overlaps or tracker.overlaps
+    policy = POLICIES[memory]()
+    choices = {name: getattr(arguments, name) or getattr(tracker, name) for name in ("overlaps", "edges", "clicks")}
     print(f"| level | prompt | objects | {' | '.join(_COLUMNS.values())} |")
     print(f"|---|---|---|{'---|' * len(_COLUMNS)}", flush=True)
     begin = time.perf_counter()
@@ -67,7 +70,7 @@ def main() -> None:
         for seed in range(arguments.clips):
             clip = make_benchmark_clip(level, seed, arguments.frames)
             for kind in arguments.prompts:
-                found, shown = track(tracker, clip, kind, seed, policy, overlaps)
+                found, shown = track(tracker, clip, kind, seed, policy, **choices)
                 figures[kind] += found
             if seed < 3:
                 rows.append(strip(clip.images, shown, height=110))
@@ -80,7 +83,7 @@ def main() -> None:
         if arguments.pictures is not None:
             save_png(arguments.pictures / f"quality_{level}.png", np.vstack(rows))
     took = time.perf_counter() - begin
-    how = f"{memory} memory, overlaps: {overlaps}"
+    how = ", ".join([f"{memory} memory", *(f"{name}: {choice}" for name, choice in choices.items())])
     print(f"\n{arguments.clips} clips a level, {arguments.frames} frames, {how}, {took:.0f} s")
     if arguments.time:
         clip = make_benchmark_clip("clear", 0, 60)

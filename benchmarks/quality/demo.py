@@ -13,7 +13,7 @@ from benchmarks.quality.metrics import average, judge
 from benchmarks.quality.run import PROMPTS, prompt_for
 from benchmarks.quality.strip import save_png, strip
 from sam_core import build_tracker
-from sam_core.streaming import OVERLAPS, POLICIES
+from sam_core.streaming import CLICKS, EDGES, OVERLAPS, POLICIES
 from sam_core.synthetic import DemoScene
 
 
@@ -28,12 +28,14 @@ def main() -> None:
     parser.add_argument("--picture", type=Path, default=None, help="write a strip of the last prompt kind")
     parser.add_argument("--memory", default=None, choices=sorted(POLICIES), help="default: the model's own policy")
     parser.add_argument("--overlaps", default=None, choices=OVERLAPS, help="default: the model's own way")
+    parser.add_argument("--edges", default=None, choices=EDGES, help="default: the model's own way")
+    parser.add_argument("--clicks", default=None, choices=CLICKS, help="default: the model's own way")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     tracker = build_tracker(arguments.model, checkpoint=arguments.checkpoint)
     policy = POLICIES[arguments.memory or tracker.memory_policy]()
-    overlaps = arguments.overlaps or tracker.overlaps
+    choices = {name: getattr(arguments, name) for name in ("overlaps", "edges", "clicks")}
     scene = DemoScene(fps=arguments.fps)
     frames = [scene.render(t) for t in range(min(scene.length, round(arguments.seconds * arguments.fps)))]
     labels = np.stack([f.labels for f in frames])
@@ -42,7 +44,7 @@ def main() -> None:
     print("|---|---|---|---|---|---|---|---|---|---|")
     for kind in arguments.prompts:
         rng = np.random.default_rng(0)
-        stream = tracker.open_stream(max_objects=len(scene.object_names), policy=policy, overlaps=overlaps)
+        stream = tracker.open_stream(max_objects=len(scene.object_names), policy=policy, **choices)
         masks = np.zeros((len(scene.object_names), *labels.shape), bool)
         stream.step(images[0], 0)
         for k in range(len(scene.object_names)):

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from benchmarks.quality.metrics import ObjectFigures, judge
 from sam_core import Prompt
-from sam_core.streaming import POLICIES, MemoryPolicy, Tracker
+from sam_core.streaming import MemoryPolicy, Tracker
 from sam_core.training.generator import Clip
 
 __all__ = ["PROMPTS", "frame_time", "prompt_for", "track"]
@@ -45,11 +45,11 @@ def track(
     kind: str,
     seed: int,
     policy: MemoryPolicy | None = None,
-    overlaps: str | None = None,
+    **choices: str | None,
 ) -> tuple[list[ObjectFigures], NDArray[np.uint8]]:
     """Track all objects of a clip that show on its first frame, each prompted there once.
 
-    Without ``policy`` and ``overlaps`` the model's own are used.
+    Without ``policy`` and ``choices`` (of `StreamSettings`: overlaps, edges, clicks) the model's own are used.
 
     Returns:
         Figures per object, and the masks as labels uint8 (T, H, W) for pictures.
@@ -57,9 +57,7 @@ def track(
     rng = np.random.default_rng(seed)
     least = _LEAST * (clip.labels.shape[-1] / 320) ** 2
     wanted = [k for k in range(1, clip.objects + 1) if (clip.labels[0] == k).sum() >= least]
-    policy = policy or POLICIES[tracker.memory_policy]()
-    overlaps = overlaps or tracker.overlaps
-    stream = tracker.open_stream(max_objects=max(len(wanted), 1), policy=policy, overlaps=overlaps)
+    stream = tracker.open_stream(max_objects=max(len(wanted), 1), policy=policy, **choices)
     masks = np.zeros((len(wanted), *clip.labels.shape), bool)
     stream.step(clip.images[0], 0)
     for row, k in enumerate(wanted):

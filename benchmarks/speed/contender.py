@@ -59,8 +59,7 @@ class Ours:
         device: Where to run.
         dtype: Of the networks.
         name: What the tables call it.
-        memory: Name of the memory policy; the published one is the peers'.
-        overlaps: How overlapping masks are treated; peers keep them.
+        choices: Memory policy, treatment of overlaps and edges by the tracker's names; the peers' without.
     """
 
     def __init__(
@@ -69,13 +68,13 @@ class Ours:
         device: torch.device,
         dtype: torch.dtype,
         name: str,
-        memory: str = "fifo",
-        overlaps: str = "keep",
+        choices: Mapping[str, str] | None = None,
     ) -> None:
         self.name = name
-        self.period = StridedPolicy().stride if memory == "strided" else 1
+        choices = choices or {}
+        self.period = StridedPolicy().stride if choices.get("memory_policy") == "strided" else 1
         model = work.build().to(device=device, dtype=dtype)
-        self._tracker = Tracker(model, name=work.model, memory_policy=memory, overlaps=overlaps)
+        self._tracker = Tracker(model, work.model, None, **choices)
         self._stream: Stream | None = None
         self.parts: Mapping[str, nn.Module] = {
             "encoder": model.image_encoder,
@@ -109,7 +108,8 @@ def make_contender(kind: str, work: Work, device: torch.device) -> Contender:
 
     On a GPU all run in bfloat16, each in its authors' way (ours and `transformers`: weights in bfloat16; `sam2`:
     autocast); on a CPU all run in float32, but for ``ours-bf16``. ``ours-own`` is ours as a user gets it: in the dtype
-    that suits the device, with the memory policy and the treatment of overlaps that the model's configuration names.
+    that suits the device, with the memory policy and the treatment of overlaps and edges that the model's
+    configuration names.
 
     Raises:
         MissingPeerError: its package is not installed, or it cannot run here.
@@ -119,9 +119,9 @@ def make_contender(kind: str, work: Work, device: torch.device) -> Contender:
     if kind in ("ours", "ours-bf16"):
         return Ours(work, device, dtype, "ours, bfloat16" if half else "ours, float32")
     if kind == "ours-own":
-        own, memory = resolve_dtype(None, device), work.memory_policy
-        name = f"ours as it comes: {str(own).removeprefix('torch.')}, {memory}"
-        return Ours(work, device, own, name, memory, work.overlaps)
+        own, choices = resolve_dtype(None, device), work.choices
+        name = f"ours as it comes: {str(own).removeprefix('torch.')}, {choices.get('memory_policy', 'fifo')}"
+        return Ours(work, device, own, name, choices)
     if kind in ("sam2", "sam2-vos"):
         from benchmarks.speed.official import Official
 

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from omegaconf import DictConfig
 
-from sam_core.build import build_model, shipped_weights
+from sam_core.build import build_model, shipped_weights, tracking_choices
 from sam_core.checkpoints import load_checkpoint
 from sam_core.configuration import load_config
 from sam_core.sam2 import Sam2
@@ -62,14 +62,9 @@ class Work:
         return size
 
     @property
-    def memory_policy(self) -> str:
-        """Name of the memory policy that our configuration asks for."""
-        return str(load_config("models", self.model, self.overrides).get("memory_policy", "fifo"))
-
-    @property
-    def overlaps(self) -> str:
-        """How our configuration wants overlapping masks to be treated."""
-        return str(load_config("models", self.model, self.overrides).get("overlaps", "keep"))
+    def choices(self) -> dict[str, str]:
+        """What our configuration says of memory policy, overlaps and edges, as `Tracker` takes it."""
+        return tracking_choices(load_config("models", self.model, self.overrides))
 
     @property
     def weights(self) -> str:

@@ -18,7 +18,7 @@ from sam_core.sam2.image_encoder import ImageEncoder
 from sam_core.sam2.mask_decoder import MaskDecoder
 from sam_core.sam2.memory_attention import MemoryAttention
 from sam_core.sam2.memory_encoder import MemoryEncoder
-from sam_core.sam2.pixels import normalised
+from sam_core.sam2.pixels import normalised, resized
 from sam_core.sam2.prompt_encoder import PromptEncoder
 
 # Mask logit of an object that is not in the image.
@@ -125,13 +125,21 @@ class Sam2(nn.Module):
 
     # --- image -------------------------------------------------------------------------------------------------
 
+    def resize(self, images: Tensor) -> Tensor:
+        """Resize images (B, H, W, 3) uint8 RGB to pictures (B, 3, S, S) of the encoder's size; see `resized`."""
+        return resized(images.permute(0, 3, 1, 2), self.image_size)
+
     def normalise(self, images: Tensor) -> Tensor:
-        """Resize and normalise images (B, H, W, 3) uint8 RGB as the encoder expects them; see `normalised`.
+        """Resize and normalise images (B, H, W, 3) uint8 RGB as the encoder expects them.
 
         Returns:
             (B, 3, S, S) in the weights' dtype, channels last.
         """
-        return normalised(images, self.image_size, self.dtype)
+        return self.normalise_picture(self.resize(images))
+
+    def normalise_picture(self, pictures: Tensor) -> Tensor:
+        """Normalise what `resize` returns."""
+        return normalised(pictures, self.dtype)
 
     def encode_image(self, images: Tensor) -> ImageFeatures:
         """Encode normalised images (B, 3, S, S); the features lie channels last, as the trunk works."""

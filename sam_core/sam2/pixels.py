@@ -42,16 +42,15 @@ def resized(images: Tensor, side: int) -> Tensor:
     return result if on_cpu else result.round()
 
 
-def normalised(images: Tensor, side: int, dtype: torch.dtype) -> Tensor:
-    """Resize and normalise images.
+def normalised(pictures: Tensor, dtype: torch.dtype) -> Tensor:
+    """Normalise what `resized` returns.
 
     Args:
-        images: (B, H, W, 3) uint8 RGB.
-        side: side of the result in px.
+        pictures: (B, 3, S, S) levels of RGB, 0 … 255.
         dtype: of the result; the arithmetic is float32.
 
     Returns:
-        (B, 3, side, side), channels last.
+        The same shape and layout.
     """
-    scale, shift = _scale_and_shift(images.device)
-    return torch.addcmul(shift, resized(images.permute(0, 3, 1, 2), side).float(), scale).to(dtype)
+    scale, shift = _scale_and_shift(pictures.device)
+    return torch.addcmul(shift, pictures.float(), scale).to(dtype)

@@ -24,7 +24,7 @@ def frame_result(
     Args:
         frame: the frame.
         objects: N objects.
-        tracked: their masks.
+        tracked: their masks, as they are to be shown.
         seen: what was observed of each.
         threshold: a pixel belongs to an object where its logit is above this.
     """
@@ -48,7 +48,7 @@ def frame_result(
 
 
 def empty_result(frame: Frame, side: int, device: torch.device) -> FrameResult:
-    """Describe a frame without objects, of a network whose masks have `side` px a side."""
+    """Describe a frame without objects, whose masks would have `side` px a side."""
     masks = torch.zeros(0, *frame.size, dtype=torch.bool, device=device)
     boxes, areas, centroids = measure_masks(masks)
     return FrameResult(

@@ -1,4 +1,4 @@
-"""The frames that are still at hand: encoder features and stamps of the last few, in preallocated tensors."""
+"""The frames that are still at hand: features, stamps and pictures of the last few, in preallocated tensors."""
 
 from __future__ import annotations
 
@@ -20,14 +20,15 @@ class Frame:
         stamp: the stamp that came with its image.
         size: (H, W) of its image in px.
         features: its encoding; a frame of the ring loses them when its slot is taken.
-        colours: bins of its colours (`sam_core.streaming.overlaps`), int16; None where overlaps are kept. The same.
+        picture: its image as the encoder saw it, (3, S, S) levels of RGB. A frame of the ring has it only where the
+            ring keeps pictures, and loses it with the features.
     """
 
     number: int
     stamp: Any
     size: tuple[int, int]
     features: ImageFeatures
-    colours: Tensor | None = None
+    picture: Tensor
 
 
 class FrameRing:
@@ -37,14 +38,14 @@ class FrameRing:
         model: tells the features' sizes, dtype and device.
         max_frames: frames to keep.
         max_bytes: bound on the memory they take, in bytes.
-        keep_colours: whether frames have colours.
+        keep_pictures: whether frames have pictures.
     """
 
-    def __init__(self, model: Sam2, max_frames: int, max_bytes: int, *, keep_colours: bool = False) -> None:
+    def __init__(self, model: Sam2, max_frames: int, max_bytes: int, *, keep_pictures: bool = False) -> None:
         shapes = model.feature_shapes()
         element = torch.empty((), dtype=model.dtype).element_size()
-        places = model.mask_size**2 if keep_colours else 0
-        per_frame = sum(torch.Size(shape).numel() for shape in shapes) * element + places * torch.int16.itemsize
+        picture = (3, model.image_size, model.image_size) if keep_pictures else (0,)
+        per_frame = sum(torch.Size(shape).numel() for shape in shapes) * element + torch.Size(picture).numel()
         self.capacity = max(1, min(max_frames, max_bytes // per_frame))
         self.nbytes = self.capacity * per_frame
         self._embedding, self._fine, self._middle = (
@@ -54,7 +55,7 @@ class FrameRing:
             )
             for shape in shapes
         )
-        self._colours = torch.zeros(self.capacity, places, dtype=torch.int16, device=model.device)
+        self._pictures = torch.zeros(self.capacity, *picture, dtype=torch.uint8, device=model.device)
         self._position = model.image_position(self._embedding)
         self._frames: list[Frame] = []  # oldest first
 
@@ -66,10 +67,9 @@ class FrameRing:
         self._middle[slot].copy_(frame.features.high_res[1][0])
         at = slice(slot, slot + 1)
         features = ImageFeatures(self._embedding[at], (self._fine[at], self._middle[at]), self._position)
-        if frame.colours is not None:
-            self._colours[slot].copy_(frame.colours)
-        colours = None if frame.colours is None else self._colours[slot]
-        kept = Frame(frame.number, frame.stamp, frame.size, features, colours)
+        if self._pictures.numel():
+            self._pictures[slot].copy_(frame.picture)
+        kept = Frame(frame.number, frame.stamp, frame.size, features, self._pictures[slot])
         self._frames = [*self._frames[-(self.capacity - 1) :], kept] if self.capacity > 1 else [kept]
         return kept
 

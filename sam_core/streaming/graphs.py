@@ -115,9 +115,9 @@ class FrameGraphs:
         if enabled:
             self._record_all()
 
-    def encode(self, pixels: Tensor) -> ImageFeatures:
-        """Encode one image (H, W, 3) uint8 on the device."""
-        return self._features(*self._encode(self._model.normalise(pixels[None])))
+    def encode(self, picture: Tensor) -> ImageFeatures:
+        """Encode one picture (3, S, S) of `Sam2.resize`."""
+        return self._features(*self._encode(self._model.normalise_picture(picture[None])))
 
     def track(self, features: ImageFeatures, groups: Groups, *, remember: bool = True) -> Tracked:
         """Track some objects; see `sam_core.streaming.tracking`. A recording makes memories that nobody asked for."""

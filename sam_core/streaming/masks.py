@@ -28,8 +28,8 @@ def masks_at(low_res: Tensor, size: tuple[int, int], threshold: float) -> Tensor
         return logits_at(low_res, size) > threshold
     masks = torch.zeros(low_res.shape[0], *size, dtype=torch.bool)
     above = low_res > threshold
-    spans = zip(_spans(above.any(2)), _spans(above.any(1)), strict=True)
-    for logits, mask, (rows, columns) in zip(low_res, masks, spans, strict=True):
+    extents = zip(spans(above.any(2)), spans(above.any(1)), strict=True)
+    for logits, mask, (rows, columns) in zip(low_res, masks, extents, strict=True):
         if rows is not None and columns is not None:
             down, (top, bottom), (first, last) = _stretch(rows, logits.shape[0], size[0])
             across, (left, right), (begin, end) = _stretch(columns, logits.shape[1], size[1])
@@ -41,7 +41,7 @@ def masks_at(low_res: Tensor, size: tuple[int, int], threshold: float) -> Tensor
     return masks
 
 
-def _spans(filled: Tensor) -> list[tuple[int, int] | None]:
+def spans(filled: Tensor) -> list[tuple[int, int] | None]:
     """Return the first and the last place that is filled in each line (N, n) bool; None in an empty line."""
     n = filled.shape[1]
     first = filled.int().argmax(1).tolist()

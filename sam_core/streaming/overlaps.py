@@ -28,13 +28,13 @@ _COMMON = 0.1  # share of the smaller mask from which on two masks overlap
 _LEAST = 0.15  # share of its mask that an object must be left with; with less it is not there
 
 
-def colours_of(image: Tensor, side: int) -> Tensor:
-    """Return the colour bins (side²,) int16 of an image (H, W, 3) uint8, sampled on a grid of side × side."""
+def colours_of(picture: Tensor, side: int) -> Tensor:
+    """Return the colour bins (side²,) int16 of a picture (3, H, W), levels to 255, sampled on a grid of side × side."""
     rows, columns = (
-        ((torch.arange(side, device=image.device) + 0.5) * (length / side)).long() for length in image.shape[:2]
+        ((torch.arange(side, device=picture.device) + 0.5) * (length / side)).long() for length in picture.shape[1:]
     )
-    levels = image[rows][:, columns].flatten(0, 1).short() * _LEVELS // 256
-    return (levels[:, 0] * _LEVELS + levels[:, 1]) * _LEVELS + levels[:, 2]
+    red, green, blue = picture[:, rows][:, :, columns].flatten(1).short() * _LEVELS // 256
+    return (red * _LEVELS + green) * _LEVELS + blue
 
 
 def look_of(mask: Tensor, colours: Tensor) -> Tensor:

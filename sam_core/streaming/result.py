@@ -32,7 +32,8 @@ class FrameResult:
         object_ids: ids, ascending.
         labels: what each object was called.
         states: whether each object is seen.
-        low_res: (N, h, w) float32 mask logits at the network's resolution, overlaps settled.
+        low_res: (N, h, w) float32 mask logits, overlaps settled, at the resolution of the network's masks; at that of
+            its picture where edges are guided.
         masks: (N, H, W) bool, logits above the stream's threshold.
         boxes: (N, 4) int64 x_min, y_min, x_max, y_max of the masks in px, maxima exclusive; zeros for an empty mask.
         areas: (N,) int64 px.

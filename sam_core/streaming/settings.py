@@ -9,6 +9,8 @@ import torch
 from sam_core.streaming.policy import FifoPolicy, MemoryPolicy
 
 OVERLAPS = ("keep", "look")
+EDGES = ("keep", "guided")
+CLICKS = ("keep", "zoom")
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,10 @@ class StreamSettings:
         policy: which frames enter the memory.
         overlaps: what becomes of pixels that masks have in common: `keep` leaves them to all, as SAM 2 does; `look`
             gives them to the object that they look like (`sam_core.streaming.overlaps`).
+        edges: how masks at the image's size come from the network's, which are a quarter of its picture's side: `keep`
+            stretches them, as SAM 2 does; `guided` lets them end at the picture's edges (`sam_core.streaming.edges`).
+        clicks: how clicks that begin an object are answered: `keep` on the whole picture, as in SAM 2; `zoom` from
+            close up as well (`sam_core.streaming.zoom`).
         history_frames: newest frames whose features are kept, so that a prompt can be given on the frame that the
             operator saw; 1 allows the newest alone.
         history_bytes: bound on the memory those features take; fewer frames are kept where they don't fit.
@@ -52,6 +58,8 @@ class StreamSettings:
     key_bytes: int = 128 * 2**20
     policy: MemoryPolicy = field(default_factory=FifoPolicy)
     overlaps: str = "keep"
+    edges: str = "keep"
+    clicks: str = "keep"
     history_frames: int = 30
     history_bytes: int = 256 * 2**20
     catch_up_frames: int = 2
@@ -72,8 +80,14 @@ class StreamSettings:
             value = getattr(self, name)
             if value is not None and value < bound:
                 raise ValueError(f"{name} must be at least {bound}, not {value}.")
-        if self.overlaps not in OVERLAPS:
-            raise ValueError(f"overlaps must be one of {', '.join(OVERLAPS)}, not {self.overlaps!r}.")
+        for name, choices in (("overlaps", OVERLAPS), ("edges", EDGES), ("clicks", CLICKS)):
+            if getattr(self, name) not in choices:
+                raise ValueError(f"{name} must be one of {', '.join(choices)}, not {getattr(self, name)!r}.")
+
+    @property
+    def keeps_pictures(self) -> bool:
+        """Whether anything but the encoder looks at a frame's picture."""
+        return (self.overlaps, self.edges, self.clicks) != ("keep", "keep", "keep")
 
     @property
     def conditioning_slots(self) -> int:

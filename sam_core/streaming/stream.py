@@ -19,6 +19,7 @@ from sam_core.sam2 import Sam2, SamOutput
 from sam_core.streaming.bank import MemoryBank
 from sam_core.streaming.beside import Beside
 from sam_core.streaming.describe import empty_result, frame_result
+from sam_core.streaming.edges import refined
 from sam_core.streaming.frames import Frame, FrameRing
 from sam_core.streaming.graphs import FrameGraphs
 from sam_core.streaming.images import image_tensor
@@ -29,6 +30,7 @@ from sam_core.streaming.prompt import Prompt, check_prompt
 from sam_core.streaming.result import FrameResult, ObjectInfo, StreamReport
 from sam_core.streaming.settings import StreamSettings
 from sam_core.streaming.tracking import Tracked
+from sam_core.streaming.zoom import zoomed
 
 # Earlier logits that go back in as a prompt are clamped, as the official predictor does.
 _PROMPT_LOGIT_BOUND = 32.0
@@ -66,8 +68,12 @@ class Stream:
         with torch.inference_mode():
             self._bank = MemoryBank(model, settings)
             self._overlaps = Overlaps() if settings.overlaps == "look" else None
+            self._guided = settings.edges == "guided"
             self._frames = FrameRing(
-                model, settings.history_frames, settings.history_bytes, keep_colours=self._overlaps is not None
+                model,
+                settings.history_frames,
+                settings.history_bytes,
+                keep_pictures=settings.keeps_pictures,
             )
             side = model.mask_size
             self._low_res = torch.zeros(len(self._bank), 1, side, side, device=model.device)
@@ -91,20 +97,21 @@ class Stream:
             ImageError: not such an image.
         """
         pixels = upload(image_tensor(image), self._model.device)
-        features = self._graphs.encode(pixels)
+        picture = self._model.resize(pixels[None])[0]
+        features = self._graphs.encode(picture)
         newest = self._frames.newest
         number = 0 if newest is None else newest.number + 1
-        colours = None if self._overlaps is None else colours_of(pixels, self._model.mask_size)
-        frame = Frame(number, stamp, (pixels.shape[0], pixels.shape[1]), features, colours)
+        frame = Frame(number, stamp, (pixels.shape[0], pixels.shape[1]), features, picture)
         self._join()
         objects = [target for target in self._objects.values() if target.frame == number - 1]
         with self._beside.doing(self._carry) if self._behind() else nullcontext():
             tracked = self._track(objects, frame) if objects else None
         if tracked is None:
             self._frames.push(frame)
-            return empty_result(frame, self._model.mask_size, self._model.device)
+            side = self._model.image_size if self._guided else self._model.mask_size
+            return empty_result(frame, side, self._model.device)
         shown, seen = self._settle(frame, objects, tracked, _observe(frame, objects, tracked, prompted=False))
-        result = frame_result(frame, objects, shown, seen, self.mask_threshold)
+        result = frame_result(frame, objects, self._refine(frame, shown), seen, self.mask_threshold)
         self._frames.push(frame)
         self._remember(objects, tracked, seen, conditioning=False)
         return result
@@ -210,14 +217,14 @@ class Stream:
             answer = Tracked.of(output, memory)
             seen = _observe(frame, [target], answer, prompted=True)
             named = replace(target, label=label or target.label)
-            result = frame_result(frame, [named], answer, seen, self.mask_threshold)
+            result = frame_result(frame, [named], self._refine(frame, answer), seen, self.mask_threshold)
         except BaseException:
             if home.get(target.object_id) is not target:
                 self._bank.free(target.row)
             raise
-        if self._overlaps is not None and frame.colours is not None:
+        if self._overlaps is not None:
             mask = (output.low_res[0, 0] > self.mask_threshold).flatten()
-            self._overlaps.prompted(target.object_id, mask, frame.colours)
+            self._overlaps.prompted(target.object_id, mask, colours_of(frame.picture, self._model.mask_size))
         target.clicks = clicks
         target.first_frame = frame.number if begins else target.first_frame
         home[target.object_id] = target
@@ -356,10 +363,17 @@ class Stream:
         self, frame: Frame, objects: Sequence[TrackedObject], tracked: Tracked, seen: list[Observation]
     ) -> tuple[Tracked, list[Observation]]:
         """Return what to show of a frame, once it is settled which object overlapping masks belong to."""
-        if self._overlaps is None or frame.colours is None or len(objects) < 2:
+        if self._overlaps is None or len(objects) < 2:
             return tracked, seen
         ids = [o.object_id for o in objects]
-        return self._overlaps.settle(ids, tracked, seen, frame.colours, self.mask_threshold)
+        colours = colours_of(frame.picture, self._model.mask_size)
+        return self._overlaps.settle(ids, tracked, seen, colours, self.mask_threshold)
+
+    def _refine(self, frame: Frame, tracked: Tracked) -> Tracked:
+        """Return what to show of a frame, masks ending where its picture's edges are."""
+        if not self._guided:
+            return tracked
+        return replace(tracked, low_res=refined(tracked.low_res[:, 0], frame.picture, self.mask_threshold)[:, None])
 
     def _answer_clicks(
         self, target: TrackedObject, clicks: Clicks, frame: Frame, begins: bool, renew: bool
@@ -377,14 +391,18 @@ class Stream:
         height, width = frame.size
         device = self._model.device
         scaled = torch.from_numpy(points).to(device) / torch.tensor([width, height], device=device)
-        return self._model.decode(
+        scaled, marks = scaled * self._model.image_size, torch.from_numpy(labels).to(device)
+        output = self._model.decode(
             embedding,
             frame.features,
-            (scaled * self._model.image_size)[None],
-            torch.from_numpy(labels).to(device)[None],
+            scaled[None],
+            marks[None],
             previous,
             multimask=self._model.uses_multimask(len(points), begins=begins),
         )
+        if self._settings.clicks == "zoom" and begins and previous is None and clicks.box is None:
+            return zoomed(self._model, self._graphs.encode, frame, scaled, marks, output)
+        return output
 
     def _mask_input(self, mask: NDArray[np.bool_]) -> Tensor:
         size = (self._model.image_size, self._model.image_size)

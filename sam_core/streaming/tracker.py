@@ -9,7 +9,7 @@ import torch
 
 from sam_core.sam2 import Sam2
 from sam_core.streaming.policy import POLICIES
-from sam_core.streaming.settings import OVERLAPS, StreamSettings
+from sam_core.streaming.settings import StreamSettings
 from sam_core.streaming.stream import Stream
 
 
@@ -22,9 +22,11 @@ class Tracker:
         checkpoint: file of its weights; None for random ones.
         memory_policy: name, in `POLICIES`, of its streams' policy where they ask for none.
         overlaps: see `StreamSettings`, of its streams where they do not say.
+        edges: likewise.
+        clicks: likewise.
 
     Raises:
-        ValueError: no such policy, or no such way to treat overlaps.
+        ValueError: no such policy, or no such way to treat overlaps, edges or clicks.
     """
 
     def __init__(
@@ -34,16 +36,19 @@ class Tracker:
         checkpoint: Path | None = None,
         memory_policy: str = "fifo",
         overlaps: str = "keep",
+        edges: str = "keep",
+        clicks: str = "keep",
     ) -> None:
         if memory_policy not in POLICIES:
             raise ValueError(f"There is no memory policy {memory_policy!r}; known are {', '.join(POLICIES)}.")
-        if overlaps not in OVERLAPS:
-            raise ValueError(f"Overlaps cannot be treated as {overlaps!r}; known are {', '.join(OVERLAPS)}.")
+        StreamSettings(overlaps=overlaps, edges=edges, clicks=clicks)  # refuses what there is not
         self.model = model
         self.name = name
         self.checkpoint = checkpoint
         self.memory_policy = memory_policy
         self.overlaps = overlaps
+        self.edges = edges
+        self.clicks = clicks
 
     @property
     def image_size(self) -> int:
@@ -68,12 +73,17 @@ class Tracker:
     def open_stream(self, **settings: Any) -> Stream:
         """Open a stream; keyword arguments are those of `StreamSettings`.
 
-        `policy` and `overlaps` are the model's by default.
+        `policy`, `overlaps`, `edges` and `clicks` are the model's where they are not given or None.
 
         Raises:
             ValueError: a setting out of range.
             torch.cuda.OutOfMemoryError: the memory for `max_objects` objects does not fit.
         """
-        settings.setdefault("policy", POLICIES[self.memory_policy]())
-        settings.setdefault("overlaps", self.overlaps)
+        own = {
+            "policy": POLICIES[self.memory_policy](),
+            "overlaps": self.overlaps,
+            "edges": self.edges,
+            "clicks": self.clicks,
+        }
+        settings |= {name: choice for name, choice in own.items() if settings.get(name) is None}
         return Stream(self.model, StreamSettings(**settings))

@@ -24,7 +24,7 @@ def picture(left: tuple[int, int, int], right: tuple[int, int, int]) -> Tensor:
     """Return the colour bins of a picture of two halves."""
     image = np.zeros((30, 40, 3), np.uint8)
     image[:, :20], image[:, 20:] = left, right
-    return colours_of(torch.from_numpy(image), SIDE)
+    return colours_of(torch.from_numpy(image).permute(2, 0, 1), SIDE)
 
 
 def block(columns: slice, rows: slice = slice(None)) -> Tensor:
@@ -125,7 +125,7 @@ def test_an_object_without_a_look_does_not_contend(rivals: Overlaps, change: str
 def test_colours_are_sampled_from_any_size() -> None:
     rng = np.random.default_rng(0)
     image = torch.from_numpy(rng.integers(0, 256, (37, 51, 3), dtype=np.uint8))
-    colours = colours_of(image, 8)
+    colours = colours_of(image.permute(2, 0, 1), 8)
     assert colours.shape == (64,)
     row = int(1.5 * 37 / 8)
     red, green, blue = (image[row, int(0.5 * 51 / 8)] // 32).tolist()

@@ -1,0 +1,136 @@
+"""Masks that end where the picture's things do: the network's mask at a quarter of its picture's side, made finer.
+
+The network draws masks on a grid of stride 4. Stretched over the image they are round where things have corners, and
+off by some pixels. The guided filter takes the picture as a guide: in every small square the mask is explained as a
+linear function of red, green and blue, so that it steps where the colours step (He, Sun and Tang, "Guided Image
+Filtering", 2013, sections 3.1 and 3.4). The functions are fitted on the mask's grid and applied to the picture (He and
+Sun, "Fast Guided Filter", 2015). This changes what is shown; what is remembered of an object is left alone.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from sam_core.streaming.masks import spans
+
+_RADIUS = 3  # of the squares, in places of the mask's grid
+_NOISE = 3e-4  # variance of colours, in 0 … 1, that says nothing
+_GAIN = 3.0  # of the contrast between the two passes
+_BAND = 2  # places on each side of the mask's edge in which pixels may change
+_MARGIN = 8  # places around an object that are looked at
+_SLOPE = 4.0  # of the logit where the probability is one half
+
+
+def refined(low_res: Tensor, picture: Tensor, threshold: float) -> Tensor:
+    """Let masks end at the edges of a picture.
+
+    Only pixels near a mask's edge change. A mask that would shrink to less than half, or grow to more than twice, what
+    it covers stays as it is.
+
+    Args:
+        low_res: (N, h, w) float32 mask logits.
+        picture: (3, H, W) uint8 levels, as uint8 or float32; H and W are the same whole multiple of h and w.
+        threshold: of the masks.
+
+    Returns:
+        (N, H, W) float32 logits.
+    """
+    fine = _stretched(low_res, picture.shape[-1] // low_res.shape[-1])
+    if low_res.device.type != "cpu":
+        return _guided(low_res, fine, picture, threshold)
+    above = low_res > threshold
+    for k, (rows, columns) in enumerate(zip(spans(above.any(2)), spans(above.any(1)), strict=True)):
+        if rows is not None and columns is not None:  # on a CPU only where the object is
+            (top, bottom), (left, right) = _around(rows, low_res.shape[1]), _around(columns, low_res.shape[2])
+            scale = picture.shape[-1] // low_res.shape[-1]
+            down, across = slice(top * scale, bottom * scale), slice(left * scale, right * scale)
+            part, window = fine[k : k + 1, down, across], picture[:, down, across]
+            part.copy_(_guided(low_res[k : k + 1, top:bottom, left:right], part, window, threshold))
+    return fine
+
+
+def _around(span: tuple[int, int], length: int) -> tuple[int, int]:
+    """Return the half-open range of places around the first and the last one of an object."""
+    return max(0, span[0] - _MARGIN), min(length, span[1] + 1 + _MARGIN)
+
+
+def _guided(low_res: Tensor, fine: Tensor, picture: Tensor, threshold: float) -> Tensor:
+    """Return `fine`, the logits (N, h, w) stretched to the picture, with the pixels near the masks' edges replaced."""
+    scale = picture.shape[-1] // low_res.shape[-1]
+    colours = picture.float() / 255
+    guide = Guide(F.avg_pool2d(colours, scale))
+    lines = guide.fit((low_res - threshold).sigmoid())
+    sharper = ((guide.apply(lines) - 0.5) * _GAIN + 0.5).clamp(0, 1)
+    lines = guide.fit(sharper)
+    stretched = F.interpolate(lines, scale_factor=scale, mode="bilinear", align_corners=False)
+    share = _evaluate(stretched, colours)
+
+    mask = (low_res > threshold).to(low_res.dtype)
+    size = 2 * _BAND + 1
+    near = F.max_pool2d(mask, size, 1, _BAND) + F.max_pool2d(-mask, size, 1, _BAND) > 0
+    before, after = mask.sum((1, 2)), (guide.apply(lines) > 0.5).sum((1, 2))
+    sane = (2 * after >= before) & (after <= 2 * before)
+    allowed = (near & sane[:, None, None]).repeat_interleave(scale, 1).repeat_interleave(scale, 2)
+    return torch.where(allowed, (share - 0.5) * _SLOPE + threshold, fine)
+
+
+def _stretched(low_res: Tensor, scale: int) -> Tensor:
+    return F.interpolate(low_res[:, None], scale_factor=scale, mode="bilinear", align_corners=False)[:, 0]
+
+
+class Guide:
+    """What masks are fitted to: a picture on the masks' grid, with its local statistics.
+
+    Args:
+        colours: (3, h, w) float32, 0 … 1.
+    """
+
+    def __init__(self, colours: Tensor) -> None:
+        self._colours = colours
+        products = (colours[:, None] * colours).flatten(0, 1)
+        means = _local_mean(torch.cat((colours, products)))
+        self._mean = means[:3]
+        covariance = means[3:].unflatten(0, (3, 3)) - self._mean[:, None] * self._mean
+        covariance.diagonal(dim1=0, dim2=1).add_(_NOISE)
+        red, green, blue = covariance
+        pairs = (green, blue), (blue, red), (red, green)
+        cofactors = torch.stack([torch.linalg.cross(*pair, dim=0) for pair in pairs])
+        self._inverse = cofactors / (red * cofactors[0]).sum(0)  # (3, 3, h, w)
+
+    def fit(self, shares: Tensor) -> Tensor:
+        """Explain shares (N, h, w), 0 … 1, by the colours: (N, 4, h, w) three slopes and an offset at each place."""
+        shares = shares[:, None]
+        means = _local_mean(torch.cat((self._colours * shares, shares), dim=1))
+        covariance = means[:, :3] - self._mean * means[:, 3:]
+        slopes = (self._inverse * covariance[:, :, None]).sum(1)
+        offsets = means[:, 3:] - (slopes * self._mean).sum(1, keepdim=True)
+        return _local_mean(torch.cat((slopes, offsets), dim=1))
+
+    def apply(self, lines: Tensor) -> Tensor:
+        """Return the shares (N, h, w) that `fit` explains."""
+        return _evaluate(lines, self._colours)
+
+
+def _evaluate(lines: Tensor, colours: Tensor) -> Tensor:
+    """Return slopes times colours plus offset, (N, h, w)."""
+    red, green, blue, offset = lines.unbind(1)
+    return offset.addcmul(red, colours[0]).addcmul_(green, colours[1]).addcmul_(blue, colours[2])
+
+
+def _local_mean(values: Tensor) -> Tensor:
+    """Return the mean of values (..., h, w) over the square around each place, as far as it lies within."""
+    down, across = (_means(n, values.device) for n in values.shape[-2:])
+    return down @ values @ across.t()
+
+
+@lru_cache(maxsize=512)
+def _means(length: int, device: torch.device) -> Tensor:
+    """Return the (length, length) matrix that takes the mean over a window around each place."""
+    with torch.inference_mode(False), torch.no_grad():
+        places = torch.arange(length, device=device)
+        near = ((places[:, None] - places).abs() <= _RADIUS).float()
+        return near / near.sum(1, keepdim=True)
