@@ -1,0 +1,182 @@
+"""Masks that end at the picture's edges."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from sam_core import Prompt, Stream, Tracker, build_tracker
+from sam_core.streaming import edges
+from sam_core.streaming.edges import Guide, refined
+from sam_core.streaming.masks import logits_at
+from tests.core.pattern import HEIGHT, WIDTH, frame
+
+GRID, SIDE = 24, 96
+
+
+def scene(corners: list[list[float]], noise: float = 6.0) -> tuple[Tensor, Tensor, Tensor]:
+    """Draw a polygon: its mask (SIDE, SIDE), its picture (3, SIDE, SIDE), and coarse logits (GRID, GRID) of it."""
+    rng = np.random.default_rng(0)
+    mask = np.zeros((SIDE, SIDE), np.uint8)
+    cv2.fillPoly(mask, [np.array(corners, np.int32)], 1)
+    picture = np.where(mask[..., None] > 0, (200, 90, 40), (60, 110, 120)) + rng.normal(0, noise, (SIDE, SIDE, 3))
+    truth = torch.from_numpy(mask).bool()
+    blurred = cv2.GaussianBlur(mask.astype(np.float32), (0, 0), 4.0)
+    coarse = F.avg_pool2d(torch.from_numpy(blurred)[None], SIDE // GRID)[0]
+    levels = torch.from_numpy(picture.clip(0, 255).astype(np.uint8)).permute(2, 0, 1)
+    return truth, levels, (coarse - 0.5) * 12
+
+
+def iou(mask: Tensor, truth: Tensor) -> float:
+    return float((mask & truth).sum() / (mask | truth).sum())
+
+
+def stretched(low_res: Tensor) -> Tensor:
+    return logits_at(low_res, (SIDE, SIDE))
+
+
+STAR = [[20, 20], [75, 30], [50, 45], [78, 80], [40, 60], [15, 78]]
+SMALL = [[36, 38], [60, 42], [50, 62]]
+
+
+@pytest.mark.parametrize("corners", [STAR, SMALL], ids=["star", "small triangle"])
+@pytest.mark.parametrize("threshold", [0.0, 1.0])
+def test_masks_come_closer_to_the_truth(corners: list[list[float]], threshold: float) -> None:
+    truth, picture, coarse = scene(corners)
+    before = iou(stretched(coarse[None])[0] > 0, truth)
+    after = iou(refined(coarse[None] + threshold, picture, threshold)[0] > threshold, truth)
+    assert after > before + 0.4 * (1 - before), (before, after)
+
+
+def test_only_pixels_near_the_edge_change() -> None:
+    _, picture, coarse = scene(STAR)
+    size = 2 * edges._BAND + 1
+    mask = (coarse > 0).float()[None]
+    far = F.max_pool2d(mask, size, 1, edges._BAND) == -F.max_pool2d(-mask, size, 1, edges._BAND)
+    far = far.repeat_interleave(SIDE // GRID, 1).repeat_interleave(SIDE // GRID, 2)
+    result = refined(coarse[None], picture, 0.0)
+    assert result.shape == (1, SIDE, SIDE)
+    assert torch.equal(result[far], stretched(coarse[None])[far])
+    assert not torch.equal(result[~far], stretched(coarse[None])[~far])
+
+
+def test_what_would_vanish_stays() -> None:
+    """A faint mask of something that does not stand out from a patterned ground, and no mask at all."""
+    _, picture, _ = scene(STAR)
+    faint, none = torch.full((2, GRID, GRID), -6.0)
+    faint[2:4, 19] = 0.1
+    result = refined(torch.stack((faint, none)), picture, 0.0)
+    assert torch.equal(result, stretched(torch.stack((faint, none))))
+
+
+def test_looking_only_around_an_object_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a CPU each object is refined in a window; elsewhere, all in the whole picture."""
+    low_res = torch.stack([scene(corners)[2] for corners in (STAR, SMALL)])
+    picture = scene(STAR)[1]
+    windows = refined(low_res, picture, 0.0)
+    whole = edges._guided(low_res, stretched(low_res), picture[None], 0.0)
+    torch.testing.assert_close(windows, whole, rtol=0, atol=1e-3)
+    assert ((windows > 0) != (whole > 0)).float().mean() < 1e-3
+    torch.testing.assert_close(refined(low_res, picture.float(), 0.0), windows, rtol=0, atol=1e-5)
+
+
+def test_the_fit_is_ridge_regression_in_every_square() -> None:
+    """Guided filter, equations 13 to 16: solved window by window, with NumPy's solver."""
+    rng = np.random.default_rng(1)
+    height, width = 9, 11
+    colours, share = rng.random((3, height, width)), rng.random((height, width))
+    lines = np.zeros((height, width, 4))
+    for y in range(height):
+        for x in range(width):
+            rows = slice(max(0, y - edges._RADIUS), y + edges._RADIUS + 1)
+            columns = slice(max(0, x - edges._RADIUS), x + edges._RADIUS + 1)
+            inside, values = colours[:, rows, columns].reshape(3, -1), share[rows, columns].ravel()
+            centred = inside - inside.mean(1, keepdims=True)
+            system = centred @ centred.T / inside.shape[1] + edges._NOISE * np.eye(3)
+            slopes = np.linalg.solve(system, centred @ (values - values.mean()) / inside.shape[1])
+            lines[y, x] = *slopes, values.mean() - slopes @ inside.mean(1)
+    expected = np.zeros((height, width))
+    for y in range(height):
+        for x in range(width):
+            rows = slice(max(0, y - edges._RADIUS), y + edges._RADIUS + 1)
+            columns = slice(max(0, x - edges._RADIUS), x + edges._RADIUS + 1)
+            line = lines[rows, columns].reshape(-1, 4).mean(0)
+            expected[y, x] = line[:3] @ colours[:, y, x] + line[3]
+    guide = Guide(torch.from_numpy(colours).float()[None])
+    mine = guide.apply(guide.fit(torch.from_numpy(share).float()[None]))[0]
+    np.testing.assert_allclose(mine.numpy(), expected, atol=2e-4)
+
+
+def run(open_stream: Callable[..., Stream], chosen: str) -> tuple[Stream, list[Tensor]]:
+    stream = open_stream(max_objects=2, edges=chosen)
+    stream.step(frame(0))
+    answers = [stream.add_prompt(Prompt(box=[10, 10, 50, 50])).masks]
+    answers += [stream.add_prompt(Prompt(points=[[WIDTH / 2, HEIGHT / 2]], labels=[1])).masks]
+    for t in range(1, 10):
+        result = stream.step(frame(t))
+        assert torch.equal(result.masks, result.mask_logits > 0)
+        answers.append(result.masks)
+    return stream, answers
+
+
+def test_what_is_remembered_does_not_change(micro_tracker: Tracker) -> None:
+    kept, masks = run(micro_tracker.open_stream, "keep")
+    guided, shown = run(micro_tracker.open_stream, "guided")
+    assert torch.equal(kept._bank.spatial, guided._bank.spatial)
+    assert torch.equal(kept._bank.pointers, guided._bank.pointers)
+    assert torch.equal(kept._low_res, guided._low_res)
+    assert any(not torch.equal(a, b) for a, b in zip(masks, shown, strict=True))
+
+
+def test_a_prompt_in_the_past_sees_the_edges_of_then(micro_tracker: Tracker) -> None:
+    late, timely = (micro_tracker.open_stream(edges="guided") for _ in range(2))
+    timely.step(frame(0), "then")
+    expected = timely.add_prompt(Prompt(box=[10, 10, 50, 50]))
+    for t in range(8):
+        late.step(frame(t), "then" if t == 0 else "later")
+    answer = late.add_prompt(Prompt(box=[10, 10, 50, 50], stamp="then"))
+    assert torch.equal(answer.masks, expected.masks)
+    assert answer.low_res.shape[1:] == (late._model.image_size,) * 2
+
+
+def test_a_model_names_its_edges(micro_tracker: Tracker) -> None:
+    assert micro_tracker.edges == "keep"
+    assert build_tracker("sam2_nano", device="cpu").edges == "guided"
+    assert build_tracker("sam2_nano", device="cpu", overrides=["edges=keep"]).edges == "keep"
+    assert micro_tracker.open_stream(edges=None)._settings.edges == "keep"
+    with pytest.raises(ValueError, match="edges must be one of keep, guided, not 'sharp'"):
+        micro_tracker.open_stream(edges="sharp")
+
+
+def test_masks_do_not_depend_on_what_is_refined_beside_them() -> None:
+    """Not a bit: five objects of several sizes, together and one by one."""
+    picture = scene(STAR)[1]
+    corners = [STAR, SMALL, [[2, 2], [20, 4], [9, 24]], [[70, 60], [95, 70], [72, 95]], [[60, 5], [90, 9], [75, 40]]]
+    low_res = torch.stack([scene(shape)[2] for shape in corners])
+    together = refined(low_res, picture, 0.0)
+    for k, logits in enumerate(low_res):
+        assert torch.equal(refined(logits[None], picture, 0.0)[0], together[k])
+
+
+def test_windows_hold_their_objects() -> None:
+    masks = torch.zeros(4, 72, 72, dtype=torch.bool)
+    masks[0, 3:9, 60:70] = True
+    masks[1, 20:40, 20:41] = True
+    masks[2, :, 5] = True
+    windows = edges._windows(masks)
+    assert sorted((side, [k for k, _, _ in objects]) for side, objects in windows.items()) == [
+        (36, [0]),
+        (48, [1]),
+        (72, [2]),
+    ]
+    for side, objects in windows.items():
+        for k, top, left in objects:
+            assert 0 <= top <= 72 - side
+            assert 0 <= left <= 72 - side
+            assert masks[k, top : top + side, left : left + side].sum() == masks[k].sum()
