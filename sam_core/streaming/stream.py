@@ -30,7 +30,7 @@ from sam_core.streaming.prompt import Prompt, check_prompt
 from sam_core.streaming.result import FrameResult, ObjectInfo, StreamReport
 from sam_core.streaming.settings import StreamSettings
 from sam_core.streaming.tracking import Tracked
-from sam_core.streaming.zoom import zoomed
+from sam_core.streaming.views import answer_from_views
 
 # Earlier logits that go back in as a prompt are clamped, as the official predictor does.
 _PROMPT_LOGIT_BOUND = 32.0
@@ -400,8 +400,8 @@ class Stream:
             previous,
             multimask=self._model.uses_multimask(len(points), begins=begins),
         )
-        if self._settings.clicks == "zoom" and begins and previous is None and clicks.box is None:
-            return zoomed(self._model, self._graphs.encode, frame, scaled, marks, output)
+        if self._settings.clicks == "views" and begins and previous is None and clicks.box is None:
+            return answer_from_views(self._model, self._graphs.encode, frame, scaled, marks, output)
         return output
 
     def _mask_input(self, mask: NDArray[np.bool_]) -> Tensor:
