@@ -60,8 +60,8 @@ def parse(args: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--clicks",
         default="",
-        help="how clicks that begin an object are answered: keep, on the whole picture, as in SAM 2, or zoom: from "
-        "close up as well (default: the model's own, zoom for sam2_nano)",
+        help="how clicks that begin an object are answered: keep, from the image as it is, as in SAM 2, or "
+        "views: mirrored and from closer up as well (default: the model's own, views for sam2_nano)",
     )
     parser.add_argument("--overrides", nargs="*", default=[], metavar="KEY=VALUE", help="Hydra overrides of the model")
     parser.add_argument(

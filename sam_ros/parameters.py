@@ -116,9 +116,9 @@ _DESCRIPTORS: dict[str, ParameterDescriptor] = {
         "empty or one of " + ", ".join(EDGES),
     ),
     "clicks": _fixed(
-        "How clicks that begin an object are answered. keep: on the whole picture, as in SAM 2. zoom: from close up as "
-        "well, in the time of two more images. Empty: what the model's configuration says, zoom for sam2_nano, else "
-        "keep.",
+        "How clicks that begin an object are answered. keep: from the image as it is, as in SAM 2. views: "
+        "mirrored and from closer up as well, in the time of two more images. Empty: what the model's configuration "
+        "says, views for sam2_nano, else keep.",
         "empty or one of " + ", ".join(CLICKS),
     ),
     "mask_threshold": _live(

@@ -36,8 +36,8 @@ class StreamSettings:
             gives them to the object that they look like (`sam_core.streaming.overlaps`).
         edges: how masks at the image's size come from the network's, which are a quarter of its picture's side: `keep`
             stretches them, as SAM 2 does; `guided` lets them end at the picture's edges (`sam_core.streaming.edges`).
-        clicks: how clicks that begin an object are answered: `keep` on the whole picture, as in SAM 2; `views` from
-            close up as well (`sam_core.streaming.zoom`).
+        clicks: how clicks that begin an object are answered: `keep` from the picture as it is, as in SAM 2; `views`
+            mirrored and from closer up as well (`sam_core.streaming.views`).
         history_frames: newest frames whose features are kept, so that a prompt can be given on the frame that the
             operator saw; 1 allows the newest alone.
         history_bytes: bound on the memory those features take; fewer frames are kept where they don't fit.

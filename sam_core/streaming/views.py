@@ -2,9 +2,9 @@
 
 A click says where a thing is, not how large. A network of coarse masks, asked once, often takes more than the thing,
 or a part of it. So it is asked three times: on the picture, on its mirror image, and on a part of it from closer up
-(Sofiiuk et al., "f-BRS: Rethinking Backpropagating Refinement for Interactive Segmentation", 2020, section 4, zoom in;
-"Reviving Iterative Training with Mask Guidance for Interactive Segmentation", 2021, section 5, averages over flips, too).
-The answers are averaged. Such a prompt takes the time of two more images.
+(as interactive segmentation does: Sofiiuk et al., "f-BRS: Rethinking Backpropagating Refinement for Interactive
+Segmentation", 2020, on zooming in; "Reviving Iterative Training with Mask Guidance for Interactive Segmentation", 2021,
+on averages over flips). The answers are averaged. Such a prompt takes the time of two more images.
 """
 
 from __future__ import annotations

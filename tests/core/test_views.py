@@ -1,4 +1,4 @@
-"""Clicks that begin an object, answered from close up as well."""
+"""Clicks that begin an object, answered from several views of the picture."""
 
 from __future__ import annotations
 
@@ -9,71 +9,95 @@ from torch import Tensor
 
 from sam_core import Prompt, Stream, Tracker, build_tracker
 from sam_core.sam2 import SamOutput
-from sam_core.streaming import zoom
+from sam_core.streaming import views
 from sam_core.streaming.frames import Frame
-from sam_core.streaming.zoom import zoomed
+from sam_core.streaming.views import answer_from_views
 from tests.core.pattern import HEIGHT, WIDTH, frame
 
 CLICK = Prompt(points=[[40.0, 50.0]], labels=[1])
 
 
-@pytest.mark.parametrize("extent", [(0, 3, 0, 5), (20, 25, 40, 52), (60, 71, 66, 71), (30, 30, 30, 30), (0, 30, 5, 20)])
-def test_windows_hold_what_was_found(extent: tuple[int, int, int, int]) -> None:
-    places = 72
-    x0, x1, y0, y1 = extent
-    windows = zoom._windows(extent, places)
-    assert windows
-    for top, left, side in windows:
-        assert 0 <= left <= x0
-        assert x1 < left + side <= places
-        assert 0 <= top <= y0
-        assert y1 < top + side <= places
-        assert zoom._LEAST * places <= side <= zoom._MOST * places
+@pytest.mark.parametrize("points", [[(1, 2)], [(71, 70)], [(35, 40)], [(5, 60), (40, 30)], [(0, 0), (47, 47)]])
+def test_the_part_holds_what_was_clicked_on(points: list[tuple[int, int]]) -> None:
+    corner = views._corner(torch.tensor(points, dtype=torch.float32), 48, 72)
+    assert corner is not None
+    left, top = corner
+    for x, y in points:
+        assert 0 <= left <= x < left + 48 <= 72
+        assert 0 <= top <= y < top + 48 <= 72
 
 
-def test_what_fills_the_picture_has_no_windows() -> None:
-    assert zoom._windows((2, 69, 10, 50), 72) == []
-    assert zoom._windows(None, 72) == []
+@pytest.mark.parametrize("points", [[], [(2, 30), (60, 30)]])
+def test_there_may_be_no_such_part(points: list[tuple[int, int]]) -> None:
+    assert views._corner(torch.tensor(points, dtype=torch.float32).reshape(-1, 2), 48, 72) is None
 
 
-def test_windows_show_the_network_what_was_clicked_on(micro_tracker: Tracker, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The pixel under each point has the colour, in the stretched window, that it has in the picture."""
+def answered(tracker: Tracker, frame_: Frame, points: Tensor, labels: Tensor) -> SamOutput:
+    model = tracker.model
+    embedding = model.embed_without_memory(frame_.features)
+    return model.decode(embedding, frame_.features, points[None], labels[None], multimask=False)
+
+
+def test_views_show_the_network_what_was_clicked_on(micro_tracker: Tracker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pixel under each point has, in every view, the colour that it has in the picture."""
     model = micro_tracker.model
-    size, grid = model.image_size, model.mask_size
+    size = model.image_size
     ys, xs = np.mgrid[:size, :size] * (255 / size)
     picture = torch.from_numpy(np.stack([xs, ys, 0 * xs]).astype(np.uint8))  # every place has a colour of its own
-    with torch.inference_mode():
-        frame_ = Frame(0, None, (size, size), model.encode_image(model.normalise_picture(picture[None])), picture)
-        found = model.decode(model.embed_without_memory(frame_.features), frame_.features, multimask=False)
-    low_res = torch.full((1, 1, grid, grid), -5.0)
-    low_res[0, 0, grid // 2 : grid // 2 + 6, 4:11] = 5.0
-    found = SamOutput(**{**vars(found), "low_res": low_res})
-    points = torch.tensor([[6.5, grid / 2 + 2.0], [8.0, grid / 2 + 4.5], [12.0, grid / 2 - 2.0]]) * (size / grid)
+    points = torch.tensor([[0.2, 0.6], [0.3, 0.7], [0.4, 0.5]]) * size
     labels = torch.tensor([1, 1, 0])
     shown: list[Tensor] = []
     asked: list[Tensor] = []
     decode = model.decode
 
-    def encode(window: Tensor):  # type: ignore[no-untyped-def]
-        shown.append(window)
-        return model.encode_image(model.normalise_picture(window[None]))
+    def encode(view: Tensor):  # type: ignore[no-untyped-def]
+        shown.append(view)
+        return model.encode_image(model.normalise_picture(view[None]))
 
     def listen(embedding, features, points=None, labels=None, mask=None, *, multimask):  # type: ignore[no-untyped-def]
         asked.append(points[0])
         return decode(embedding, features, points, labels, mask, multimask=multimask)
 
-    monkeypatch.setattr(model, "decode", listen)
     with torch.inference_mode():
-        zoomed(model, encode, frame_, points, labels, found)
-    assert len(shown) == len(zoom._SIDES)
-    assert len(asked) == len(shown) + 1
-    assert torch.equal(asked[-1], points), "the object pointer is of the whole picture"
-    for window, places in zip(shown, asked[:-1], strict=True):
-        assert window.shape == (3, size, size)
+        features = model.encode_image(model.normalise_picture(picture[None]))
+        frame_ = Frame(0, None, (size, size), features, picture)
+        first = answered(micro_tracker, frame_, points, labels)
+        monkeypatch.setattr(model, "decode", listen)
+        answer_from_views(model, encode, frame_, points, labels, first)
+    assert len(shown) == 2
+    assert len(asked) == 3
+    assert torch.equal(asked[-1], points), "the object pointer is of the picture as it is"
+    for view, places in zip(shown, asked[:-1], strict=True):
+        assert view.shape == (3, size, size)
         for (x, y), (px, py) in zip(points.tolist(), places.tolist(), strict=True):
-            here = window[:2, int(py), int(px)].float()
             there = torch.tensor([x, y]) * (255 / size)
-            assert (here - there).abs().max() <= 3, (here, there)
+            assert (view[:2, int(py), int(px)].float() - there).abs().max() <= 3
+
+
+def test_the_answer_is_the_mean_of_what_the_views_say(micro_tracker: Tracker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a decoder that marks where the points are, all views agree on the place."""
+    model, stream = micro_tracker.model, open_with(micro_tracker, "views")
+    newest = stream._frames.newest
+    assert newest is not None
+    grid, stride = model.mask_size, model.image_size // model.mask_size
+    decode = model.decode
+
+    def mark(embedding, features, points=None, labels=None, mask=None, *, multimask):  # type: ignore[no-untyped-def]
+        output = decode(embedding, features, points, labels, mask, multimask=multimask)
+        low_res = torch.full((1, 1, grid, grid), -6.0)
+        x, y = (points[0, 0] / stride).long().tolist()
+        low_res[0, 0, max(0, y - 2) : y + 3, max(0, x - 2) : x + 3] = 6.0
+        return SamOutput(**{**vars(output), "low_res": low_res})
+
+    monkeypatch.setattr(model, "decode", mark)
+    points, labels = torch.tensor([[0.3, 0.4]]) * model.image_size, torch.tensor([1])
+    with torch.inference_mode():
+        first = mark(model.embed_without_memory(newest.features), newest.features, points[None], None, multimask=False)
+        result = answer_from_views(model, stream._graphs.encode, newest, points, labels, first).low_res[0, 0]
+    x, y = (points[0] / stride).long().tolist()
+    assert (result[y - 1 : y + 2, x - 1 : x + 2] > 0).all()
+    assert (result[: y - 5] == -6).all()
+    assert (result[y + 6 :] == -6).all()
 
 
 def open_with(tracker: Tracker, clicks: str, frames: int = 1) -> Stream:
@@ -83,19 +107,11 @@ def open_with(tracker: Tracker, clicks: str, frames: int = 1) -> Stream:
     return stream
 
 
-@pytest.fixture
-def eager(micro_tracker: Tracker, monkeypatch: pytest.MonkeyPatch) -> Tracker:
-    """Take any window for a closer look: random weights find things of any size."""
-    monkeypatch.setattr(zoom, "_MOST", 1.0)
-    monkeypatch.setattr(zoom, "_SIDES", (0.5,))
-    return micro_tracker
-
-
-def test_a_click_is_answered_once_more(eager: Tracker) -> None:
-    kept, looked = (open_with(eager, clicks).add_prompt(CLICK) for clicks in ("keep", "zoom"))
-    assert not torch.equal(kept.low_res, looked.low_res)
-    assert looked.low_res.shape == kept.low_res.shape
-    assert looked.masks.any()
+def test_a_click_is_answered_otherwise(micro_tracker: Tracker) -> None:
+    kept, seen = (open_with(micro_tracker, clicks).add_prompt(CLICK) for clicks in ("keep", "views"))
+    assert not torch.equal(kept.low_res, seen.low_res)
+    assert seen.low_res.shape == kept.low_res.shape
+    assert seen.masks.any()
 
 
 @pytest.mark.parametrize(
@@ -107,49 +123,51 @@ def test_a_click_is_answered_once_more(eager: Tracker) -> None:
     ],
     ids=["box", "box and point", "mask"],
 )
-def test_other_prompts_say_how_large_a_thing_is(eager: Tracker, prompt: Prompt) -> None:
-    kept, looked = (open_with(eager, clicks).add_prompt(prompt) for clicks in ("keep", "zoom"))
-    assert torch.equal(kept.low_res, looked.low_res)
+def test_other_prompts_say_how_large_a_thing_is(micro_tracker: Tracker, prompt: Prompt) -> None:
+    kept, seen = (open_with(micro_tracker, clicks).add_prompt(prompt) for clicks in ("keep", "views"))
+    assert torch.equal(kept.low_res, seen.low_res)
 
 
-def test_corrections_build_on_the_mask_that_is_there(eager: Tracker, monkeypatch: pytest.MonkeyPatch) -> None:
-    stream = open_with(eager, "zoom")
+def test_corrections_build_on_the_mask_that_is_there(micro_tracker: Tracker, monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = open_with(micro_tracker, "views")
     stream.add_prompt(CLICK)
     more = Prompt(points=[[90.0, 20.0]], labels=[0])
-    monkeypatch.setattr("sam_core.streaming.stream.zoomed", lambda *_: pytest.fail("this is no beginning"))
+    monkeypatch.setattr(
+        "sam_core.streaming.stream.answer_from_views", lambda *_: pytest.fail("this does not begin an object")
+    )
     stream.add_prompt(more, object_id=1)
     stream.step(frame(1))
     stream.add_prompt(more, object_id=1)
 
 
-def test_who_is_renewed_begins(eager: Tracker) -> None:
-    stream, fresh = open_with(eager, "zoom", frames=3), open_with(eager, "zoom", frames=4)
+def test_who_is_renewed_begins(micro_tracker: Tracker) -> None:
+    stream, fresh = open_with(micro_tracker, "views", frames=3), open_with(micro_tracker, "views", frames=4)
     stream.add_prompt(Prompt(box=[10, 10, 50, 50]))
     stream.step(frame(3))
     renewed = stream.add_prompt(CLICK, object_id=1, renew=True)
     assert torch.equal(renewed.low_res, fresh.add_prompt(CLICK).low_res)
 
 
-def test_a_click_in_the_past_looks_at_the_picture_of_then(eager: Tracker) -> None:
-    expected = open_with(eager, "zoom").add_prompt(CLICK)
-    late = open_with(eager, "zoom", frames=6)
+def test_a_click_in_the_past_looks_at_the_picture_of_then(micro_tracker: Tracker) -> None:
+    expected = open_with(micro_tracker, "views").add_prompt(CLICK)
+    late = open_with(micro_tracker, "views", frames=6)
     answer = late.add_prompt(Prompt(points=[[40.0, 50.0]], labels=[1], stamp=0))
     assert torch.equal(answer.low_res, expected.low_res)
 
 
-def test_who_is_not_there_is_not_looked_at(micro_tracker: Tracker) -> None:
-    """An object that the first answer does not show stays absent."""
-    model, stream = micro_tracker.model, open_with(micro_tracker, "zoom")
+def test_who_is_not_there_is_not_looked_for(micro_tracker: Tracker) -> None:
+    model, stream = micro_tracker.model, open_with(micro_tracker, "views")
     newest = stream._frames.newest
     assert newest is not None
+    points, labels = torch.ones(1, 2), torch.ones(1, dtype=torch.long)
     with torch.inference_mode():
-        output = model.decode(model.embed_without_memory(newest.features), newest.features, multimask=False)
-    nothing = SamOutput(**{**vars(output), "low_res": torch.full_like(output.low_res, -1024.0)})
-    assert zoomed(model, stream._graphs.encode, newest, torch.ones(1, 2), torch.ones(1), nothing) is nothing
+        answer = answered(micro_tracker, newest, points, labels)
+        absent = SamOutput(**{**vars(answer), "object_score": torch.full((1, 1), -3.0)})
+        assert answer_from_views(model, stream._graphs.encode, newest, points, labels, absent) is absent
 
 
 def test_a_model_names_how_clicks_are_answered(micro_tracker: Tracker) -> None:
     assert micro_tracker.clicks == "keep"
-    assert build_tracker("sam2_nano", device="cpu").clicks == "zoom"
-    with pytest.raises(ValueError, match="clicks must be one of keep, zoom, not 'twice'"):
+    assert build_tracker("sam2_nano", device="cpu").clicks == "views"
+    with pytest.raises(ValueError, match="clicks must be one of keep, views, not 'twice'"):
         micro_tracker.open_stream(clicks="twice")

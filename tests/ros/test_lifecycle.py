@@ -208,7 +208,7 @@ def test_a_signal_ends_a_working_process_with_code_0(
         ("tracker", {"image_transport": "pigeon"}, "must be one of raw, compressed"),
         ("tracker", {"overlaps": "share"}, "overlaps is 'share', but must be one of '', keep, look"),
         ("tracker", {"edges": "sharp"}, "edges is 'sharp', but must be one of '', keep, guided"),
-        ("tracker", {"clicks": "twice"}, "clicks is 'twice', but must be one of '', keep, zoom"),
+        ("tracker", {"clicks": "twice"}, "clicks is 'twice', but must be one of '', keep, views"),
         ("camera", {"source": "/does/not/exist"}, "'/does/not/exist' is neither a scene (scene, twins) nor a video"),
         ("camera", {"encoding": "rgb7"}, "encoding is 'rgb7', but must be one of bgr8"),
     ],
