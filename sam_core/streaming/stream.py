@@ -217,14 +217,15 @@ class Stream:
             answer = Tracked.of(output, memory)
             seen = _observe(frame, [target], answer, prompted=True)
             named = replace(target, label=label or target.label)
-            result = frame_result(frame, [named], self._refine(frame, answer), seen, self.mask_threshold)
+            shown = self._refine(frame, answer)
+            result = frame_result(frame, [named], shown, seen, self.mask_threshold)
         except BaseException:
             if home.get(target.object_id) is not target:
                 self._bank.free(target.row)
             raise
         if self._overlaps is not None:
-            mask = (output.low_res[0, 0] > self.mask_threshold).flatten()
-            self._overlaps.prompted(target.object_id, mask, colours_of(frame.picture, self._model.mask_size))
+            mask = shown.low_res[0, 0] > self.mask_threshold
+            self._overlaps.prompted(target.object_id, mask.flatten(), colours_of(frame.picture, mask.shape[0]))
         target.clicks = clicks
         target.first_frame = frame.number if begins else target.first_frame
         home[target.object_id] = target
