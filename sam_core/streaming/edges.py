@@ -9,7 +9,6 @@ Sun, "Fast Guided Filter", 2015). This changes what is shown; what is remembered
 
 from __future__ import annotations
 
-import math
 from functools import lru_cache
 
 import torch
@@ -23,8 +22,6 @@ _NOISE = 3e-4  # variance of colours, in 0 … 1, that says nothing
 _GAIN = 3.0  # of the contrast between the two passes
 _BAND = 2  # places on each side of the mask's edge in which pixels may change
 _MARGIN = 8  # places around an object that are looked at
-_SHARES = (1 / 3, 1 / 2, 2 / 3)  # of the picture's side, sides of the windows that are looked at
-_BATCH = 4  # objects at once: more do not stay in the cache
 _SLOPE = 4.0  # of the logit where the probability is one half
 
 
@@ -35,66 +32,42 @@ def refined(low_res: Tensor, picture: Tensor, threshold: float) -> Tensor:
     it covers stays as it is.
 
     Args:
-        low_res: (N, h, h) float32 mask logits.
-        picture: (3, H, H) levels to 255, uint8 or float32; H is a multiple of h.
+        low_res: (N, h, w) float32 mask logits.
+        picture: (3, H, W) levels to 255, uint8 or float32; H and W are the same multiple of h and w.
         threshold: of the masks.
 
     Returns:
-        (N, H, H) float32 logits.
+        (N, H, W) float32 logits.
     """
     scale = picture.shape[-1] // low_res.shape[-1]
     fine = F.interpolate(low_res[:, None], scale_factor=scale, mode="bilinear", align_corners=False)[:, 0]
     if low_res.device.type != "cpu":
-        return _guided(low_res, fine, picture[None], threshold)
-    for side, objects in _windows(low_res > threshold).items():  # on a CPU only where objects are
-        for some in (objects[i : i + _BATCH] for i in range(0, len(objects), _BATCH)):
-            coarse = torch.stack([low_res[k, y : y + side, x : x + side] for k, y, x in some])
-            places = [
-                (k, slice(y * scale, (y + side) * scale), slice(x * scale, (x + side) * scale)) for k, y, x in some
-            ]
-            before = torch.stack([fine[place] for place in places])
-            window = torch.stack([picture[:, down, across] for _, down, across in places])
-            for place, after in zip(places, _guided(coarse, before, window, threshold), strict=True):
-                fine[place] = after
+        return _guided(low_res, fine, picture, threshold)
+    above = low_res > threshold
+    for k, (rows, columns) in enumerate(zip(spans(above.any(2)), spans(above.any(1)), strict=True)):
+        if rows is not None and columns is not None:  # on a CPU only where the object is
+            (top, bottom), (left, right) = _around(rows, low_res.shape[1]), _around(columns, low_res.shape[2])
+            down, across = slice(top * scale, bottom * scale), slice(left * scale, right * scale)
+            part, window = fine[k : k + 1, down, across], picture[:, down, across]
+            part.copy_(_guided(low_res[k : k + 1, top:bottom, left:right], part, window, threshold))
     return fine
 
 
-def _windows(masks: Tensor) -> dict[int, list[tuple[int, int, int]]]:
-    """Return square windows around the objects of masks (N, h, h) bool: by side, the objects' rows, tops and lefts.
-
-    There are few sides, so that several objects can be refined as a batch.
-    """
-    length = masks.shape[-1]
-    sides = [math.ceil(share * length) for share in _SHARES]
-    found: dict[int, list[tuple[int, int, int]]] = {}
-    for k, (rows, columns) in enumerate(zip(spans(masks.any(2)), spans(masks.any(1)), strict=True)):
-        if rows is not None and columns is not None:
-            longest = max(rows[1] - rows[0], columns[1] - columns[0]) + 1 + 2 * _MARGIN
-            side = next((side for side in sides if side >= longest), length)
-            top, left = (min(max((sum(span) + 1 - side) // 2, 0), length - side) for span in (rows, columns))
-            found.setdefault(side, []).append((k, top, left))
-    return found
+def _around(span: tuple[int, int], length: int) -> tuple[int, int]:
+    """Return the half-open range of places around the first and the last one of an object."""
+    return max(0, span[0] - _MARGIN), min(length, span[1] + 1 + _MARGIN)
 
 
-def _guided(low_res: Tensor, fine: Tensor, pictures: Tensor, threshold: float) -> Tensor:
-    """Replace the pixels near the edges of masks.
-
-    Args:
-        low_res: (N, h, h) logits.
-        fine: (N, H, H) the same, stretched.
-        pictures: (N or 1, 3, H, H) levels.
-        threshold: of the masks.
-
-    Returns:
-        `fine` with other pixels near the edges.
-    """
-    scale = pictures.shape[-1] // low_res.shape[-1]
-    colours = pictures.float() / 255
+def _guided(low_res: Tensor, fine: Tensor, picture: Tensor, threshold: float) -> Tensor:
+    """Return the logits `fine` (N, H, W), which are `low_res` stretched, with pixels near the masks' edges replaced."""
+    scale = picture.shape[-1] // low_res.shape[-1]
+    colours = picture.float() / 255
     guide = Guide(F.avg_pool2d(colours, scale))
     lines = guide.fit((low_res - threshold).sigmoid())
     sharper = ((guide.apply(lines) - 0.5) * _GAIN + 0.5).clamp(0, 1)
     lines = guide.fit(sharper)
-    share = _evaluate(F.interpolate(lines, scale_factor=scale, mode="bilinear", align_corners=False), colours)
+    stretched = F.interpolate(lines, scale_factor=scale, mode="bilinear", align_corners=False)
+    share = _evaluate(stretched, colours)
 
     mask = (low_res > threshold).to(low_res.dtype)
     size = 2 * _BAND + 1
@@ -106,26 +79,26 @@ def _guided(low_res: Tensor, fine: Tensor, pictures: Tensor, threshold: float) -
 
 
 class Guide:
-    """What masks are fitted to: pictures on the masks' grid, with their local statistics.
+    """What masks are fitted to: a picture on the masks' grid, with its local statistics.
 
     Args:
-        colours: (B, 3, h, w) float32, 0 … 1; one for each mask, or one for all.
+        colours: (3, h, w) float32, 0 … 1.
     """
 
     def __init__(self, colours: Tensor) -> None:
         self._colours = colours
-        products = (colours[:, :, None] * colours[:, None]).flatten(1, 2)
-        means = _local_mean(torch.cat((colours, products), dim=1))
-        self._mean = means[:, :3]
-        covariance = means[:, 3:].unflatten(1, (3, 3)) - self._mean[:, :, None] * self._mean[:, None]
-        covariance.diagonal(dim1=1, dim2=2).add_(_NOISE)
-        red, green, blue = covariance.unbind(1)
+        products = (colours[:, None] * colours).flatten(0, 1)
+        means = _local_mean(torch.cat((colours, products)))
+        self._mean = means[:3]
+        covariance = means[3:].unflatten(0, (3, 3)) - self._mean[:, None] * self._mean
+        covariance.diagonal(dim1=0, dim2=1).add_(_NOISE)
+        red, green, blue = covariance
         pairs = (green, blue), (blue, red), (red, green)
-        cofactors = torch.stack([torch.linalg.cross(*pair, dim=1) for pair in pairs], dim=1)
-        self._inverse = cofactors / (red * cofactors[:, 0]).sum(1)[:, None, None]  # (B, 3, 3, h, w)
+        cofactors = torch.stack([torch.linalg.cross(*pair, dim=0) for pair in pairs])
+        self._inverse = cofactors / (red * cofactors[0]).sum(0)  # (3, 3, h, w)
 
     def fit(self, shares: Tensor) -> Tensor:
-        """Explain shares (N, h, w), 0 … 1, by the colours: (N, 4, h, w), three slopes and an offset at each place."""
+        """Explain shares (N, h, w), 0 … 1, by the colours: (N, 4, h, w) three slopes and an offset at each place."""
         shares = shares[:, None]
         means = _local_mean(torch.cat((self._colours * shares, shares), dim=1))
         covariance = means[:, :3] - self._mean * means[:, 3:]
@@ -140,10 +113,8 @@ class Guide:
 
 def _evaluate(lines: Tensor, colours: Tensor) -> Tensor:
     """Return slopes times colours plus offset, (N, h, w)."""
-    offset = lines[:, 3]
-    for channel in range(3):
-        offset = offset.addcmul(lines[:, channel], colours[:, channel])
-    return offset
+    red, green, blue, offset = lines.unbind(1)
+    return offset.addcmul(red, colours[0]).addcmul_(green, colours[1]).addcmul_(blue, colours[2])
 
 
 def _local_mean(values: Tensor) -> Tensor:

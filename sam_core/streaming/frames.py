@@ -44,8 +44,8 @@ class FrameRing:
     def __init__(self, model: Sam2, max_frames: int, max_bytes: int, *, keep_pictures: bool = False) -> None:
         shapes = model.feature_shapes()
         element = torch.empty((), dtype=model.dtype).element_size()
-        picture = (3, model.image_size, model.image_size) if keep_pictures else (0,)
-        per_frame = sum(torch.Size(shape).numel() for shape in shapes) * element + torch.Size(picture).numel()
+        side = model.image_size if keep_pictures else 0
+        per_frame = sum(torch.Size(shape).numel() for shape in shapes) * element + 3 * side**2
         self.capacity = max(1, min(max_frames, max_bytes // per_frame))
         self.nbytes = self.capacity * per_frame
         self._embedding, self._fine, self._middle = (
@@ -55,7 +55,10 @@ class FrameRing:
             )
             for shape in shapes
         )
-        self._pictures = torch.zeros(self.capacity, *picture, dtype=torch.uint8, device=model.device)
+        # These, too, as `Sam2.resize` lays them.
+        self._pictures = torch.zeros(self.capacity, side, side, 3, dtype=torch.uint8, device=model.device).permute(
+            0, 3, 1, 2
+        )
         self._position = model.image_position(self._embedding)
         self._frames: list[Frame] = []  # oldest first
 
