@@ -63,7 +63,7 @@ class Work:
 
     @property
     def choices(self) -> dict[str, str]:
-        """What our configuration says of memory policy, overlaps and edges, as `Tracker` takes it."""
+        """What our configuration says of how to track, as `Tracker` takes it."""
         return tracking_choices(load_config("models", self.model, self.overrides))
 
     @property

@@ -61,7 +61,7 @@ def _around(span: tuple[int, int], length: int) -> tuple[int, int]:
 def _guided(low_res: Tensor, fine: Tensor, picture: Tensor, threshold: float) -> Tensor:
     """Return the logits `fine` (N, H, W), which are `low_res` stretched, with pixels near the masks' edges replaced."""
     scale = picture.shape[-1] // low_res.shape[-1]
-    colours = picture.float() / 255
+    colours = picture.contiguous().float() / 255  # channel by channel: several times as fast here
     guide = Guide(F.avg_pool2d(colours, scale))
     lines = guide.fit((low_res - threshold).sigmoid())
     sharper = ((guide.apply(lines) - 0.5) * _GAIN + 0.5).clamp(0, 1)
@@ -70,8 +70,8 @@ def _guided(low_res: Tensor, fine: Tensor, picture: Tensor, threshold: float) ->
     share = _evaluate(stretched, colours)
 
     mask = (low_res > threshold).to(low_res.dtype)
-    size = 2 * _BAND + 1
-    near = F.max_pool2d(mask, size, 1, _BAND) + F.max_pool2d(-mask, size, 1, _BAND) > 0
+    around, least = _local_mean(mask, _BAND), 0.5 / (2 * _BAND + 1) ** 2
+    near = (around > least) & (around < 1 - least)  # places of both kinds
     before, after = mask.sum((1, 2)), (guide.apply(lines) > 0.5).sum((1, 2))
     sane = (2 * after >= before) & (after <= 2 * before)
     allowed = (near & sane[:, None, None]).repeat_interleave(scale, 1).repeat_interleave(scale, 2)
@@ -88,7 +88,7 @@ class Guide:
     def __init__(self, colours: Tensor) -> None:
         self._colours = colours
         products = (colours[:, None] * colours).flatten(0, 1)
-        means = _local_mean(torch.cat((colours, products)))
+        means = _local_mean(torch.cat((colours, products)), _RADIUS)
         self._mean = means[:3]
         covariance = means[3:].unflatten(0, (3, 3)) - self._mean[:, None] * self._mean
         covariance.diagonal(dim1=0, dim2=1).add_(_NOISE)
@@ -100,11 +100,11 @@ class Guide:
     def fit(self, shares: Tensor) -> Tensor:
         """Explain shares (N, h, w), 0 … 1, by the colours: (N, 4, h, w) three slopes and an offset at each place."""
         shares = shares[:, None]
-        means = _local_mean(torch.cat((self._colours * shares, shares), dim=1))
+        means = _local_mean(torch.cat((self._colours * shares, shares), dim=1), _RADIUS)
         covariance = means[:, :3] - self._mean * means[:, 3:]
         slopes = (self._inverse * covariance[:, :, None]).sum(1)
         offsets = means[:, 3:] - (slopes * self._mean).sum(1, keepdim=True)
-        return _local_mean(torch.cat((slopes, offsets), dim=1))
+        return _local_mean(torch.cat((slopes, offsets), dim=1), _RADIUS)
 
     def apply(self, lines: Tensor) -> Tensor:
         """Return the shares (N, h, w) that `fit` explains."""
@@ -117,16 +117,16 @@ def _evaluate(lines: Tensor, colours: Tensor) -> Tensor:
     return offset.addcmul(red, colours[0]).addcmul_(green, colours[1]).addcmul_(blue, colours[2])
 
 
-def _local_mean(values: Tensor) -> Tensor:
+def _local_mean(values: Tensor, radius: int) -> Tensor:
     """Return the mean of values (..., h, w) over the square around each place, as far as it lies within."""
-    down, across = (_means(n, values.device) for n in values.shape[-2:])
+    down, across = (_means(n, radius, values.device) for n in values.shape[-2:])
     return down @ values @ across.t()
 
 
 @lru_cache(maxsize=512)
-def _means(length: int, device: torch.device) -> Tensor:
+def _means(length: int, radius: int, device: torch.device) -> Tensor:
     """Return the (length, length) matrix that takes the mean over a window around each place."""
     with torch.inference_mode(False), torch.no_grad():
         places = torch.arange(length, device=device)
-        near = ((places[:, None] - places).abs() <= _RADIUS).float()
+        near = ((places[:, None] - places).abs() <= radius).float()
         return near / near.sum(1, keepdim=True)
