@@ -41,15 +41,16 @@ def refined(low_res: Tensor, picture: Tensor, threshold: float) -> Tensor:
     """
     scale = picture.shape[-1] // low_res.shape[-1]
     fine = F.interpolate(low_res[:, None], scale_factor=scale, mode="bilinear", align_corners=False)[:, 0]
+    longest = max(low_res.shape[1:])
     if low_res.device.type != "cpu":
-        return _guided(low_res, fine, picture, threshold)
+        return _guided(low_res, fine, picture, threshold, longest)
     above = low_res > threshold
     for k, (rows, columns) in enumerate(zip(spans(above.any(2)), spans(above.any(1)), strict=True)):
         if rows is not None and columns is not None:  # on a CPU only where the object is
             (top, bottom), (left, right) = _around(rows, low_res.shape[1]), _around(columns, low_res.shape[2])
             down, across = slice(top * scale, bottom * scale), slice(left * scale, right * scale)
             part, window = fine[k : k + 1, down, across], picture[:, down, across]
-            part.copy_(_guided(low_res[k : k + 1, top:bottom, left:right], part, window, threshold))
+            part.copy_(_guided(low_res[k : k + 1, top:bottom, left:right], part, window, threshold, longest))
     return fine
 
 
@@ -58,11 +59,14 @@ def _around(span: tuple[int, int], length: int) -> tuple[int, int]:
     return max(0, span[0] - _MARGIN), min(length, span[1] + 1 + _MARGIN)
 
 
-def _guided(low_res: Tensor, fine: Tensor, picture: Tensor, threshold: float) -> Tensor:
-    """Return the logits `fine` (N, H, W), which are `low_res` stretched, with pixels near the masks' edges replaced."""
+def _guided(low_res: Tensor, fine: Tensor, picture: Tensor, threshold: float, longest: int) -> Tensor:
+    """Return the logits `fine` (N, H, W), which are `low_res` stretched, with pixels near the masks' edges replaced.
+
+    No (h, w) is longer than `longest`.
+    """
     scale = picture.shape[-1] // low_res.shape[-1]
     colours = picture.contiguous().float() / 255  # channel by channel: several times as fast here
-    guide = Guide(F.avg_pool2d(colours, scale))
+    guide = Guide(F.avg_pool2d(colours, scale), LocalMean(low_res, _RADIUS, longest))
     lines = guide.fit((low_res - threshold).sigmoid())
     sharper = ((guide.apply(lines) - 0.5) * _GAIN + 0.5).clamp(0, 1)
     lines = guide.fit(sharper)
@@ -70,7 +74,7 @@ def _guided(low_res: Tensor, fine: Tensor, picture: Tensor, threshold: float) ->
     share = _evaluate(stretched, colours)
 
     mask = (low_res > threshold).to(low_res.dtype)
-    around, least = _local_mean(mask, _BAND), 0.5 / (2 * _BAND + 1) ** 2
+    around, least = LocalMean(mask, _BAND, longest)(mask), 0.5 / (2 * _BAND + 1) ** 2
     near = (around > least) & (around < 1 - least)  # places of both kinds
     before, after = mask.sum((1, 2)), (guide.apply(lines) > 0.5).sum((1, 2))
     sane = (2 * after >= before) & (after <= 2 * before)
@@ -78,17 +82,47 @@ def _guided(low_res: Tensor, fine: Tensor, picture: Tensor, threshold: float) ->
     return torch.where(allowed, (share - 0.5) * _SLOPE + threshold, fine)
 
 
+class LocalMean:
+    """Means over the square around each place of a map, as far as it lies within.
+
+    Args:
+        like: (..., h, w), a map of that size and device.
+        radius: of the squares, in places.
+        longest: no map is longer; what is kept for the next one is made for this length.
+    """
+
+    def __init__(self, like: Tensor, radius: int, longest: int) -> None:
+        near = _near(longest, radius, like.device)
+        down, across = (near[:n, :n] for n in like.shape[-2:])
+        self._down = down / down.sum(1, keepdim=True)
+        self._across = (across / across.sum(1, keepdim=True)).t()
+
+    def __call__(self, values: Tensor) -> Tensor:
+        """Return the means of values (..., h, w)."""
+        return self._down @ values @ self._across
+
+
+@lru_cache(maxsize=16)
+def _near(length: int, radius: int, device: torch.device) -> Tensor:
+    """Return 1 where two of `length` places are no further apart than the radius, else 0: (length, length)."""
+    with torch.inference_mode(False), torch.no_grad():
+        places = torch.arange(length, device=device)
+        return ((places[:, None] - places).abs() <= radius).float()
+
+
 class Guide:
     """What masks are fitted to: a picture on the masks' grid, with its local statistics.
 
     Args:
         colours: (3, h, w) float32, 0 … 1.
+        local_mean: over the squares in which masks are fitted.
     """
 
-    def __init__(self, colours: Tensor) -> None:
+    def __init__(self, colours: Tensor, local_mean: LocalMean) -> None:
         self._colours = colours
+        self._local_mean = local_mean
         products = (colours[:, None] * colours).flatten(0, 1)
-        means = _local_mean(torch.cat((colours, products)), _RADIUS)
+        means = local_mean(torch.cat((colours, products)))
         self._mean = means[:3]
         covariance = means[3:].unflatten(0, (3, 3)) - self._mean[:, None] * self._mean
         covariance.diagonal(dim1=0, dim2=1).add_(_NOISE)
@@ -100,11 +134,11 @@ class Guide:
     def fit(self, shares: Tensor) -> Tensor:
         """Explain shares (N, h, w), 0 … 1, by the colours: (N, 4, h, w) three slopes and an offset at each place."""
         shares = shares[:, None]
-        means = _local_mean(torch.cat((self._colours * shares, shares), dim=1), _RADIUS)
+        means = self._local_mean(torch.cat((self._colours * shares, shares), dim=1))
         covariance = means[:, :3] - self._mean * means[:, 3:]
         slopes = (self._inverse * covariance[:, :, None]).sum(1)
         offsets = means[:, 3:] - (slopes * self._mean).sum(1, keepdim=True)
-        return _local_mean(torch.cat((slopes, offsets), dim=1), _RADIUS)
+        return self._local_mean(torch.cat((slopes, offsets), dim=1))
 
     def apply(self, lines: Tensor) -> Tensor:
         """Return the shares (N, h, w) that `fit` explains."""
@@ -115,18 +149,3 @@ def _evaluate(lines: Tensor, colours: Tensor) -> Tensor:
     """Return slopes times colours plus offset, (N, h, w)."""
     red, green, blue, offset = lines.unbind(1)
     return offset.addcmul(red, colours[0]).addcmul_(green, colours[1]).addcmul_(blue, colours[2])
-
-
-def _local_mean(values: Tensor, radius: int) -> Tensor:
-    """Return the mean of values (..., h, w) over the square around each place, as far as it lies within."""
-    down, across = (_means(n, radius, values.device) for n in values.shape[-2:])
-    return down @ values @ across.t()
-
-
-@lru_cache(maxsize=512)
-def _means(length: int, radius: int, device: torch.device) -> Tensor:
-    """Return the (length, length) matrix that takes the mean over a window around each place."""
-    with torch.inference_mode(False), torch.no_grad():
-        places = torch.arange(length, device=device)
-        near = ((places[:, None] - places).abs() <= radius).float()
-        return near / near.sum(1, keepdim=True)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from sam_core import Prompt, Stream, Tracker, build_tracker
 from sam_core.streaming import edges
-from sam_core.streaming.edges import Guide, refined
+from sam_core.streaming.edges import Guide, LocalMean, refined
 from sam_core.streaming.masks import logits_at
 from tests.core.pattern import HEIGHT, WIDTH, frame
 
@@ -80,7 +80,7 @@ def test_looking_only_around_an_object_is_enough(monkeypatch: pytest.MonkeyPatch
     low_res = torch.stack([scene(corners)[2] for corners in (STAR, SMALL)])
     picture = scene(STAR)[1]
     windows = refined(low_res, picture, 0.0)
-    whole = edges._guided(low_res, stretched(low_res), picture, 0.0)
+    whole = edges._guided(low_res, stretched(low_res), picture, 0.0, GRID)
     torch.testing.assert_close(windows, whole, rtol=0, atol=1e-3)
     assert ((windows > 0) != (whole > 0)).float().mean() < 1e-3
     torch.testing.assert_close(refined(low_res, picture.float(), 0.0), windows, rtol=0, atol=1e-5)
@@ -108,7 +108,8 @@ def test_the_fit_is_ridge_regression_in_every_square() -> None:
             columns = slice(max(0, x - edges._RADIUS), x + edges._RADIUS + 1)
             line = lines[rows, columns].reshape(-1, 4).mean(0)
             expected[y, x] = line[:3] @ colours[:, y, x] + line[3]
-    guide = Guide(torch.from_numpy(colours).float())
+    picture = torch.from_numpy(colours).float()
+    guide = Guide(picture, LocalMean(picture, edges._RADIUS, longest=14))
     mine = guide.apply(guide.fit(torch.from_numpy(share).float()[None]))[0]
     np.testing.assert_allclose(mine.numpy(), expected, atol=2e-4)
 
@@ -167,3 +168,13 @@ def test_masks_do_not_depend_on_what_is_refined_beside_them() -> None:
 @pytest.mark.parametrize(("span", "window"), [((20, 30), (12, 39)), ((3, 9), (0, 18)), ((60, 71), (52, 72))])
 def test_windows_hold_their_objects(span: tuple[int, int], window: tuple[int, int]) -> None:
     assert edges._around(span, 72) == window
+
+
+def test_nothing_is_kept_for_every_size_of_an_object() -> None:
+    """A stream's memory does not grow when an object is for once as large as never before."""
+    picture = scene(STAR)[1]
+    refined(scene(SMALL)[2][None], picture, 0.0)
+    kept = edges._near.cache_info().currsize
+    for side in range(3, 60, 4):
+        refined(scene([[20, 20], [20 + side, 20], [20 + side, 20 + side], [20, 20 + side]])[2][None], picture, 0.0)
+    assert edges._near.cache_info().currsize == kept
