@@ -65,7 +65,7 @@ def _guided(low_res: Tensor, fine: Tensor, picture: Tensor, threshold: float, lo
     No (h, w) is longer than `longest`.
     """
     scale = picture.shape[-1] // low_res.shape[-1]
-    colours = picture.contiguous().float() / 255  # channel by channel: several times as fast here
+    colours = picture.contiguous().float() / 255  # channel by channel is faster here
     guide = Guide(F.avg_pool2d(colours, scale), LocalMean(low_res, _RADIUS, longest))
     lines = guide.fit((low_res - threshold).sigmoid())
     sharper = ((guide.apply(lines) - 0.5) * _GAIN + 0.5).clamp(0, 1)

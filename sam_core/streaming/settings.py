@@ -40,7 +40,8 @@ class StreamSettings:
             mirrored and from closer up as well (`sam_core.streaming.views`).
         history_frames: newest frames whose features are kept, so that a prompt can be given on the frame that the
             operator saw; 1 allows the newest alone.
-        history_bytes: bound on the memory those features take; fewer frames are kept where they don't fit.
+        history_bytes: bound on the memory those features take, and pictures where they are kept; fewer frames are kept
+            where they don't fit.
         catch_up_frames: how many frames, in one step, objects that were prompted in the past are carried forward, in
             a second thread where a core is free; the bound on the time that catching up adds to a step. At least 2, or
             they would never arrive.
