@@ -15,7 +15,7 @@ from sam_core.layers.rotary import axial_rotary_table, rotate_
 # Scores that are held at once on a CPU, so that what is written is still in the cache when it is read again: of one
 # object at most so many, and of several together no more than
 _SCORES_OF_ONE = 2**21
-_SCORES_OF_SEVERAL = 2**18
+_SCORES_OF_SEVERAL = 2**19
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -42,7 +42,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 def _attend_in_blocks(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Attend for a block of queries at a time; how an object's queries are cut does not depend on the batch."""
     (batch, heads, count, channels), keys = q.shape, k.shape[2]
-    q = (q * channels**-0.5).reshape(batch * heads, count, channels)
+    q = q.reshape(batch * heads, count, channels)
     k_t = k.reshape(batch * heads, keys, channels).transpose(1, 2)
     v = v.reshape(batch * heads, keys, v.shape[-1])
     rows = max(1, min(count, _SCORES_OF_ONE // keys))
@@ -54,7 +54,7 @@ def _attend_in_blocks(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         for row in range(0, count, rows):
             block = q[some, row : row + rows]
             scores = buffer[: block.shape[0] * block.shape[1] * keys].view(block.shape[0], block.shape[1], keys)
-            torch.bmm(block, k_t[some], out=scores)
+            scores.baddbmm_(block, k_t[some], beta=0, alpha=channels**-0.5)
             torch.softmax(scores, dim=-1, out=scores)
             out[some, row : row + rows] = torch.bmm(scores, v[some])
     return out.unflatten(0, (batch, heads))

@@ -5,10 +5,11 @@ Source: SAM 2 (Ravi et al., 2024), section 4 "Memory attention" and appendix D.1
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sam_core.layers import Derived, Linear, RotaryAttention
@@ -81,6 +82,7 @@ class MemoryAttention(nn.Module):
         )
         self.norm = nn.LayerNorm(d_model)
         self._times: Derived[list[LayerKeys]] = Derived()
+        self._stacked: Derived[tuple[Tensor, Tensor]] = Derived()
 
     def forward(self, features: Tensor, position: Tensor, memory: MemoryTokens) -> Tensor:
         """Condition image features on memories.
@@ -102,26 +104,42 @@ class MemoryAttention(nn.Module):
     def _layers(self) -> list[MemoryAttentionLayer]:
         return cast("list[MemoryAttentionLayer]", list(self.layers))
 
+    def _attentions(self) -> list[RotaryAttention]:
+        return [layer.cross_attn_image for layer in self._layers()]
+
     def _keys(self, memory: MemoryTokens, grid: tuple[int, int]) -> Iterator[Tensor | Iterator[Tensor]]:
         """Give the keys of one layer after the other, as `RotaryAttention.attend_to` takes them."""
         placed = memory.tokens[:, memory.tokens.shape[1] - memory.position.shape[1] :] + memory.position
-        for index, layer in enumerate(self._layers()):
-            if memory.map_keys is None:
-                yield layer.cross_attn_image.keys(placed, grid, memory.num_pointer_tokens)
-            else:
-                yield _added_up(memory.map_keys, index, placed, layer.cross_attn_image.k_proj)
+        if memory.map_keys is None:
+            yield from (a.keys(placed, grid, memory.num_pointer_tokens) for a in self._attentions())
+        else:
+            for index, of_pointers in enumerate(self._keys_of_pointers(placed)):
+                of_maps = [[(seen[index], time[index]) for seen, time in of_object] for of_object in memory.map_keys]
+                yield _added_up(of_maps, of_pointers)
 
     # --- keys of maps in two parts: they are linear in what was seen where, and in when ---------------------------
 
     @property
     def key_dim(self) -> int:
         """C, channels of a key."""
-        attention = self._layers()[0].cross_attn_image
+        attention = self._attentions()[0]
         return attention.num_heads * attention.head_dim
 
     def keys_of_maps(self, placed: Tensor, grid: tuple[int, int]) -> Tensor:
         """Project maps (B, H * W, C_mem), their place added, for all layers: (B, layers, H * W, C)."""
-        return torch.stack([layer.cross_attn_image.keys(placed, grid) for layer in self._layers()], dim=1)
+        return torch.stack([attention.keys(placed, grid) for attention in self._attentions()], dim=1)
+
+    def _keys_of_pointers(self, placed: Tensor) -> tuple[Tensor, ...]:
+        """Project pointers (B, P, C_mem), their age added, for all layers: (B, P, C) for each.
+
+        Each object's are projected apart: a few rows are rounded otherwise in a larger batch.
+        """
+        projections = [attention.k_proj for attention in self._attentions()]
+        weights: list[Tensor] = [p.weight for p in projections]
+        biases: list[Tensor] = [p.bias for p in projections]
+        weight, bias = self._stacked.of([*weights, *biases], lambda: (torch.cat(weights), torch.cat(biases)))
+        keys = torch.cat([F.linear(of_object, weight, bias) for of_object in placed.split(1)])
+        return keys.chunk(len(projections), dim=-1)
 
     def keys_of_times(self, times: Tensor, grid: tuple[int, int]) -> list[LayerKeys]:
         """Return what encodings of time (T, C_mem) add to the keys of maps, for each of the T; computed once."""
@@ -130,24 +148,21 @@ class MemoryAttention(nn.Module):
             everywhere = times[:, None].expand(-1, grid[0] * grid[1], -1)
             return list(zip(*(a.keys_without_bias(everywhere, grid) for a in attentions), strict=True))
 
-        attentions = [layer.cross_attn_image for layer in self._layers()]
+        attentions = self._attentions()
         return self._times.of([times, *(a.k_proj.weight for a in attentions)], compute, key=grid)
 
 
-def _added_up(
-    map_keys: Sequence[Sequence[tuple[LayerKeys, LayerKeys]]], layer: int, pointers: Tensor, project: nn.Module
-) -> Iterator[Tensor]:
-    """Give the keys (1, L, C) of one object after the other: those of its maps, then of its pointers (B, P, C_mem).
+def _added_up(map_keys: list[list[tuple[Tensor, Tensor]]], pointer_keys: Tensor) -> Iterator[Tensor]:
+    """Give a layer's keys (1, L, C) of one object after the other: those of its maps, then of its pointers (B, P, C).
 
-    Each object's pointers are projected apart: a few rows are rounded otherwise in a larger batch.
+    What makes a map's keys are two summands (H * W, C): what was seen, and when.
     """
     keys: Tensor | None = None
-    for of_object, of_pointers in zip(map_keys, pointers.split(1), strict=True):
-        last = project(of_pointers)[0]
-        sizes = [*(seen[layer].shape[0] for seen, _ in of_object), last.shape[0]]
+    for of_object, last in zip(map_keys, pointer_keys, strict=True):
+        sizes = [*(seen.shape[0] for seen, _ in of_object), last.shape[0]]
         keys = last.new_empty(1, sum(sizes), last.shape[1]) if keys is None else keys
         *parts, end = keys[0].split(sizes)
         for part, (seen, time) in zip(parts, of_object, strict=True):
-            torch.add(seen[layer], time[layer], out=part)
+            torch.add(seen, time, out=part)
         end.copy_(last)
         yield keys
