@@ -33,7 +33,8 @@ class StreamSettings:
             kept.
         policy: which frames enter the memory.
         overlaps: what becomes of pixels that masks have in common: `keep` leaves them to all, as SAM 2 does; `look`
-            gives them to the object that they look like (`sam_core.streaming.overlaps`).
+            gives them to the object that they look like (`sam_core.streaming.overlaps`), and clicks tell the objects of
+            a frame apart (`sam_core.streaming.answers`).
         edges: how masks at the image's size come from the network's, which are a quarter of its picture's side: `keep`
             stretches them, as SAM 2 does; `guided` lets them end at the picture's edges (`sam_core.streaming.edges`).
         clicks: how clicks that begin an object are answered: `keep` from the picture as it is, as in SAM 2; `views`

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
 from sam_core.devices import upload
 from sam_core.errors import CapacityError, NoFrameError, StampError, UnknownObjectError
 from sam_core.sam2 import Sam2, SamOutput
+from sam_core.streaming.answers import Answers
 from sam_core.streaming.bank import MemoryBank
 from sam_core.streaming.beside import Beside
 from sam_core.streaming.describe import empty_result, frame_result
@@ -30,10 +30,19 @@ from sam_core.streaming.prompt import Prompt, check_prompt
 from sam_core.streaming.result import FrameResult, ObjectInfo, StreamReport
 from sam_core.streaming.settings import StreamSettings
 from sam_core.streaming.tracking import Tracked
-from sam_core.streaming.views import answer_from_views
 
 # Earlier logits that go back in as a prompt are clamped, as the official predictor does.
 _PROMPT_LOGIT_BOUND = 32.0
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """What a prompt made of one object: what the network says, what to show of it, what was observed."""
+
+    target: TrackedObject
+    tracked: Tracked
+    shown: Tracked
+    seen: list[Observation]
 
 
 class Stream:
@@ -79,6 +88,7 @@ class Stream:
             self._low_res = torch.zeros(len(self._bank), 1, side, side, device=model.device)
             on_gpu = settings.cuda_graphs and model.device.type == "cuda"
             self._graphs = FrameGraphs(model, self._bank, settings.max_objects, enabled=on_gpu)
+            self._answers = Answers(model, self._graphs.encode, settings)
 
     # --- frames ------------------------------------------------------------------------------------------------
 
@@ -181,6 +191,9 @@ class Stream:
         the object, which goes on as it was until the corrected one has caught up. It attends to the memories that
         are still held of the time before that frame.
 
+        With `overlaps: look`, clicks tell the objects of a frame apart (`Answers`): if the mask of one that began there
+        covers the new click it changes, too, which results show from the next frame on.
+
         Args:
             prompt: points and a box, or a mask; on the frame of its stamp, or on the newest one.
             object_id: the object to correct; None for a new one.
@@ -208,31 +221,27 @@ class Stream:
             begins = renew or frame.number <= target.first_frame
             if checked.mask is not None:
                 clicks = Clicks(frame.number)
-                output = self._model.adopt_mask(frame.features, self._mask_input(checked.mask))
+                output = self._answers.to_mask(frame, checked.mask)
             else:
                 earlier = Clicks(-1) if renew else target.clicks
                 clicks = earlier.combined_with(checked, frame.number)
                 output = self._answer_clicks(target, clicks, frame, begins, renew)
-            memory = self._model.encode_memory(frame.features, output.low_res, output.object_score, from_prompt=True)
-            answer = Tracked.of(output, memory)
-            seen = _observe(frame, [target], answer, prompted=True)
+            answer = self._answer(target, output, frame)
             named = replace(target, label=label or target.label)
-            shown = self._refine(frame, answer)
-            result = frame_result(frame, [named], shown, seen, self.mask_threshold)
+            result = frame_result(frame, [named], answer.shown, answer.seen, self.mask_threshold)
+            others = self._answer_others(target, clicks, frame)
         except BaseException:
             if home.get(target.object_id) is not target:
                 self._bank.free(target.row)
             raise
-        if self._overlaps is not None:
-            mask = shown.low_res[0, 0] > self.mask_threshold
-            self._overlaps.prompted(target.object_id, mask.flatten(), colours_of(frame.picture, mask.shape[0]))
         target.clicks = clicks
         target.first_frame = frame.number if begins else target.first_frame
         home[target.object_id] = target
         self._next_id = max(self._next_id, target.object_id + 1)
-        self._bank.forget_from(target.row, 0 if renew else frame.number)
         conditioning = begins or self._settings.corrections_are_conditioning
-        self._remember([target], answer, seen, conditioning=conditioning)
+        self._accept(answer, frame, conditioning=conditioning, forget_from=0 if renew else frame.number)
+        for other in others:
+            self._accept(other, frame, conditioning=True, forget_from=frame.number)
         for version in self._versions(target.object_id):
             version.label = label or version.label
         return result
@@ -379,39 +388,52 @@ class Stream:
     def _answer_clicks(
         self, target: TrackedObject, clicks: Clicks, frame: Frame, begins: bool, renew: bool
     ) -> SamOutput:
-        if begins:
-            embedding = self._model.embed_without_memory(frame.features)
-        else:
-            embedding = self._model.embed_with_memory(
-                frame.features, self._bank.read(self._bank.places([target.row], frame.number))
-            )
         previous = None
         if target.frame == frame.number and not renew:  # its mask on this frame is at hand
             previous = self._low_res[target.row][None].clamp(-_PROMPT_LOGIT_BOUND, _PROMPT_LOGIT_BOUND)
-        points, labels = clicks.as_points()
-        height, width = frame.size
-        device = self._model.device
-        scaled = torch.from_numpy(points).to(device) / torch.tensor([width, height], device=device)
-        scaled, marks = scaled * self._model.image_size, torch.from_numpy(labels).to(device)
-        output = self._model.decode(
-            embedding,
-            frame.features,
-            scaled[None],
-            marks[None],
-            previous,
-            multimask=self._model.uses_multimask(len(points), begins=begins),
-        )
-        if self._settings.clicks == "views" and begins and previous is None and clicks.box is None:
-            return answer_from_views(self._model, self._graphs.encode, frame, scaled, marks, output)
-        return output
+        elif begins:
+            return self._answers.to_first_clicks(frame, clicks, self._clicks_beside(target, frame))
+        if begins:
+            embedding = self._model.embed_without_memory(frame.features)
+        else:
+            places = self._bank.places([target.row], frame.number)
+            embedding = self._model.embed_with_memory(frame.features, self._bank.read(places))
+        return self._answers.to_clicks(frame, clicks, embedding, previous, begins=begins)
 
-    def _mask_input(self, mask: NDArray[np.bool_]) -> Tensor:
-        size = (self._model.image_size, self._model.image_size)
-        pixels = torch.from_numpy(mask).to(self._model.device).float()[None, None]
-        if pixels.shape[-2:] == size:
-            return pixels
-        resized = F.interpolate(pixels, size=size, mode="bilinear", align_corners=False, antialias=True)
-        return (resized >= 0.5).float()
+    def _clicks_beside(self, target: TrackedObject, frame: Frame) -> list[Clicks]:
+        """Return the clicks that other objects were given on a frame."""
+        others = (o.clicks for o in self._objects.values() if o.object_id != target.object_id)
+        return [clicks for clicks in others if clicks.frame == frame.number]
+
+    def _answer_others(self, target: TrackedObject, clicks: Clicks, frame: Frame) -> list[_Answer]:
+        """Answer the points again by which other objects began on this frame and whose masks cover the new clicks."""
+        answers = []
+        for other in self._objects.values():
+            began_here = other.first_frame == other.frame == other.clicks.frame == frame.number
+            by_points = len(other.clicks.points) > 0 and other.clicks.box is None
+            if other.object_id == target.object_id or not began_here or not by_points:
+                continue
+            beside = [c for c in self._clicks_beside(other, frame) if c is not target.clicks] + [clicks]
+            output = self._answers.without_others(frame, other.clicks, self._low_res[other.row][None], beside)
+            if output is not None:
+                answers.append(self._answer(other, output, frame))
+        return answers
+
+    def _answer(self, target: TrackedObject, output: SamOutput, frame: Frame) -> _Answer:
+        """Make of an object's mask what is to be shown and remembered."""
+        memory = self._model.encode_memory(frame.features, output.low_res, output.object_score, from_prompt=True)
+        tracked = Tracked.of(output, memory)
+        seen = _observe(frame, [target], tracked, prompted=True)
+        return _Answer(target, tracked, self._refine(frame, tracked), seen)
+
+    def _accept(self, answer: _Answer, frame: Frame, *, conditioning: bool, forget_from: int) -> None:
+        """Remember an answer, instead of what the object remembers from frame `forget_from` on."""
+        target = answer.target
+        if self._overlaps is not None:
+            mask = answer.shown.low_res[0, 0] > self.mask_threshold
+            self._overlaps.prompted(target.object_id, mask.flatten(), colours_of(frame.picture, mask.shape[0]))
+        self._bank.forget_from(target.row, forget_from)
+        self._remember([target], answer.tracked, answer.seen, conditioning=conditioning)
 
     def _remember(
         self,

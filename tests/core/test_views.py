@@ -133,7 +133,7 @@ def test_corrections_build_on_the_mask_that_is_there(micro_tracker: Tracker, mon
     stream.add_prompt(CLICK)
     more = Prompt(points=[[90.0, 20.0]], labels=[0])
     monkeypatch.setattr(
-        "sam_core.streaming.stream.answer_from_views", lambda *_: pytest.fail("this does not begin an object")
+        "sam_core.streaming.answers.answer_from_views", lambda *_: pytest.fail("this does not begin an object")
     )
     stream.add_prompt(more, object_id=1)
     stream.step(frame(1))
