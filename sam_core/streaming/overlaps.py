@@ -22,10 +22,10 @@ from sam_core.streaming.tracking import Tracked
 _LEVELS = 8  # of red, green and blue each
 _RARE = 0.003  # added to the share of every colour, so that one that was not seen is unlikely rather than impossible
 _MOST = 3.0  # of the log-likelihood ratio of a pixel: none outvotes all its neighbours
-_CLEARLY = 0.2  # mean log-likelihood ratio from which on pixels are one object's rather than the other's
+_CLEARLY = 0.1  # mean log-likelihood ratio from which on pixels are one object's rather than the other's
 _REACH = 0.2  # side of the square over which that mean is taken, in sides of the image
 _COMMON = 0.1  # share of the smaller mask from which on two masks overlap
-_LEAST = 0.15  # share of its mask that an object must be left with; with less it is not there
+_LEAST = 0.2  # share of its mask that an object must be left with; with less it is not there
 
 
 def colours_of(picture: Tensor, side: int) -> Tensor:
