@@ -407,7 +407,9 @@ class Stream:
 
     def _answer_others(self, target: TrackedObject, clicks: Clicks, frame: Frame) -> list[_Answer]:
         """Answer the points again by which other objects began on this frame and whose masks cover the new clicks."""
-        answers = []
+        answers: list[_Answer] = []
+        if not (clicks.labels == 1).any():
+            return answers
         for other in self._objects.values():
             began_here = other.first_frame == other.frame == other.clicks.frame == frame.number
             by_points = len(other.clicks.points) > 0 and other.clicks.box is None
