@@ -16,12 +16,16 @@ from sam_core.streaming.result import ObjectInfo, ObjectState
 
 @dataclass
 class Clicks:
-    """Points and box that an object was given on one frame; a new click there is combined with them."""
+    """Points and box that an object was given on one frame; a new click there is combined with them.
+
+    `corrects` tells that they came in several prompts, or after a mask, so that the mask they gave is not theirs alone.
+    """
 
     frame: int
     points: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 2), np.float32))
     labels: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     box: NDArray[np.float32] | None = None
+    corrects: bool = False
 
     def combined_with(self, prompt: CheckedPrompt, frame: int) -> Clicks:
         """Return these and the prompt's points and box, or the prompt's alone if these are of another frame."""
@@ -31,6 +35,7 @@ class Clicks:
             np.concatenate((before.points, prompt.points)),
             np.concatenate((before.labels, prompt.labels)),
             before.box if prompt.box is None else prompt.box,
+            corrects=before is self,
         )
 
     def as_points(self) -> tuple[NDArray[np.float32], NDArray[np.int64]]:

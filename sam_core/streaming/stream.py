@@ -412,7 +412,7 @@ class Stream:
             return answers
         for other in self._objects.values():
             began_here = other.first_frame == other.frame == other.clicks.frame == frame.number
-            by_points = len(other.clicks.points) > 0 and other.clicks.box is None
+            by_points = len(other.clicks.points) > 0 and other.clicks.box is None and not other.clicks.corrects
             if other.object_id == target.object_id or not began_here or not by_points:
                 continue
             beside = [c for c in self._clicks_beside(other, frame) if c is not target.clicks] + [clicks]

@@ -117,6 +117,18 @@ def test_who_was_drawn_rather_than_clicked_on_stays(micro_tracker: Tracker, aske
     assert torch.equal(remembered(stream, 1), before)
 
 
+@pytest.mark.parametrize("first", [click(LEFT), Prompt(mask=frame(0)[..., 0] > 0)], ids=["click", "mask"])
+def test_who_was_corrected_by_hand_stays(micro_tracker: Tracker, asked: list, first: Prompt) -> None:
+    stream = open_at(micro_tracker)
+    stream.add_prompt(first)
+    stream.add_prompt(click((60.0, 80.0), labels=[0]), object_id=1)
+    before = remembered(stream, 1).clone()
+    x, y = (int(v * micro_tracker.model.mask_size / s) for v, s in zip(RIGHT, (WIDTH, HEIGHT), strict=True))
+    assert before[y, x] > 0
+    stream.add_prompt(click(RIGHT))
+    assert torch.equal(remembered(stream, 1), before)
+
+
 def test_who_began_on_an_earlier_frame_stays(micro_tracker: Tracker, asked: list) -> None:
     stream = open_at(micro_tracker)
     stream.add_prompt(click(LEFT))
