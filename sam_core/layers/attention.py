@@ -12,6 +12,8 @@ from sam_core.layers.derived import Derived
 from sam_core.layers.linear import Linear, linear
 from sam_core.layers.rotary import axial_rotary_table, rotate_
 
+Affine = tuple[Tensor, Tensor]  # a weight (N, K) and a bias (N,)
+
 # Scores that are held at once on a CPU, so that what is written is still in the cache when it is read again: of one
 # object at most so many, and of several together no more than
 _SCORES_OF_ONE = 2**21
@@ -41,23 +43,27 @@ def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 def _attend_in_blocks(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Attend for a block of queries at a time; how an object's queries are cut does not depend on the batch."""
-    (batch, heads, count, channels), keys = q.shape, k.shape[2]
-    q = q.reshape(batch * heads, count, channels)
-    k_t = k.reshape(batch * heads, keys, channels).transpose(1, 2)
-    v = v.reshape(batch * heads, keys, v.shape[-1])
+    (batch, heads, count, _), keys = q.shape, k.shape[2]
+    q, k, v = (t.flatten(0, 1) for t in (q, k, v))
+    k_t = k.transpose(1, 2)
     rows = max(1, min(count, _SCORES_OF_ONE // keys))
     sets = max(1, min(batch * heads, _SCORES_OF_SEVERAL // (rows * keys)))
     buffer = q.new_empty(sets * rows * keys)
+    if (sets, rows) == (batch * heads, count):
+        return _averages(q, k_t, v, buffer).unflatten(0, (batch, heads))
     out = q.new_empty(batch * heads, count, v.shape[-1])
     for begin in range(0, batch * heads, sets):
-        some = slice(begin, min(begin + sets, batch * heads))
+        some = slice(begin, begin + sets)
         for row in range(0, count, rows):
-            block = q[some, row : row + rows]
-            scores = buffer[: block.shape[0] * block.shape[1] * keys].view(block.shape[0], block.shape[1], keys)
-            scores.baddbmm_(block, k_t[some], beta=0, alpha=channels**-0.5)
-            torch.softmax(scores, dim=-1, out=scores)
-            out[some, row : row + rows] = torch.bmm(scores, v[some])
+            out[some, row : row + rows] = _averages(q[some, row : row + rows], k_t[some], v[some], buffer)
     return out.unflatten(0, (batch, heads))
+
+
+def _averages(q: Tensor, k_t: Tensor, v: Tensor, buffer: Tensor) -> Tensor:
+    """Attend from q (S, N, C) to k_t (S, C, M), v (S, M, C_v), the scores held in the buffer; returns (S, N, C_v)."""
+    scores = buffer[: q.shape[0] * q.shape[1] * k_t.shape[2]].view(*q.shape[:2], -1)
+    scores.baddbmm_(q, k_t, beta=0, alpha=q.shape[-1] ** -0.5)
+    return torch.bmm(torch.softmax(scores, dim=-1, out=scores), v)
 
 
 class Attention(nn.Module):
@@ -84,6 +90,7 @@ class Attention(nn.Module):
         self.k_proj = Linear(kv_in_dim, inner_dim)
         self.v_proj = Linear(kv_in_dim, inner_dim)
         self.out_proj = Linear(inner_dim, embedding_dim)
+        self._values_to_output: Derived[Affine] = Derived()
 
     def split_heads(self, x: Tensor) -> Tensor:
         """(B, N, heads * C) -> (B, heads, N, C)."""
@@ -100,6 +107,26 @@ class Attention(nn.Module):
         v = self.split_heads(self.v_proj(v))
         return self.merge_heads(attend(q, k, v))
 
+    def values_to_output(self) -> Affine:
+        """Return the projections of values and output as one, of raw values that each head has averaged.
+
+        The same to rounding: with attention weights p that sum to 1, Wo (Σ p (Wv v + bv)) + bo = (Wo Wv) Σ p v +
+        (Wo bv + bo). The products are computed once, in float64.
+
+        Returns:
+            (embedding_dim, heads * C_kv) weight and (embedding_dim,) bias.
+        """
+
+        def compute() -> Affine:
+            out = self.out_proj.weight.double()
+            values = self.v_proj.weight.double().unflatten(0, (self.num_heads, self.head_dim))
+            product = torch.einsum("ohc,hci->ohi", out.unflatten(1, (self.num_heads, self.head_dim)), values).flatten(1)
+            bias = out @ self.v_proj.bias.double() + self.out_proj.bias.double()
+            return product.to(self.out_proj.weight.dtype), bias.to(self.out_proj.bias.dtype)
+
+        sources = [self.v_proj.weight, self.v_proj.bias, self.out_proj.weight, self.out_proj.bias]
+        return self._values_to_output.of(sources, compute)
+
 
 class RotaryAttention(Attention):
     """Attention with axial rotary position encoding on queries and on (most of) the keys."""
@@ -114,8 +141,7 @@ class RotaryAttention(Attention):
     ) -> None:
         super().__init__(embedding_dim, num_heads, downsample_rate, kv_in_dim)
         self.rope_theta = rope_theta
-        self._late_values: Derived[tuple[Tensor, Tensor]] = Derived()
-        self._late_values_packed: Derived[Tensor] = Derived()
+        self._values_to_output_packed: Derived[Tensor] = Derived()
 
     def forward(  # type: ignore[override]
         self, q: Tensor, k: Tensor, v: Tensor, grid: tuple[int, int], num_unrotated_keys: int = 0
@@ -163,7 +189,9 @@ class RotaryAttention(Attention):
         else:
             one_by_one = zip(q.split(1), keys, values.split(1), strict=True)
             averages = torch.cat([attend(one, self.split_heads(k), value) for one, k, value in one_by_one])
-        return self._project_raw_values(averages) if late else self.merge_heads(averages)
+        if not late:
+            return self.merge_heads(averages)
+        return linear(averages.transpose(1, 2).flatten(-2), *self.values_to_output(), self._values_to_output_packed)
 
     def _rotated(self, x: Tensor, grid: tuple[int, int], but_last: int = 0) -> Tensor:
         """Rotate the heads of tokens (B, N, heads * C), in place."""
@@ -174,22 +202,3 @@ class RotaryAttention(Attention):
     def _projects_values_late(self, v: Tensor) -> bool:
         """Tell whether averaging raw values is no more work than averaging projected ones, and `attend` can."""
         return v.device.type == "cpu" and v.shape[-1] <= self.head_dim and not torch.is_grad_enabled()
-
-    def _project_raw_values(self, averages: Tensor) -> Tensor:
-        """Project averages (B, heads, N, C_kv) of values, which are fewer and narrower than the values were.
-
-        The same to rounding: with attention weights p that sum to 1, Wo (Σ p (Wv v + bv)) + bo = (Wo Wv) Σ p v +
-        (Wo bv + bo). The product Wo Wv is computed once.
-        """
-        weights = [self.v_proj.weight, self.v_proj.bias, self.out_proj.weight, self.out_proj.bias]
-        weight, bias = self._late_values.of(weights, self._values_and_output_as_one)
-        return linear(averages.transpose(1, 2).flatten(-2), weight, bias, self._late_values_packed)
-
-    def _values_and_output_as_one(self) -> tuple[Tensor, Tensor]:
-        """Multiply the projections of values and output, in float64: (C, heads * C_kv) and (C,)."""
-        out = self.out_proj.weight.double()
-        per_head = out.unflatten(1, (self.num_heads, self.head_dim))
-        values = self.v_proj.weight.double().unflatten(0, (self.num_heads, self.head_dim))
-        product = torch.einsum("ohc,hci->ohi", per_head, values).flatten(1)
-        bias = out @ self.v_proj.bias.double() + self.out_proj.bias.double()
-        return product.to(self.out_proj.weight.dtype), bias.to(self.out_proj.bias.dtype)

@@ -2,51 +2,90 @@
 
 Source: "Segment Anything" (Kirillov et al., 2023), appendix A, "Lightweight mask decoder".
 
-Tokens are few (T, about 8) and places of the image many (N), so neither attention projects the image. A projection
-of the image that meets a projected token can be moved onto the token, which is exact but for rounding:
-(Wq x + bq) · k = x · (Wqᵀ k) + bq · k, and Σ p (Wv x + bv) = Wv Σ p x + bv for weights p that sum to 1. With H heads
-this costs H T products per place and channel where projecting costs half the channels.
+Tokens are few (T, about 8) and places of the image many (N), so without gradients neither attention projects the
+image. A projection of the image that meets a projected token can be moved onto the token, (Wq x + bq) · k =
+x · (Wqᵀ k) + bq · k, and what is averaged can be projected afterwards, Σ p (Wv x + bv) = Wv Σ p x + bv for weights p
+that sum to 1. A token then passes two maps in a row, whose product is computed once. All this is exact but for
+rounding. With H heads it costs H T products per place and channel where projecting costs half the channels.
 """
 
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sam_core.layers import MLP, Attention
+from sam_core.layers import MLP, Attention, Derived
+from sam_core.layers.attention import Affine
+
+
+def _then(inner: nn.Linear, outer: Tensor) -> Affine:
+    """Return `inner` followed, in each head, by a matrix, as one map.
+
+    Args:
+        inner: C -> heads * c.
+        outer: (heads, N, c).
+
+    Returns:
+        (heads * N, C) weight and (heads * N,) bias, multiplied in float64.
+    """
+    heads, dtype = outer.shape[0], inner.weight.dtype
+    weight = outer.double() @ inner.weight.double().unflatten(0, (heads, -1))
+    bias = outer.double() @ inner.bias.double().unflatten(0, (heads, -1, 1))
+    return weight.flatten(0, 1).to(dtype), bias.flatten().to(dtype)
 
 
 class TokenToImageAttention(Attention):
     """Tokens ask, the image answers."""
 
+    def __init__(self, embedding_dim: int, num_heads: int, downsample_rate: int = 1) -> None:
+        super().__init__(embedding_dim, num_heads, downsample_rate)
+        self._asking: Derived[Affine] = Derived()
+
     def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Attend from tokens q (B, T, C) to the image k, v (B, N, C); returns (B, T, C)."""
-        if torch.is_grad_enabled():  # the plain way gives the keys' bias a gradient too, of zero
+        if torch.is_grad_enabled():
             return super().forward(q, k, v)
-        heads = (self.num_heads, self.head_dim)
-        asked = self.split_heads(self.q_proj(q)) * self.head_dim**-0.5
-        # The keys' bias adds the same to all scores of a token, which softmax does not see.
-        asked = torch.einsum("bhtc,hci->bhti", asked, self.k_proj.weight.unflatten(0, heads))
-        scores = asked.flatten(1, 2) @ k.transpose(1, 2)  # (B, H T, N)
-        answers = (scores.softmax(-1) @ v).unflatten(1, (self.num_heads, -1))
-        answers = torch.einsum("bhti,hci->bthc", answers, self.v_proj.weight.unflatten(0, heads)).flatten(2)
-        return self.out_proj(answers + self.v_proj.bias)
+        sources = [self.q_proj.weight, self.q_proj.bias, self.k_proj.weight]
+        asked = F.linear(q, *self._asking.of(sources, self._ask)).view(q.shape[0], -1, k.shape[-1])  # (B, T H, C)
+        answers = (asked @ k.transpose(1, 2)).softmax(-1) @ v
+        return F.linear(answers.view(*q.shape[:2], -1), *self.values_to_output())
+
+    def _ask(self) -> Affine:
+        """Project queries, then move the keys' projection onto them; its bias softmax does not see."""
+        keys = self.k_proj.weight.unflatten(0, (self.num_heads, self.head_dim))
+        return _then(self.q_proj, keys.transpose(1, 2) * self.head_dim**-0.5)
 
 
 class ImageToTokenAttention(Attention):
     """The image asks, tokens answer."""
 
+    def __init__(self, embedding_dim: int, num_heads: int, downsample_rate: int = 1) -> None:
+        super().__init__(embedding_dim, num_heads, downsample_rate)
+        self._asked: Derived[Affine] = Derived()
+        self._answers: Derived[Affine] = Derived()
+
     def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Attend from the image q (B, N, C) to tokens k, v (B, T, C); returns (B, N, C)."""
-        heads = (self.num_heads, self.head_dim)
-        k = self.split_heads(self.k_proj(k)) * self.head_dim**-0.5
-        v = self.split_heads(self.v_proj(v))
-        asked = torch.einsum("bhtc,hci->bthi", k, self.q_proj.weight.unflatten(0, heads))
-        offset = torch.einsum("bhtc,hc->bth", k, self.q_proj.bias.unflatten(0, heads))
-        scores = asked.flatten(1, 2) @ q.transpose(1, 2)  # (B, T H, N): the softmax over T runs along N
-        shares = (scores.unflatten(1, (-1, self.num_heads)) + offset[..., None]).softmax(1).flatten(1, 2)
-        answers = torch.einsum("bhtc,ohc->btho", v, self.out_proj.weight.unflatten(1, heads)).flatten(1, 2)
+        if torch.is_grad_enabled():
+            return super().forward(q, k, v)
+        sources = [self.q_proj.weight, self.q_proj.bias, self.k_proj.weight, self.k_proj.bias]
+        asked = F.linear(k, *self._asked.of(sources, self._be_asked)).view(k.shape[0], -1, q.shape[-1] + 1)
+        scores = torch.baddbmm(asked[..., -1:], asked[..., :-1], q.transpose(1, 2))  # (B, T H, N)
+        shares = scores.unflatten(1, (-1, self.num_heads)).softmax(1).flatten(1, 2)  # of the T tokens
+        sources = [self.v_proj.weight, self.v_proj.bias, self.out_proj.weight]
+        answers = F.linear(v, *self._answers.of(sources, self._answer)).view(v.shape[0], -1, q.shape[-1])
         return torch.baddbmm(self.out_proj.bias, shares.transpose(1, 2), answers)
+
+    def _be_asked(self) -> Affine:
+        """Project keys, then move the queries' projection onto them, with its bias as a last channel."""
+        heads = (self.num_heads, self.head_dim)
+        queries = torch.cat([self.q_proj.weight, self.q_proj.bias[:, None]], dim=1).unflatten(0, heads)
+        return _then(self.k_proj, queries.transpose(1, 2) * self.head_dim**-0.5)
+
+    def _answer(self) -> Affine:
+        """Project values, then to what each head adds to the output."""
+        return _then(self.v_proj, self.out_proj.weight.unflatten(1, (self.num_heads, self.head_dim)).transpose(0, 1))
 
 
 class TwoWayBlock(nn.Module):
