@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sam_core.layers.attention import Attention, RotaryAttention, attend
 from sam_core.layers.derived import Derived
-from sam_core.layers.linear import DoublingConv2d, Linear, PointwiseConv2d, nest, unnest
+from sam_core.layers.linear import DerivedLinear, DoublingConv2d, Linear, PointwiseConv2d, nest, unnest
 from sam_core.layers.mlp import MLP
 from sam_core.layers.norm import LayerNorm, LayerNorm2d
 from sam_core.layers.position import FourierPositionEncoding, SinePositionEncoding, sine_encoding_1d
@@ -14,6 +14,7 @@ __all__ = [
     "MLP",
     "Attention",
     "Derived",
+    "DerivedLinear",
     "DoublingConv2d",
     "FourierPositionEncoding",
     "LayerNorm",

@@ -8,11 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sam_core.layers.derived import Derived
-from sam_core.layers.linear import Linear, linear
+from sam_core.layers.linear import Affine, DerivedLinear, Linear
 from sam_core.layers.rotary import axial_rotary_table, rotate_
-
-Affine = tuple[Tensor, Tensor]  # a weight (N, K) and a bias (N,)
 
 # Scores that are held at once on a CPU, so that what is written is still in the cache when it is read again: of one
 # object at most so many, and of several together no more than
@@ -90,7 +87,7 @@ class Attention(nn.Module):
         self.k_proj = Linear(kv_in_dim, inner_dim)
         self.v_proj = Linear(kv_in_dim, inner_dim)
         self.out_proj = Linear(inner_dim, embedding_dim)
-        self._values_to_output: Derived[Affine] = Derived()
+        self._values_to_output = DerivedLinear()
 
     def split_heads(self, x: Tensor) -> Tensor:
         """(B, N, heads * C) -> (B, heads, N, C)."""
@@ -107,25 +104,22 @@ class Attention(nn.Module):
         v = self.split_heads(self.v_proj(v))
         return self.merge_heads(attend(q, k, v))
 
-    def values_to_output(self) -> Affine:
-        """Return the projections of values and output as one, of raw values that each head has averaged.
+    def project_averages(self, averages: Tensor) -> Tensor:
+        """Project raw values that each head has averaged, (B, N, heads * C_kv), to (B, N, embedding_dim).
 
-        The same to rounding: with attention weights p that sum to 1, Wo (Σ p (Wv v + bv)) + bo = (Wo Wv) Σ p v +
-        (Wo bv + bo). The products are computed once, in float64.
-
-        Returns:
-            (embedding_dim, heads * C_kv) weight and (embedding_dim,) bias.
+        The same as averaging projected values, to rounding: with attention weights p that sum to 1,
+        Wo (Σ p (Wv v + bv)) + bo = (Wo Wv) Σ p v + (Wo bv + bo). The product is computed once.
         """
-
-        def compute() -> Affine:
-            out = self.out_proj.weight.double()
-            values = self.v_proj.weight.double().unflatten(0, (self.num_heads, self.head_dim))
-            product = torch.einsum("ohc,hci->ohi", out.unflatten(1, (self.num_heads, self.head_dim)), values).flatten(1)
-            bias = out @ self.v_proj.bias.double() + self.out_proj.bias.double()
-            return product.to(self.out_proj.weight.dtype), bias.to(self.out_proj.bias.dtype)
-
         sources = [self.v_proj.weight, self.v_proj.bias, self.out_proj.weight, self.out_proj.bias]
-        return self._values_to_output.of(sources, compute)
+        return self._values_to_output(averages, sources, self._multiply_values_and_output)
+
+    def _multiply_values_and_output(self) -> Affine:
+        out = self.out_proj.weight.double()
+        per_head = out.unflatten(1, (self.num_heads, self.head_dim))
+        values = self.v_proj.weight.double().unflatten(0, (self.num_heads, self.head_dim))
+        product = torch.einsum("ohc,hci->ohi", per_head, values).flatten(1)
+        bias = out @ self.v_proj.bias.double() + self.out_proj.bias.double()
+        return product.to(self.out_proj.weight.dtype), bias.to(self.out_proj.bias.dtype)
 
 
 class RotaryAttention(Attention):
@@ -141,7 +135,7 @@ class RotaryAttention(Attention):
     ) -> None:
         super().__init__(embedding_dim, num_heads, downsample_rate, kv_in_dim)
         self.rope_theta = rope_theta
-        self._values_to_output_packed: Derived[Tensor] = Derived()
+        self._queries_and_keys = DerivedLinear()
 
     def forward(  # type: ignore[override]
         self, q: Tensor, k: Tensor, v: Tensor, grid: tuple[int, int], num_unrotated_keys: int = 0
@@ -181,7 +175,18 @@ class RotaryAttention(Attention):
         Returns:
             (B, H * W, C).
         """
-        q = self.split_heads(self._rotated(self.q_proj(q), grid)).expand(v.shape[0], -1, -1, -1)
+        return self._attend(self._rotated(self.q_proj(q), grid), keys, v)
+
+    def attend_to_itself(self, x: Tensor, grid: tuple[int, int]) -> Tensor:
+        """Do what `forward(x, x, x, grid)` does, with queries and keys in one product."""
+        sources = [self.q_proj.weight, self.k_proj.weight, self.q_proj.bias, self.k_proj.bias]
+        both = self._queries_and_keys(x, sources, lambda: (torch.cat(sources[:2]), torch.cat(sources[2:])))
+        q, k = self._rotated(both, grid).chunk(2, dim=-1)
+        return self._attend(q, k, x)
+
+    def _attend(self, q: Tensor, keys: Tensor | Iterable[Tensor], v: Tensor) -> Tensor:
+        """Attend from projected and rotated queries (1 or B, H * W, heads * C)."""
+        q = self.split_heads(q).expand(v.shape[0], -1, -1, -1)
         late = self._projects_values_late(v)
         values = v[:, None].expand(-1, self.num_heads, -1, -1) if late else self.split_heads(self.v_proj(v))
         if isinstance(keys, Tensor):
@@ -191,12 +196,12 @@ class RotaryAttention(Attention):
             averages = torch.cat([attend(one, self.split_heads(k), value) for one, k, value in one_by_one])
         if not late:
             return self.merge_heads(averages)
-        return linear(averages.transpose(1, 2).flatten(-2), *self.values_to_output(), self._values_to_output_packed)
+        return self.project_averages(averages.transpose(1, 2).flatten(-2))
 
     def _rotated(self, x: Tensor, grid: tuple[int, int], but_last: int = 0) -> Tensor:
-        """Rotate the heads of tokens (B, N, heads * C), in place."""
+        """Rotate tokens (B, N, any number of heads * C), in place."""
         table = axial_rotary_table(self.head_dim, *grid, self.rope_theta, x.device)
-        rotate_(self.split_heads(x), table, but_last)
+        rotate_(x.unflatten(-1, (-1, self.head_dim)).transpose(1, 2), table, but_last)
         return x
 
     def _projects_values_late(self, v: Tensor) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import torch
@@ -11,10 +12,7 @@ from torch import Tensor, nn
 from sam_core.layers.derived import Derived
 
 Activation = Literal["none", "relu", "gelu"]
-
-# With fewer tokens the multiplication is over before oneDNN has looked up its kernel. Counted per item of the batch, so
-# that the kernel, and with it the rounding, is the same however many objects there are.
-_LEAST_TOKENS = 64
+Affine = tuple[Tensor, Tensor]  # a weight (N, K) and a bias (N,)
 
 
 def _can_pack() -> bool:
@@ -25,10 +23,18 @@ def _can_pack() -> bool:
     return has_ops and is_x86 and torch.backends.mkldnn.is_available()
 
 
-_PACKABLE = {
-    torch.float32: _can_pack(),
-    torch.bfloat16: _can_pack() and torch.ops.mkldnn._is_mkldnn_bf16_supported(),
-}
+def _least_tokens() -> dict[torch.dtype, int]:
+    """Return from how many tokens on a packed weight is the faster one, for each dtype that can be packed.
+
+    With fewer the multiplication is over before oneDNN has looked up its kernel. They are counted per item of the
+    batch, so that the kernel, and with it the rounding, is the same however many objects there are.
+    """
+    if not _can_pack():
+        return {}
+    return {torch.float32: 64} | ({torch.bfloat16: 8} if torch.ops.mkldnn._is_mkldnn_bf16_supported() else {})
+
+
+_LEAST_TOKENS = _least_tokens()
 
 
 class Linear(nn.Linear):
@@ -51,6 +57,24 @@ class Linear(nn.Linear):
     def forward(self, x: Tensor) -> Tensor:
         """Map (..., in_features) to (..., out_features)."""
         return linear(x, self.weight, self.bias, self._packed, self.activation)
+
+
+class DerivedLinear:
+    """A linear map whose weight and bias follow from parameters: computed once, and packed as a `Linear`'s are."""
+
+    def __init__(self) -> None:
+        self._affine: Derived[Affine] = Derived()
+        self._packed: Derived[Tensor] = Derived()
+
+    def __call__(self, x: Tensor, sources: Sequence[Tensor], compute: Callable[[], Affine]) -> Tensor:
+        """Map (..., K) to (..., N).
+
+        Args:
+            x: (..., K).
+            sources: what weight and bias are computed from; see `Derived.of`.
+            compute: returns (N, K) and (N,).
+        """
+        return linear(x, *self._affine.of(sources, compute), self._packed)
 
 
 class PointwiseConv2d(nn.Conv2d):
@@ -88,16 +112,15 @@ class DoublingConv2d(nn.ConvTranspose2d):
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__(in_channels, out_channels, kernel_size=2, stride=2)
-        self._matrix: Derived[tuple[Tensor, Tensor]] = Derived()
-        self._packed: Derived[Tensor] = Derived()
+        self._linear = DerivedLinear()
 
     def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
         """Map (B, N, in_channels) to (B, 4 N, out_channels)."""
         assert self.bias is not None
-        matrix, bias = self._matrix.of([self.weight, self.bias], self._as_linear)
-        return linear(x, matrix, bias, self._packed).unflatten(-1, (4, -1)).flatten(1, 2)
+        four = self._linear(x, [self.weight, self.bias], self._as_linear)
+        return four.unflatten(-1, (4, -1)).flatten(1, 2)
 
-    def _as_linear(self) -> tuple[Tensor, Tensor]:
+    def _as_linear(self) -> Affine:
         assert self.bias is not None
         return self.weight.permute(2, 3, 1, 0).flatten(0, 2).contiguous(), self.bias.repeat(4)
 
@@ -133,9 +156,9 @@ def linear(
     Returns:
         (..., N).
     """
-    many = x.ndim == 4 or (x.ndim == 3 and x.shape[1] >= _LEAST_TOKENS)
-    fits = x.dtype == weight.dtype and not torch.is_autocast_enabled(x.device.type)  # autocast does not see our kernel
-    if many and fits and x.device.type == "cpu" and not torch.is_grad_enabled() and _PACKABLE.get(x.dtype, False):
+    least = _LEAST_TOKENS.get(x.dtype) if x.device.type == "cpu" and not torch.is_grad_enabled() else None
+    many = least is not None and (x.ndim == 4 or (x.ndim == 3 and x.shape[1] >= least))
+    if many and x.dtype == weight.dtype and not torch.is_autocast_enabled("cpu"):  # autocast does not see our kernel
         ops = torch.ops.mkldnn
         kept = packed.of([weight], lambda: ops._reorder_linear_weight(weight.detach()))
         return ops._linear_pointwise(x, kept, bias, activation, [], "none")

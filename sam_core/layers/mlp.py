@@ -44,7 +44,8 @@ class MLP(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (..., input_dim) to (..., output_dim); vectors (B, input_dim) independently of B, to the bit."""
         if x.ndim == 2:
-            return self._forward(F.pad(x, (0, 0, 0, -x.shape[0] % _ROWS)))[: x.shape[0]]
+            whole = F.pad(x, (0, 0, 0, -x.shape[0] % _ROWS))
+            return self._forward(whole.unflatten(0, (-1, _ROWS))).flatten(0, 1)[: x.shape[0]]
         return self._forward(x)
 
     def _forward(self, x: Tensor) -> Tensor:

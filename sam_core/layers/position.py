@@ -13,7 +13,9 @@ _EPS = 1e-6
 
 
 @lru_cache(maxsize=32)
-def _sine_grid(channels: int, temperature: float, height: int, width: int, device: torch.device) -> Tensor:
+def _sine_grid(
+    channels: int, temperature: float, height: int, width: int, dtype: torch.dtype, device: torch.device
+) -> Tensor:
     with torch.inference_mode(False), torch.no_grad():
         half = channels // 2
         index = torch.arange(half, dtype=torch.float32, device=device)
@@ -26,7 +28,7 @@ def _sine_grid(channels: int, temperature: float, height: int, width: int, devic
 
         rows = encode(height).t()[:, :, None].expand(-1, -1, width)
         columns = encode(width).t()[:, None, :].expand(-1, height, -1)
-        return torch.cat((rows, columns))[None].contiguous()
+        return torch.cat((rows, columns))[None].to(dtype).contiguous(memory_format=torch.channels_last)
 
 
 class SinePositionEncoding(nn.Module):
@@ -45,8 +47,8 @@ class SinePositionEncoding(nn.Module):
         self.temperature = temperature
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the (1, channels, H, W) encoding of the grid of `x` (B, C, H, W), in its dtype."""
-        return _sine_grid(self.channels, self.temperature, x.shape[-2], x.shape[-1], x.device).to(x.dtype)
+        """Return the (1, channels, H, W) encoding of the grid of `x` (B, C, H, W), in its dtype, channels last."""
+        return _sine_grid(self.channels, self.temperature, x.shape[-2], x.shape[-1], x.dtype, x.device)
 
 
 class FourierPositionEncoding(nn.Module):

@@ -88,16 +88,20 @@ class MultiScaleAttention(nn.Module):
             qkv = self.qkv(split_windows(x, window_size))
         else:
             qkv = split_windows(complete_windows(self.qkv(x), window_size, self.qkv.bias), window_size)
-        q, k, v = qkv.chunk(3, dim=-1)
-        if self.query_stride > 1:
-            q = pool_queries(q, self.query_stride)
-        rows, columns = q.shape[1:3]
-
-        def heads(t: Tensor) -> Tensor:  # (B, H, W, heads * C) -> (B, heads, H * W, C)
-            return t.flatten(1, 2).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
-
-        out = attend(heads(q), heads(k), heads(v)).transpose(1, 2).flatten(-2).unflatten(1, (rows, columns))
+        grid = (qkv.shape[1] // self.query_stride, qkv.shape[2] // self.query_stride)
+        if self.query_stride == 1:
+            q, k, v = self._heads(qkv, 3)
+        else:
+            queries, keys_and_values = qkv.tensor_split((qkv.shape[-1] // 3,), dim=-1)
+            (q,) = self._heads(pool_queries(queries, self.query_stride), 1)
+            k, v = self._heads(keys_and_values, 2)
+        out = attend(q, k, v).transpose(1, 2).reshape(-1, *grid, self.proj.in_features)
         return self.proj(join_windows(out, height, width) if window_size else out)
+
+    def _heads(self, x: Tensor, parts: int) -> tuple[Tensor, ...]:
+        """Take (B, H, W, parts * heads * C) apart: (B, heads, H * W, C) for each part, in one copy on a CPU."""
+        taken = x.flatten(1, 2).unflatten(-1, (parts, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
+        return (taken.contiguous() if x.device.type == "cpu" else taken).unbind(0)
 
 
 class MultiScaleBlock(nn.Module):

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sam_core.layers import Derived, PointwiseConv2d
-from sam_core.layers.linear import linear
+from sam_core.layers import DerivedLinear, PointwiseConv2d
+from sam_core.layers.linear import Affine
 from sam_core.sam2.hiera import Hiera
 
 
@@ -35,9 +35,7 @@ class FpnNeck(nn.Module):
             lateral.add_module("conv", PointwiseConv2d(channels, d_model))
             self.convs.append(lateral)
         self.first_top_down = levels - len(top_down_levels)
-        self._folded: list[tuple[Derived[tuple[Tensor, Tensor]], Derived[Tensor]]] = [
-            (Derived(), Derived()) for _ in range(self.first_top_down)
-        ]
+        self._folded = [DerivedLinear() for _ in range(self.first_top_down)]
 
     def lateral(self, level: int) -> PointwiseConv2d:
         """Return the lateral convolution of a level, finest = 0."""
@@ -59,16 +57,15 @@ class FpnNeck(nn.Module):
         assert then.bias is not None
         assert lateral.bias is not None
 
-        def fold() -> tuple[Tensor, Tensor]:
+        def fold() -> Affine:
             assert then.bias is not None
             assert lateral.bias is not None
             outer = then.matrix.double()
             bias = outer @ lateral.bias.double() + then.bias.double()
             return (outer @ lateral.matrix.double()).to(then.weight.dtype), bias.to(then.bias.dtype)
 
-        product, packed = self._folded[level]
-        weight, bias = product.of([lateral.weight, lateral.bias, then.weight, then.bias], fold)
-        return linear(maps[level].permute(0, 2, 3, 1), weight, bias, packed).permute(0, 3, 1, 2)
+        sources = [lateral.weight, lateral.bias, then.weight, then.bias]
+        return self._folded[level](maps[level].permute(0, 2, 3, 1), sources, fold).permute(0, 3, 1, 2)
 
 
 class ImageEncoder(nn.Module):

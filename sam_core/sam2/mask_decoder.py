@@ -138,7 +138,7 @@ class MaskDecoder(nn.Module):
 
         heads = self.output_hypernetworks_mlps[wanted]
         filters = torch.stack([mlp(mask_tokens[:, i]) for i, mlp in enumerate(heads)], dim=1)
-        masks = unnest(filters @ image.transpose(1, 2), grid, 2)
+        masks = unnest(torch.bmm(filters, image.transpose(1, 2)), grid, 2)
         ious = self.iou_prediction_head(tokens[:, 1])[:, wanted]
         return masks, ious, mask_tokens, self.pred_obj_score_head(tokens[:, 0])
 

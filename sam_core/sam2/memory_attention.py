@@ -9,10 +9,10 @@ from collections.abc import Iterable, Iterator
 from typing import cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sam_core.layers import Derived, Linear, RotaryAttention
+from sam_core.layers import Derived, DerivedLinear, Linear, RotaryAttention
+from sam_core.layers.linear import Affine
 from sam_core.sam2.features import LayerKeys, MemoryTokens
 
 # Share of the sine position encoding that is added to the features before the first layer.
@@ -34,8 +34,7 @@ class MemoryAttentionLayer(nn.Module):
 
     def attend_to_self(self, x: Tensor, grid: tuple[int, int]) -> Tensor:
         """First half of the layer; it does not see the memory, so it is the same for every object of a frame."""
-        normed = self.norm1(x)
-        return x + self.self_attn(normed, normed, normed, grid)
+        return x + self.self_attn.attend_to_itself(self.norm1(x), grid)
 
     def attend_to_memory(
         self, x: Tensor, keys: Tensor | Iterable[Tensor], values: Tensor, grid: tuple[int, int]
@@ -82,7 +81,7 @@ class MemoryAttention(nn.Module):
         )
         self.norm = nn.LayerNorm(d_model)
         self._times: Derived[list[LayerKeys]] = Derived()
-        self._stacked: Derived[tuple[Tensor, Tensor]] = Derived()
+        self._stacked = DerivedLinear()
 
     def forward(self, features: Tensor, position: Tensor, memory: MemoryTokens) -> Tensor:
         """Condition image features on memories.
@@ -96,7 +95,7 @@ class MemoryAttention(nn.Module):
             (B, C, H, W).
         """
         grid = (features.shape[-2], features.shape[-1])
-        x = (features + _INPUT_POSITION_WEIGHT * position).flatten(2).transpose(1, 2)  # (B, HW, C)
+        x = features.add(position, alpha=_INPUT_POSITION_WEIGHT).flatten(2).transpose(1, 2)  # (B, HW, C)
         for layer, keys in zip(self._layers(), self._keys(memory, grid), strict=True):
             x = layer.attend_to_memory(layer.attend_to_self(x, grid), keys, memory.tokens, grid)
         return self.norm(x).transpose(1, 2).unflatten(-1, grid)
@@ -137,8 +136,12 @@ class MemoryAttention(nn.Module):
         projections = [attention.k_proj for attention in self._attentions()]
         weights: list[Tensor] = [p.weight for p in projections]
         biases: list[Tensor] = [p.bias for p in projections]
-        weight, bias = self._stacked.of([*weights, *biases], lambda: (torch.cat(weights), torch.cat(biases)))
-        keys = torch.cat([F.linear(of_object, weight, bias) for of_object in placed.split(1)])
+        sources = [*weights, *biases]
+
+        def stack() -> Affine:
+            return torch.cat(weights), torch.cat(biases)
+
+        keys = torch.cat([self._stacked(of_object, sources, stack) for of_object in placed.split(1)])
         return keys.chunk(len(projections), dim=-1)
 
     def keys_of_times(self, times: Tensor, grid: tuple[int, int]) -> list[LayerKeys]:

@@ -8,8 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from sam_core.layers import Derived, LayerNorm2d, Linear, PointwiseConv2d
-from sam_core.layers.linear import linear
+from sam_core.layers import DerivedLinear, LayerNorm2d, Linear, PointwiseConv2d
+from sam_core.layers.linear import Affine
 
 
 class MaskDownsampler(nn.Module):
@@ -54,16 +54,15 @@ class FuserBlock(nn.Module):
         self.pwconv1 = Linear(dim, 4 * dim, "gelu")
         self.pwconv2 = Linear(4 * dim, dim)
         self.gamma = nn.Parameter(layer_scale * torch.ones(dim))
-        self._scaled: Derived[tuple[Tensor, Tensor]] = Derived()
-        self._scaled_packed: Derived[Tensor] = Derived()
+        self._scaled = DerivedLinear()
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, C, H, W) to the same shape; the layer scale is part of the last layer's weight."""
         y = self.norm.tokens(self.dwconv(x).permute(0, 2, 3, 1))
-        weight, bias = self._scaled.of([self.gamma, self.pwconv2.weight, self.pwconv2.bias], self._scale)
-        return x + linear(self.pwconv1(y), weight, bias, self._scaled_packed).permute(0, 3, 1, 2)
+        sources = [self.gamma, self.pwconv2.weight, self.pwconv2.bias]
+        return x + self._scaled(self.pwconv1(y), sources, self._scale).permute(0, 3, 1, 2)
 
-    def _scale(self) -> tuple[Tensor, Tensor]:
+    def _scale(self) -> Affine:
         return self.gamma[:, None] * self.pwconv2.weight, self.gamma * self.pwconv2.bias
 
 

@@ -290,12 +290,10 @@ class Sam2(nn.Module):
         visible = decoded.object_score > 0  # (B, 1)
         masks = torch.where(visible[:, :, None, None], decoded.masks.float(), ABSENT_LOGIT)
         best = decoded.ious.argmax(-1)
-        rows = torch.arange(best.shape[0], device=best.device)
-        token = decoded.tokens[rows, best] if decoded.tokens.shape[1] > 1 else decoded.tokens[:, 0]
+        token = _chosen(decoded.tokens, best)
         pointer = self._pointer_or_absent(self.obj_ptr_proj(token), visible)
-        return SamOutput(
-            masks, decoded.masks, decoded.ious, best, masks[rows, best][:, None], pointer, decoded.object_score
-        )
+        low_res = _chosen(masks, best)[:, None]
+        return SamOutput(masks, decoded.masks, decoded.ious, best, low_res, pointer, decoded.object_score)
 
     def adopt_mask(self, features: ImageFeatures, mask: Tensor) -> SamOutput:
         """Take a mask prompt as the output itself; the decoder runs only for the object pointer.
@@ -331,3 +329,10 @@ class Sam2(nn.Module):
 
     def _pointer_or_absent(self, pointer: Tensor, visible: Tensor) -> Tensor:
         return torch.where(visible, pointer, self.no_obj_ptr)
+
+
+def _chosen(candidates: Tensor, best: Tensor) -> Tensor:
+    """Take of candidates (B, M, ...) those of index `best` (B,); where there is one, that: (B, ...)."""
+    if candidates.shape[1] == 1:
+        return candidates[:, 0]
+    return candidates[torch.arange(best.shape[0], device=best.device), best]

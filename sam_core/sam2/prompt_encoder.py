@@ -44,10 +44,11 @@ class PromptEncoder(nn.Module):
         self._dense_position: Derived[Tensor] = Derived()
 
     def dense_position(self) -> Tensor:
-        """Return the encoding of the feature grid, (1, C, H, W), in the weights' dtype."""
+        """Return the encoding of the feature grid, (1, C, H, W), in the weights' dtype, channels last."""
 
         def compute() -> Tensor:
-            return self.pe_layer.grid(self.grid_size, self.grid_size).to(dtype)
+            grid = self.pe_layer.grid(self.grid_size, self.grid_size)
+            return grid.to(dtype).contiguous(memory_format=torch.channels_last)
 
         dtype = self.no_mask_embed.weight.dtype
         return self._dense_position.of(list(self.pe_layer.buffers()), compute, key=(self.grid_size, dtype))

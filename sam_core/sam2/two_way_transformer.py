@@ -12,11 +12,10 @@ rounding. With H heads it costs H T products per place and channel where project
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sam_core.layers import MLP, Attention, Derived
-from sam_core.layers.attention import Affine
+from sam_core.layers import MLP, Attention, DerivedLinear
+from sam_core.layers.linear import Affine
 
 
 def _then(inner: nn.Linear, outer: Tensor) -> Affine:
@@ -40,16 +39,16 @@ class TokenToImageAttention(Attention):
 
     def __init__(self, embedding_dim: int, num_heads: int, downsample_rate: int = 1) -> None:
         super().__init__(embedding_dim, num_heads, downsample_rate)
-        self._asking: Derived[Affine] = Derived()
+        self._asking = DerivedLinear()
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Attend from tokens q (B, T, C) to the image k, v (B, N, C); returns (B, T, C)."""
         if torch.is_grad_enabled():
             return super().forward(q, k, v)
         sources = [self.q_proj.weight, self.q_proj.bias, self.k_proj.weight]
-        asked = F.linear(q, *self._asking.of(sources, self._ask)).view(q.shape[0], -1, k.shape[-1])  # (B, T H, C)
-        answers = (asked @ k.transpose(1, 2)).softmax(-1) @ v
-        return F.linear(answers.view(*q.shape[:2], -1), *self.values_to_output())
+        asked = self._asking(q, sources, self._ask).view(q.shape[0], -1, k.shape[-1])  # (B, T H, C)
+        answers = torch.bmm(torch.bmm(asked, k.transpose(1, 2)).softmax(-1), v)
+        return self.project_averages(answers.view(*q.shape[:2], -1))
 
     def _ask(self) -> Affine:
         """Project queries, then move the keys' projection onto them; its bias softmax does not see."""
@@ -62,19 +61,19 @@ class ImageToTokenAttention(Attention):
 
     def __init__(self, embedding_dim: int, num_heads: int, downsample_rate: int = 1) -> None:
         super().__init__(embedding_dim, num_heads, downsample_rate)
-        self._asked: Derived[Affine] = Derived()
-        self._answers: Derived[Affine] = Derived()
+        self._asked = DerivedLinear()
+        self._answers = DerivedLinear()
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Attend from the image q (B, N, C) to tokens k, v (B, T, C); returns (B, N, C)."""
         if torch.is_grad_enabled():
             return super().forward(q, k, v)
         sources = [self.q_proj.weight, self.q_proj.bias, self.k_proj.weight, self.k_proj.bias]
-        asked = F.linear(k, *self._asked.of(sources, self._be_asked)).view(k.shape[0], -1, q.shape[-1] + 1)
+        asked = self._asked(k, sources, self._be_asked).view(k.shape[0], -1, q.shape[-1] + 1)
         scores = torch.baddbmm(asked[..., -1:], asked[..., :-1], q.transpose(1, 2))  # (B, T H, N)
         shares = scores.unflatten(1, (-1, self.num_heads)).softmax(1).flatten(1, 2)  # of the T tokens
         sources = [self.v_proj.weight, self.v_proj.bias, self.out_proj.weight]
-        answers = F.linear(v, *self._answers.of(sources, self._answer)).view(v.shape[0], -1, q.shape[-1])
+        answers = self._answers(v, sources, self._answer).view(v.shape[0], -1, q.shape[-1])
         return torch.baddbmm(self.out_proj.bias, shares.transpose(1, 2), answers)
 
     def _be_asked(self) -> Affine:

@@ -13,10 +13,21 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sam_core import Prompt, Tracker, build_tracker
-from sam_core.layers import DoublingConv2d, LayerNorm, Linear, PointwiseConv2d, RotaryAttention, attend, nest, unnest
+from sam_core.layers import (
+    Attention,
+    DoublingConv2d,
+    LayerNorm,
+    Linear,
+    PointwiseConv2d,
+    RotaryAttention,
+    attend,
+    nest,
+    unnest,
+)
 from sam_core.layers.linear import Activation
 from sam_core.sam2 import Sam2
 from sam_core.sam2.pixels import resized
+from sam_core.sam2.two_way_transformer import ImageToTokenAttention, TokenToImageAttention
 from sam_core.streaming import FifoPolicy
 from sam_core.streaming.bank import Places
 from sam_core.streaming.describe import count_pixels
@@ -98,6 +109,30 @@ def test_values_may_be_projected_after_averaging(heads: int) -> None:
     plain = attention(q, keys, memory, (4, 6), num_unrotated_keys=5).detach()
     with torch.no_grad():
         assert relative_error(attention(q, keys, memory, (4, 6), num_unrotated_keys=5), plain) <= TOLERANCE
+
+
+@pytest.mark.parametrize("heads", [1, 2])
+def test_queries_and_keys_of_the_same_tokens_are_projected_at_once(heads: int) -> None:
+    torch.manual_seed(0)
+    attention, x = RotaryAttention(64, heads), torch.randn(2, 24, 64)
+    plain = attention(x, x, x, (4, 6)).detach()
+    with torch.no_grad():
+        assert relative_error(attention.attend_to_itself(x, (4, 6)), plain) <= TOLERANCE
+
+
+@pytest.mark.parametrize(
+    ("kind", "queries", "keys"), [(TokenToImageAttention, 7, 30), (ImageToTokenAttention, 30, 7)], ids=["ask", "answer"]
+)
+def test_tokens_and_image_meet_without_projecting_the_image(kind: type[Attention], queries: int, keys: int) -> None:
+    torch.manual_seed(0)
+    attention = kind(64, 4, downsample_rate=2)
+    q, k, v = (torch.randn(3, n, 64) for n in (queries, keys, keys))
+    plain = attention(q, k, v).detach()
+    with torch.no_grad():
+        assert relative_error(attention(q, k, v), plain) <= TOLERANCE
+        attention.q_proj.weight.mul_(2)
+        follows = attention(q, k, v)
+    assert relative_error(follows, attention(q, k, v).detach()) <= TOLERANCE
 
 
 def one_frame(model: Sam2) -> dict[str, Tensor]:
