@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sam_core.streaming.masks import spans
+from sam_core.streaming.masks import extents
 
 _RADIUS = 3  # of the squares, in places of the mask's grid
 _NOISE = 3e-4  # variance of colours, in 0 … 1, that says nothing
@@ -44,8 +44,7 @@ def refined(low_res: Tensor, picture: Tensor, threshold: float) -> Tensor:
     longest = max(low_res.shape[1:])
     if low_res.device.type != "cpu":
         return _guided(low_res, fine, picture, threshold, longest)
-    above = low_res > threshold
-    for k, (rows, columns) in enumerate(zip(spans(above.any(2)), spans(above.any(1)), strict=True)):
+    for k, (rows, columns) in enumerate(extents(low_res, threshold)):
         if rows is not None and columns is not None:  # on a CPU only where the object is
             (top, bottom), (left, right) = _around(rows, low_res.shape[1]), _around(columns, low_res.shape[2])
             down, across = slice(top * scale, bottom * scale), slice(left * scale, right * scale)

@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+Span = tuple[int, int]  # first and last place
+
 
 def logits_at(low_res: Tensor, size: tuple[int, int]) -> Tensor:
     """Resize mask logits (N, h, w) to an image's size (H, W) in px, bilinearly, as the official predictor does."""
@@ -27,9 +29,7 @@ def masks_at(low_res: Tensor, size: tuple[int, int], threshold: float) -> Tensor
     if low_res.device.type != "cpu":
         return logits_at(low_res, size) > threshold
     masks = torch.zeros(low_res.shape[0], *size, dtype=torch.bool)
-    above = low_res > threshold
-    extents = zip(spans(above.any(2)), spans(above.any(1)), strict=True)
-    for logits, mask, (rows, columns) in zip(low_res, masks, extents, strict=True):
+    for logits, mask, (rows, columns) in zip(low_res, masks, extents(low_res, threshold), strict=True):
         if rows is not None and columns is not None:
             down, (top, bottom), (first, last) = _stretch(rows, logits.shape[0], size[0])
             across, (left, right), (begin, end) = _stretch(columns, logits.shape[1], size[1])
@@ -41,7 +41,16 @@ def masks_at(low_res: Tensor, size: tuple[int, int], threshold: float) -> Tensor
     return masks
 
 
-def spans(filled: Tensor) -> list[tuple[int, int] | None]:
+def extents(low_res: Tensor, threshold: float) -> list[tuple[Span | None, Span | None]]:
+    """Return the first and the last row, and column, of logits (N, h, w) with one above a threshold; None if none is.
+
+    The highest logit of each line is found faster than the logits are compared.
+    """
+    lines = (_spans(low_res.amax(along) > threshold) for along in (2, 1))
+    return list(zip(*lines, strict=True))
+
+
+def _spans(filled: Tensor) -> list[Span | None]:
     """Return the first and the last place that is filled in each line (N, n) bool; None in an empty line."""
     n = filled.shape[1]
     first = filled.int().argmax(1).tolist()
@@ -50,7 +59,7 @@ def spans(filled: Tensor) -> list[tuple[int, int] | None]:
     return [(a, b) if is_some else None for a, b, is_some in zip(first, last, some, strict=True)]
 
 
-def _stretch(span: tuple[int, int], n: int, length: int) -> tuple[Tensor, tuple[int, int], tuple[int, int]]:
+def _stretch(span: Span, n: int, length: int) -> tuple[Tensor, tuple[int, int], tuple[int, int]]:
     """Return how the pixels of an image's side that see places `span` are computed from the places that they see.
 
     Args:
