@@ -42,7 +42,8 @@ def answer_from_views(
         answer: what the network answered, one object.
 
     Returns:
-        One mask: the mean of that answer and the other ones; `answer` itself where the object is not in the picture.
+        One mask: the mean of that answer and the other ones; `answer` itself where the object is not in the picture, or
+        where the other views see nothing and the mean is empty.
     """
 
     def ask(picture: Tensor, places: Tensor) -> Tensor:
@@ -70,6 +71,8 @@ def answer_from_views(
         total[:, :, top : top + side, left : left + side] += closer
         count[:, :, top : top + side, left : left + side] += 1
     low_res = total / count
+    if not (low_res > 0).any().item():
+        return answer
     # The object pointer, too, is to be of this mask.
     embedding = model.embed_without_memory(frame.features)
     output = model.decode(embedding, frame.features, points[None], labels[None], low_res, multimask=False)

@@ -100,6 +100,22 @@ def test_the_answer_is_the_mean_of_what_the_views_say(micro_tracker: Tracker, mo
     assert (result[y + 6 :] == -6).all()
 
 
+def test_views_that_see_nothing_do_not_empty_the_answer(
+    micro_tracker: Tracker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, stream = micro_tracker.model, open_with(micro_tracker, "views")
+    newest = stream._frames.newest
+    assert newest is not None
+    points, labels = torch.tensor([[0.3, 0.4]]) * model.image_size, torch.tensor([1])
+    with torch.inference_mode():
+        first = answered(micro_tracker, newest, points, labels)
+        absent = SamOutput(**{**vars(first), "low_res": torch.full_like(first.low_res, -1024.0)})
+        present = SamOutput(**{**vars(first), "low_res": first.low_res.abs(), "object_score": torch.ones(1, 1)})
+        monkeypatch.setattr(model, "decode", lambda *_, **__: absent)
+        answer = answer_from_views(model, stream._graphs.encode, newest, points, labels, present)
+    assert answer is present
+
+
 def open_with(tracker: Tracker, clicks: str, frames: int = 1) -> Stream:
     stream = tracker.open_stream(clicks=clicks)
     for t in range(frames):
