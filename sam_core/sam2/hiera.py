@@ -114,12 +114,17 @@ class MultiScaleBlock(nn.Module):
         window_size: side of a window in tokens; 0 attends over the whole map.
         query_stride: pooling of the queries (and of the shortcut), 1 for none.
         mlp_ratio: hidden width of the MLP over `dim_out`.
+
+    Raises:
+        ValueError: pooling does not divide the window.
     """
 
     def __init__(
         self, dim: int, dim_out: int, num_heads: int, window_size: int, query_stride: int, mlp_ratio: float
     ) -> None:
         super().__init__()
+        if window_size % query_stride:
+            raise ValueError(f"a window of {window_size} that is pooled must be a multiple of {query_stride}.")
         self.window_size = window_size
         self.query_stride = query_stride
         self.norm1 = LayerNorm(dim, eps=_NORM_EPS)

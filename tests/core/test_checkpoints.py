@@ -16,6 +16,7 @@ from sam_core import CheckpointError, build_tracker
 from sam_core.build import build_model, model_names
 from sam_core.checkpoints import load_checkpoint
 from sam_core.checkpoints.hugging_face import rename_hugging_face_sam2
+from sam_core.sam2.hiera import Hiera
 from sam_core.training.settings import load_settings
 from tests.core.reference import OFFICIAL_CONFIGS, randomise
 
@@ -223,6 +224,15 @@ def test_arguments_that_make_no_sense() -> None:
     if not torch.cuda.is_available():
         with pytest.raises(ValueError, match="sees 0 CUDA GPUs"):
             build_tracker(MICRO, device="cuda")
+
+
+@pytest.mark.parametrize(
+    ("windows", "message"),
+    [([8, 11, 22, 11], "a window of 11 that is pooled must be a multiple of 2"), ([8, 4], "4 stages need as many")],
+)
+def test_windows_that_make_no_sense(windows: list[int], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Hiera(embed_dim=8, num_heads=1, stages=[1, 1, 1, 1], global_att_blocks=[], window_spec=windows)
 
 
 def test_random_weights_are_announced(caplog: pytest.LogCaptureFixture) -> None:
