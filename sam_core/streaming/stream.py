@@ -239,12 +239,9 @@ class Stream:
         home[target.object_id] = target
         self._next_id = max(self._next_id, target.object_id + 1)
         conditioning = begins or self._settings.corrections_are_conditioning
-        self._accept(answer, conditioning=conditioning, forget_from=0 if renew else frame.number)
+        self._accept(answer, frame, conditioning=conditioning, forget_from=0 if renew else frame.number)
         for other in others:
-            self._accept(other, conditioning=True, forget_from=frame.number)
-        if self._overlaps is not None:  # the others keep their looks: an answer without a neighbour is often too small
-            mask = answer.shown.low_res[0, 0] > self.mask_threshold
-            self._overlaps.prompted(target.object_id, mask.flatten(), colours_of(frame.picture, mask.shape[0]))
+            self._accept(other, frame, conditioning=True, forget_from=frame.number)
         for version in self._versions(target.object_id):
             version.label = label or version.label
         return result
@@ -431,10 +428,14 @@ class Stream:
         seen = _observe(frame, [target], tracked, prompted=True)
         return _Answer(target, tracked, self._refine(frame, tracked), seen)
 
-    def _accept(self, answer: _Answer, *, conditioning: bool, forget_from: int) -> None:
+    def _accept(self, answer: _Answer, frame: Frame, *, conditioning: bool, forget_from: int) -> None:
         """Remember an answer, instead of what the object remembers from frame `forget_from` on."""
-        self._bank.forget_from(answer.target.row, forget_from)
-        self._remember([answer.target], answer.tracked, answer.seen, conditioning=conditioning)
+        target = answer.target
+        if self._overlaps is not None:
+            mask = answer.shown.low_res[0, 0] > self.mask_threshold
+            self._overlaps.prompted(target.object_id, mask.flatten(), colours_of(frame.picture, mask.shape[0]))
+        self._bank.forget_from(target.row, forget_from)
+        self._remember([target], answer.tracked, answer.seen, conditioning=conditioning)
 
     def _remember(
         self,
