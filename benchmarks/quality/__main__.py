@@ -7,6 +7,7 @@ import json
 import sys
 import time
 from pathlib import Path
+from statistics import median
 
 import cv2
 import numpy as np
@@ -16,7 +17,7 @@ from benchmarks.quality.clips import LEVELS, make_benchmark_clip
 from benchmarks.quality.metrics import ObjectFigures, average
 from benchmarks.quality.run import PROMPTS, frame_time, track
 from benchmarks.quality.strip import save_png, strip
-from sam_core import build_tracker
+from sam_core import Tracker, build_tracker
 from sam_core.streaming import CLICKS, EDGES, OVERLAPS, POLICIES
 
 _COLUMNS = {
@@ -39,12 +40,14 @@ def main() -> None:
     parser.add_argument("--overrides", nargs="*", default=[], metavar="KEY=VALUE", help="of the model's configuration")
     parser.add_argument("--device", default=None)
     parser.add_argument("--dtype", default=None, choices=["float32", "bfloat16", "float16"])
-    parser.add_argument("--clips", type=int, default=40, help="clips a level")
+    parser.add_argument("--clips", type=int, default=40, help="clips a level; 0 with --time: no table")
     parser.add_argument("--frames", type=int, default=60)
     parser.add_argument("--levels", nargs="+", default=list(LEVELS), choices=list(LEVELS))
     parser.add_argument("--prompts", nargs="+", default=["click", "box"], choices=PROMPTS)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--time", action="store_true", help="measure the time of a frame too")
+    parser.add_argument(
+        "--time", type=int, nargs="?", const=10, default=0, metavar="ROUNDS", help="measure the time of a frame, too"
+    )
     parser.add_argument("--json", type=Path, default=None, help="write all figures here")
     parser.add_argument("--pictures", type=Path, default=None, help="write a strip a level into this folder")
     parser.add_argument("--memory", default=None, choices=sorted(POLICIES), help="default: the model's own policy")
@@ -60,11 +63,12 @@ def main() -> None:
     memory = arguments.memory or tracker.memory_policy
     policy = POLICIES[memory]()
     choices = {name: getattr(arguments, name) or getattr(tracker, name) for name in ("overlaps", "edges", "clicks")}
-    print(f"| level | prompt | objects | {' | '.join(_COLUMNS.values())} |")
-    print(f"|---|---|---|{'---|' * len(_COLUMNS)}", flush=True)
-    begin = time.perf_counter()
     everything: dict[str, dict[str, float]] = {}
-    for level in arguments.levels:
+    if arguments.clips:
+        print(f"| level | prompt | objects | {' | '.join(_COLUMNS.values())} |")
+        print(f"|---|---|---|{'---|' * len(_COLUMNS)}", flush=True)
+    begin = time.perf_counter()
+    for level in arguments.levels if arguments.clips else []:
         figures: dict[str, list[ObjectFigures]] = {kind: [] for kind in arguments.prompts}
         rows = []
         for seed in range(arguments.clips):
@@ -82,17 +86,29 @@ def main() -> None:
             print(f"| {level} | {kind} | {len(found)} | {cells} |", flush=True)
         if arguments.pictures is not None:
             save_png(arguments.pictures / f"quality_{level}.png", np.vstack(rows))
-    took = time.perf_counter() - begin
-    how = ", ".join([f"{memory} memory", *(f"{name}: {choice}" for name, choice in choices.items())])
-    print(f"\n{arguments.clips} clips a level, {arguments.frames} frames, {how}, {took:.0f} s")
+    if arguments.clips:
+        took = time.perf_counter() - begin
+        how = ", ".join([f"{memory} memory", *(f"{name}: {choice}" for name, choice in choices.items())])
+        print(f"\n{arguments.clips} clips a level, {arguments.frames} frames, {how}, {took:.0f} s")
     if arguments.time:
-        clip = make_benchmark_clip("clear", 0, 60)
-        for objects in (1, 4):
-            value = frame_time(tracker, clip, objects, threads=2)
-            everything[f"time {objects}"] = {"ms": value}
-            print(f"{objects} object(s): {value:.1f} ms a frame (mean, 2 threads)")
+        everything |= _print_times(tracker, arguments.time)
     if arguments.json is not None:
         arguments.json.write_text(json.dumps(everything, indent=1) + "\n")
+
+
+def _print_times(tracker: Tracker, rounds: int) -> dict[str, dict[str, float]]:
+    """Measure frames of one and of four objects in turns; print the median of the rounds, and their range."""
+    clip, counts, threads = make_benchmark_clip("clear", 0, 60), (1, 4), 2
+    times = [[frame_time(tracker, clip, n, threads) for n in counts] for _ in range(rounds)]
+    figures: dict[str, dict[str, float]] = {}
+    for objects, of_objects in zip(counts, zip(*times, strict=True), strict=True):
+        middle, least, most = median(of_objects), min(of_objects), max(of_objects)
+        figures[f"time {objects}"] = {"ms": middle, "least": least, "most": most}
+        print(
+            f"{objects} object(s): {middle:.1f} ms a frame, {least:.1f} to {most:.1f} in {rounds} rounds "
+            f"(means of 30 frames, {threads} threads)"
+        )
+    return figures
 
 
 if __name__ == "__main__":
