@@ -55,6 +55,8 @@ def main() -> None:
     parser.add_argument("--edges", default=None, choices=EDGES, help="default: the model's own way")
     parser.add_argument("--clicks", default=None, choices=CLICKS, help="default: the model's own way")
     arguments = parser.parse_args()
+    if min(arguments.clips, arguments.time) < 0 or not (arguments.clips or arguments.time):
+        parser.error("There is nothing to do: clips or rounds of --time must be more than 0.")
     torch.set_num_threads(arguments.threads)
     cv2.setNumThreads(1)
     tracker = build_tracker(
@@ -98,15 +100,15 @@ def main() -> None:
 
 def _print_times(tracker: Tracker, rounds: int) -> dict[str, dict[str, float]]:
     """Measure frames of one and of four objects in turns; print the median of the rounds, and their range."""
-    clip, counts, threads = make_benchmark_clip("clear", 0, 60), (1, 4), 2
-    times = [[frame_time(tracker, clip, n, threads) for n in counts] for _ in range(rounds)]
+    clip, counts, threads, frames = make_benchmark_clip("clear", 0, 60), (1, 4), 2, 30
+    times = [[frame_time(tracker, clip, n, threads, frames) for n in counts] for _ in range(rounds)]
     figures: dict[str, dict[str, float]] = {}
     for objects, of_objects in zip(counts, zip(*times, strict=True), strict=True):
         middle, least, most = median(of_objects), min(of_objects), max(of_objects)
         figures[f"time {objects}"] = {"ms": middle, "least": least, "most": most}
         print(
             f"{objects} object(s): {middle:.1f} ms a frame, {least:.1f} to {most:.1f} in {rounds} rounds "
-            f"(means of 30 frames, {threads} threads)"
+            f"(means of {frames} frames, {threads} threads)"
         )
     return figures
 

@@ -71,7 +71,7 @@ def track(
     return [judge(masks[row], clip.labels, k) for row, k in enumerate(wanted)], shown
 
 
-def frame_time(tracker: Tracker, clip: Clip, objects: int, threads: int, frames: int = 30) -> float:
+def frame_time(tracker: Tracker, clip: Clip, objects: int, threads: int, frames: int) -> float:
     """Return the mean time of a step in ms with ``objects`` boxes, after the memory bank has filled."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)

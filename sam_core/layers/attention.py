@@ -63,6 +63,22 @@ def _averages(q: Tensor, k_t: Tensor, v: Tensor, buffer: Tensor) -> Tensor:
     return torch.bmm(torch.softmax(scores, dim=-1, out=scores), v)
 
 
+def in_each_head(inner: nn.Linear, outer: Tensor) -> Affine:
+    """Return a projection to heads, followed in each head by a matrix, as one map a head.
+
+    Args:
+        inner: K -> heads * C.
+        outer: (heads, N, C).
+
+    Returns:
+        (heads, N, K) weight and (heads, N) bias, float64.
+    """
+    heads = outer.shape[0]
+    weight = outer.double() @ inner.weight.double().unflatten(0, (heads, -1))
+    bias = outer.double() @ inner.bias.double().unflatten(0, (heads, -1, 1))
+    return weight, bias.flatten(1)
+
+
 class Attention(nn.Module):
     """Attention whose inner width may be smaller than the embedding's (SAM paper, appendix A).
 
@@ -114,12 +130,14 @@ class Attention(nn.Module):
         return self._values_to_output(averages, sources, self._multiply_values_and_output)
 
     def _multiply_values_and_output(self) -> Affine:
-        out = self.out_proj.weight.double()
-        per_head = out.unflatten(1, (self.num_heads, self.head_dim))
-        values = self.v_proj.weight.double().unflatten(0, (self.num_heads, self.head_dim))
-        product = torch.einsum("ohc,hci->ohi", per_head, values).flatten(1)
-        bias = out @ self.v_proj.bias.double() + self.out_proj.bias.double()
-        return product.to(self.out_proj.weight.dtype), bias.to(self.out_proj.bias.dtype)
+        weight, bias = in_each_head(self.v_proj, self.output_of_heads)
+        bias = bias.sum(0) + self.out_proj.bias.double()
+        return weight.transpose(0, 1).flatten(1).to(self.out_proj.weight.dtype), bias.to(self.out_proj.bias.dtype)
+
+    @property
+    def output_of_heads(self) -> Tensor:
+        """The output projection's weight as (heads, embedding_dim, C)."""
+        return self.out_proj.weight.unflatten(1, (self.num_heads, self.head_dim)).transpose(0, 1)
 
 
 class RotaryAttention(Attention):

@@ -43,7 +43,7 @@ class MLP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (..., input_dim) to (..., output_dim); vectors (B, input_dim) independently of B, to the bit."""
-        if x.ndim == 2:
+        if x.ndim == 2:  # each eight an item of its own, of as many tokens as `linear` counts however large B is
             whole = F.pad(x, (0, 0, 0, -x.shape[0] % _ROWS))
             return self._forward(whole.unflatten(0, (-1, _ROWS))).flatten(0, 1)[: x.shape[0]]
         return self._forward(x)

@@ -159,6 +159,9 @@ class Hiera(nn.Module):
         dim_mul: growth of channels between stages.
         head_mul: growth of heads between stages.
         mlp_ratio: hidden width of each MLP over its channels.
+
+    Raises:
+        ValueError: not one window size a stage, or one that pooling does not divide.
     """
 
     def __init__(

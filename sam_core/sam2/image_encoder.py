@@ -7,8 +7,7 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sam_core.layers import DerivedLinear, PointwiseConv2d
-from sam_core.layers.linear import Affine
+from sam_core.layers import Affine, DerivedLinear, PointwiseConv2d
 from sam_core.sam2.hiera import Hiera
 
 

@@ -11,8 +11,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from sam_core.layers import Derived, DerivedLinear, Linear, RotaryAttention
-from sam_core.layers.linear import Affine
+from sam_core.layers import Affine, Derived, DerivedLinear, Linear, RotaryAttention
 from sam_core.sam2.features import LayerKeys, MemoryTokens
 
 # Share of the sine position encoding that is added to the features before the first layer.

@@ -8,8 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from sam_core.layers import DerivedLinear, LayerNorm2d, Linear, PointwiseConv2d
-from sam_core.layers.linear import Affine
+from sam_core.layers import Affine, DerivedLinear, LayerNorm2d, Linear, PointwiseConv2d
 
 
 class MaskDownsampler(nn.Module):

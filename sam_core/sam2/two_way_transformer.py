@@ -14,24 +14,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from sam_core.layers import MLP, Attention, DerivedLinear
-from sam_core.layers.linear import Affine
+from sam_core.layers import MLP, Affine, Attention, DerivedLinear, in_each_head
 
 
-def _then(inner: nn.Linear, outer: Tensor) -> Affine:
-    """Return `inner` followed, in each head, by a matrix, as one map.
-
-    Args:
-        inner: C -> heads * c.
-        outer: (heads, N, c).
-
-    Returns:
-        (heads * N, C) weight and (heads * N,) bias, multiplied in float64.
-    """
-    heads, dtype = outer.shape[0], inner.weight.dtype
-    weight = outer.double() @ inner.weight.double().unflatten(0, (heads, -1))
-    bias = outer.double() @ inner.bias.double().unflatten(0, (heads, -1, 1))
-    return weight.flatten(0, 1).to(dtype), bias.flatten().to(dtype)
+def _as_one(inner: nn.Linear, outer: Tensor) -> Affine:
+    """Return what `in_each_head` does for all heads, one after the other: (heads * N, K) and (heads * N,)."""
+    weight, bias = in_each_head(inner, outer)
+    return weight.flatten(0, 1).to(inner.weight.dtype), bias.flatten().to(inner.weight.dtype)
 
 
 class TokenToImageAttention(Attention):
@@ -46,14 +35,14 @@ class TokenToImageAttention(Attention):
         if torch.is_grad_enabled():
             return super().forward(q, k, v)
         sources = [self.q_proj.weight, self.q_proj.bias, self.k_proj.weight]
-        asked = self._asking(q, sources, self._ask).view(q.shape[0], -1, k.shape[-1])  # (B, T H, C)
+        asked = self._asking(q, sources, self._ask).unflatten(-1, (self.num_heads, -1)).flatten(1, 2)  # (B, T H, C)
         answers = torch.bmm(torch.bmm(asked, k.transpose(1, 2)).softmax(-1), v)
-        return self.project_averages(answers.view(*q.shape[:2], -1))
+        return self.project_averages(answers.unflatten(1, (-1, self.num_heads)).flatten(2))
 
     def _ask(self) -> Affine:
         """Project queries, then move the keys' projection onto them; its bias softmax does not see."""
         keys = self.k_proj.weight.unflatten(0, (self.num_heads, self.head_dim))
-        return _then(self.q_proj, keys.transpose(1, 2) * self.head_dim**-0.5)
+        return _as_one(self.q_proj, keys.transpose(1, 2) * self.head_dim**-0.5)
 
 
 class ImageToTokenAttention(Attention):
@@ -69,22 +58,22 @@ class ImageToTokenAttention(Attention):
         if torch.is_grad_enabled():
             return super().forward(q, k, v)
         sources = [self.q_proj.weight, self.q_proj.bias, self.k_proj.weight, self.k_proj.bias]
-        asked = self._asked(k, sources, self._be_asked).view(k.shape[0], -1, q.shape[-1] + 1)
+        asked = self._asked(k, sources, self._be_asked).unflatten(-1, (self.num_heads, -1)).flatten(1, 2)
         scores = torch.baddbmm(asked[..., -1:], asked[..., :-1], q.transpose(1, 2))  # (B, T H, N)
         shares = scores.unflatten(1, (-1, self.num_heads)).softmax(1).flatten(1, 2)  # of the T tokens
         sources = [self.v_proj.weight, self.v_proj.bias, self.out_proj.weight]
-        answers = self._answers(v, sources, self._answer).view(v.shape[0], -1, q.shape[-1])
+        answers = self._answers(v, sources, self._answer).unflatten(-1, (self.num_heads, -1)).flatten(1, 2)
         return torch.baddbmm(self.out_proj.bias, shares.transpose(1, 2), answers)
 
     def _be_asked(self) -> Affine:
         """Project keys, then move the queries' projection onto them, with its bias as a last channel."""
         heads = (self.num_heads, self.head_dim)
         queries = torch.cat([self.q_proj.weight, self.q_proj.bias[:, None]], dim=1).unflatten(0, heads)
-        return _then(self.k_proj, queries.transpose(1, 2) * self.head_dim**-0.5)
+        return _as_one(self.k_proj, queries.transpose(1, 2) * self.head_dim**-0.5)
 
     def _answer(self) -> Affine:
         """Project values, then to what each head adds to the output."""
-        return _then(self.v_proj, self.out_proj.weight.unflatten(1, (self.num_heads, self.head_dim)).transpose(0, 1))
+        return _as_one(self.v_proj, self.output_of_heads)
 
 
 class TwoWayBlock(nn.Module):

@@ -88,6 +88,8 @@ class Recordable:
 class FrameGraphs:
     """What a stream computes on a frame: the image encoder, and the step of a group of objects.
 
+    Recordings read the weights, and what follows from them, where they lay: who changes weights opens a new stream.
+
     Args:
         model: the network.
         bank: the stream's memories; recordings read them where they lie.

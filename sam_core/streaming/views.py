@@ -43,7 +43,7 @@ def answer_from_views(
 
     Returns:
         One mask: the mean of that answer and the other ones; `answer` itself where the object is not in the picture, or
-        where the other views see nothing and the mean is empty.
+        where that mean is empty or is said not to be there.
     """
 
     def ask(picture: Tensor, places: Tensor) -> Tensor:
@@ -71,13 +71,11 @@ def answer_from_views(
         total[:, :, top : top + side, left : left + side] += closer
         count[:, :, top : top + side, left : left + side] += 1
     low_res = total / count
-    if not (low_res > 0).any().item():
-        return answer
     # The object pointer, too, is to be of this mask.
     embedding = model.embed_without_memory(frame.features)
     output = model.decode(embedding, frame.features, points[None], labels[None], low_res, multimask=False)
-    visible = (output.object_score > 0)[:, :, None, None]
-    return replace(output, low_res=torch.where(visible, low_res, output.low_res))
+    is_there = (low_res > 0).any() & (output.object_score > 0).all()
+    return replace(output, low_res=low_res) if is_there.item() else answer
 
 
 def _corner(points: Tensor, side: int, length: int) -> tuple[int, int] | None:
