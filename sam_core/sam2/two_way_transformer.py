@@ -42,7 +42,7 @@ class TokenToImageAttention(Attention):
     def _ask(self) -> Affine:
         """Project queries, then move the keys' projection onto them; its bias softmax does not see."""
         keys = self.k_proj.weight.unflatten(0, (self.num_heads, self.head_dim))
-        return _as_one(self.q_proj, keys.transpose(1, 2) * self.head_dim**-0.5)
+        return _as_one(self.q_proj, keys.transpose(1, 2).double() * self.head_dim**-0.5)
 
 
 class ImageToTokenAttention(Attention):
@@ -58,7 +58,7 @@ class ImageToTokenAttention(Attention):
         if torch.is_grad_enabled():
             return super().forward(q, k, v)
         sources = [self.q_proj.weight, self.q_proj.bias, self.k_proj.weight, self.k_proj.bias]
-        asked = self._asked(k, sources, self._be_asked).unflatten(-1, (self.num_heads, -1)).flatten(1, 2)
+        asked = self._asked(k, sources, self._be_asked).unflatten(-1, (self.num_heads, -1)).flatten(1, 2)  # with offset
         scores = torch.baddbmm(asked[..., -1:], asked[..., :-1], q.transpose(1, 2))  # (B, T H, N)
         shares = scores.unflatten(1, (-1, self.num_heads)).softmax(1).flatten(1, 2)  # of the T tokens
         sources = [self.v_proj.weight, self.v_proj.bias, self.out_proj.weight]
@@ -69,7 +69,7 @@ class ImageToTokenAttention(Attention):
         """Project keys, then move the queries' projection onto them, with its bias as a last channel."""
         heads = (self.num_heads, self.head_dim)
         queries = torch.cat([self.q_proj.weight, self.q_proj.bias[:, None]], dim=1).unflatten(0, heads)
-        return _as_one(self.k_proj, queries.transpose(1, 2) * self.head_dim**-0.5)
+        return _as_one(self.k_proj, queries.transpose(1, 2).double() * self.head_dim**-0.5)
 
     def _answer(self) -> Affine:
         """Project values, then to what each head adds to the output."""
