@@ -63,7 +63,7 @@ def _averages(q: Tensor, k_t: Tensor, v: Tensor, buffer: Tensor) -> Tensor:
     return torch.bmm(torch.softmax(scores, dim=-1, out=scores), v)
 
 
-def in_each_head(inner: nn.Linear, outer: Tensor) -> Affine:
+def in_each_head(inner: nn.Linear, outer: Tensor) -> tuple[Tensor, Tensor]:
     """Return a projection to heads, followed in each head by a matrix, as one map a head.
 
     Args:
