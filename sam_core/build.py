@@ -49,8 +49,10 @@ def _model_config(name: str, overrides: Sequence[str]) -> DictConfig:
 
 
 def tracking_choices(config: DictConfig) -> dict[str, str]:
-    """Return what a model's configuration says beside its networks: `Tracker`'s arguments, those that it names."""
-    return {key: config[key] for key in ("memory_policy", "overlaps", "edges", "clicks") if key in config}
+    """Return `Tracker`'s arguments that a model's configuration names beside its networks."""
+    from sam_core.streaming import CHOICES
+
+    return {key: config[key] for key in ("memory_policy", *CHOICES) if key in config}
 
 
 def build_tracker(

@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
-from sam_core.streaming.policy import POLICIES, FifoPolicy, MemoryPolicy, StridedPolicy, VisibleFramesPolicy
+from sam_core.streaming.cropped_mask import CroppedMask
+from sam_core.streaming.history import Frame, FrameHistory, ObjectOnFrame
+from sam_core.streaming.memory import POLICIES, FifoPolicy, MemoryPolicy, Observation, StridedPolicy
+from sam_core.streaming.network import TrackingNetwork
+from sam_core.streaming.postprocessing import MaskPostprocessor
 from sam_core.streaming.prompt import Prompt
-from sam_core.streaming.result import FrameResult, ObjectInfo, ObjectState, StreamReport
-from sam_core.streaming.settings import CLICKS, EDGES, OVERLAPS, StreamSettings
+from sam_core.streaming.result import FrameResult, ObjectInfo, ObjectPhase, ObjectState, StreamReport
+from sam_core.streaming.settings import CHOICES, StreamSettings
 from sam_core.streaming.stream import Stream
 from sam_core.streaming.tracker import Tracker
 
 __all__ = [
-    "CLICKS",
-    "EDGES",
-    "OVERLAPS",
+    "CHOICES",
     "POLICIES",
+    "CroppedMask",
     "FifoPolicy",
+    "Frame",
+    "FrameHistory",
     "FrameResult",
+    "MaskPostprocessor",
     "MemoryPolicy",
     "ObjectInfo",
+    "ObjectOnFrame",
+    "ObjectPhase",
     "ObjectState",
+    "Observation",
     "Prompt",
     "Stream",
     "StreamReport",
     "StreamSettings",
     "StridedPolicy",
     "Tracker",
-    "VisibleFramesPolicy",
+    "TrackingNetwork",
 ]

@@ -1,93 +1,131 @@
-"""A tracked object, and the clicks that it was given on one frame."""
+"""A tracked object: its life as immutable states, and what is known of it.
+
+An object is shown in results by one version of itself. A prompt makes a new version. If it was given on the newest
+frame, this version is shown from now on. If it was given on an earlier frame, the version first has to catch up: it is
+carried through the frames since, while the version before it, if there is one, stays in the results.
+"""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from sam_core.sam2.prompt_encoder import BOX_BOTTOM_RIGHT, BOX_TOP_LEFT
-from sam_core.streaming.policy import Observation
-from sam_core.streaming.prompt import CheckedPrompt
-from sam_core.streaming.result import ObjectInfo, ObjectState
+from sam_core.streaming.memory import Memory, MemoryIndex, Observation
+from sam_core.streaming.result import ObjectInfo, ObjectPhase, ObjectState
 
 
-@dataclass
-class Clicks:
-    """Points and box that an object was given on one frame; a new click there is combined with them.
+@dataclass(frozen=True)
+class ObjectVersion:
+    """The memories by which an object is tracked, up to some frame.
 
-    `corrects` tells that they came in several prompts, or after a mask, so that the mask they gave is not theirs alone.
+    Attributes:
+        row: its row in the memory bank.
+        index: what that row holds.
+        first_frame: number of the frame on which the object began, or was renewed.
+        last_seen: the scores of the newest frame that it was carried to.
+        suppressed: whether a postprocessor gave its mask on that frame to another object.
+        references: what each postprocessor has to know of the object, from its newest prompt.
     """
 
-    frame: int
-    points: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 2), np.float32))
-    labels: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
-    box: NDArray[np.float32] | None = None
-    corrects: bool = False
+    row: int
+    index: MemoryIndex
+    first_frame: int
+    last_seen: Observation
+    suppressed: bool = False
+    references: tuple[Any, ...] = ()
 
-    def combined_with(self, prompt: CheckedPrompt, frame: int) -> Clicks:
-        """Return these and the prompt's points and box, or the prompt's alone if these are of another frame."""
-        before = self if self.frame == frame else Clicks(frame)
-        return Clicks(
-            frame,
-            np.concatenate((before.points, prompt.points)),
-            np.concatenate((before.labels, prompt.labels)),
-            before.box if prompt.box is None else prompt.box,
-            corrects=before is self,
-        )
+    @property
+    def frame(self) -> int:
+        """Number of the newest frame that it was carried to."""
+        return self.last_seen.frame
 
-    def as_points(self) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """Return all as labelled points; a box's corners stand first (SAM 2's order in training)."""
-        if self.box is None:
-            return self.points, self.labels
-        corners = np.array([BOX_TOP_LEFT, BOX_BOTTOM_RIGHT])
-        return np.concatenate((self.box.reshape(2, 2), self.points)), np.concatenate((corners, self.labels))
+    @property
+    def memory(self) -> Memory:
+        """Its row and index, as the bank takes them."""
+        return self.row, self.index
 
 
-@dataclass
+@dataclass(frozen=True)
 class TrackedObject:
-    """An object of a stream.
+    """An object of a stream; at least one of its two versions is there.
 
     Attributes:
         object_id: unique in the stream for ever.
-        label: what it was called.
-        row: its place in the memory bank, given to another object once this one is removed.
-        first_frame: number of the frame on which it began.
-        last_seen: what was observed on the newest frame that it has been carried to.
-        clicks: what it was given on the frame of its newest prompt.
+        label: what it is called.
+        shown: the version in results, carried to the newest frame; None while a new object catches up.
+        upcoming: the version that catches up; None for most.
     """
 
     object_id: int
     label: str
-    row: int
-    first_frame: int
-    last_seen: Observation
-    clicks: Clicks
+    shown: ObjectVersion | None = None
+    upcoming: ObjectVersion | None = None
+
+    # --- transitions -----------------------------------------------------------------------------------------------
+
+    def prompted(self, version: ObjectVersion, label: str, newest: int) -> TrackedObject:
+        """Return the object with a new version, given the number of the newest frame; an empty label changes nothing.
+
+        The new version includes what an upcoming one was told, and replaces it.
+        """
+        named = replace(self, label=label or self.label)
+        if version.frame == newest:
+            return replace(named, shown=version, upcoming=None)
+        return replace(named, upcoming=version)
+
+    def tracked(self, version: ObjectVersion) -> TrackedObject:
+        """Return the object after a step: the version in results was carried one frame further."""
+        return replace(self, shown=version)
+
+    def carried(self, version: ObjectVersion, until: int) -> TrackedObject:
+        """Return the object after its upcoming version was carried further; on frame `until` it is shown."""
+        if version.frame == until:
+            return replace(self, shown=version, upcoming=None)
+        return replace(self, upcoming=version)
+
+    # --- facts -----------------------------------------------------------------------------------------------------
 
     @property
-    def frame(self) -> int:
-        """Number of the frame that it has been carried to."""
-        return self.last_seen.frame
+    def latest(self) -> ObjectVersion:
+        """The version that knows of the newest prompt."""
+        version = self.upcoming or self.shown
+        assert version is not None
+        return version
+
+    @property
+    def versions(self) -> tuple[ObjectVersion, ...]:
+        """Both versions, or the one that there is."""
+        return tuple(version for version in (self.shown, self.upcoming) if version is not None)
+
+    @property
+    def phase(self) -> ObjectPhase:
+        """Where the object is in its life."""
+        if self.upcoming is None:
+            return ObjectPhase.SHOWN
+        return ObjectPhase.CATCHING_UP if self.shown is None else ObjectPhase.CORRECTING
 
     def info(self, newest: int) -> ObjectInfo:
-        """Describe it to a caller; `newest` is the number of the stream's newest frame."""
+        """Describe the object to a caller; `newest` is the number of the stream's newest frame."""
+        version = self.shown or self.latest
+        score = score_of(version.last_seen, version.suppressed)
         return ObjectInfo(
             object_id=self.object_id,
             label=self.label,
-            first_frame=self.first_frame,
-            frames_behind=newest - self.frame,
-            state=state_of(self.last_seen),
-            predicted_iou=self.last_seen.predicted_iou,
-            presence=1 / (1 + math.exp(-max(_shown_score(self.last_seen), -700.0))),
+            phase=self.phase,
+            first_frame=version.first_frame,
+            frames_behind=newest - version.frame,
+            state=state_of(version.last_seen, version.suppressed),
+            predicted_iou=version.last_seen.predicted_iou,
+            presence=1 / (1 + math.exp(-max(score, -700.0))),
         )
 
 
-def state_of(seen: Observation) -> ObjectState:
-    """Tell whether an observation shows the object."""
-    return ObjectState.TRACKED if _shown_score(seen) > 0 else ObjectState.ABSENT
+def state_of(seen: Observation, suppressed: bool) -> ObjectState:
+    """Return whether an object is seen on a frame."""
+    return ObjectState.TRACKED if score_of(seen, suppressed) > 0 else ObjectState.ABSENT
 
 
-def _shown_score(seen: Observation) -> float:
-    return -abs(seen.object_score) if seen.yielded else seen.object_score
+def score_of(seen: Observation, suppressed: bool) -> float:
+    """Return the logit of being visible that is shown: negative for a suppressed object."""
+    return -abs(seen.object_score) if suppressed else seen.object_score

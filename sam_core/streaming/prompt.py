@@ -20,7 +20,8 @@ class Prompt:
         labels: (K,) 1 for a positive click, 0 for a negative one; all positive where None.
         box: (4,) x_min, y_min, x_max, y_max in px.
         mask: (H, W) of the image's size, nonzero on the object; stands alone.
-        stamp: stamp of the image that was prompted; the newest where None.
+        stamp: stamp of the image that was prompted; the newest image where None.
+        frame: number of the frame that was prompted, as a result names it; goes before `stamp`.
     """
 
     points: ArrayLike | None = None
@@ -28,11 +29,12 @@ class Prompt:
     box: ArrayLike | None = None
     mask: ArrayLike | None = None
     stamp: Any = None
+    frame: int | None = None
 
 
 @dataclass(frozen=True)
 class CheckedPrompt:
-    """A prompt whose every part was found to make sense on its image.
+    """A prompt that was checked against its image.
 
     Attributes:
         points: (K, 2) float32 xy in px.

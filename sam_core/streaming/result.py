@@ -19,6 +19,14 @@ class ObjectState(str, Enum):
     ABSENT = "absent"
 
 
+class ObjectPhase(str, Enum):
+    """Where an object is in its life; it ends when it is removed."""
+
+    CATCHING_UP = "catching up"  # prompted on an earlier frame, and not in results yet
+    SHOWN = "shown"
+    CORRECTING = "correcting"  # shown as it was, until a correction of an earlier frame has caught up
+
+
 @dataclass(frozen=True)
 class FrameResult:
     """Objects on one frame; row i of every tensor is the object `object_ids[i]`.
@@ -32,8 +40,8 @@ class FrameResult:
         object_ids: ids, ascending.
         labels: what each object was called.
         states: whether each object is seen.
-        low_res: (N, h, w) float32 mask logits, overlaps settled, at the resolution of the network's masks; at that of
-            its picture where edges are guided.
+        low_res: (N, h, w) float32 mask logits after the postprocessors, at the resolution of the network's masks unless
+            a postprocessor makes finer ones.
         masks: (N, H, W) bool, logits above the stream's threshold.
         boxes: (N, 4) int64 x_min, y_min, x_max, y_max of the masks in px, maxima exclusive; zeros for an empty mask.
         areas: (N,) int64 px.
@@ -73,6 +81,7 @@ class ObjectInfo:
     Attributes:
         object_id: its id, unique in the stream for ever.
         label: what it was called.
+        phase: where it is in its life.
         first_frame: number of the frame on which it was prompted first, or renewed.
         frames_behind: frames that it is still to be carried through before it appears in results; 0 for most.
         state: whether it was seen on its newest frame.
@@ -82,6 +91,7 @@ class ObjectInfo:
 
     object_id: int
     label: str
+    phase: ObjectPhase
     first_frame: int
     frames_behind: int
     state: ObjectState
@@ -101,7 +111,8 @@ class StreamReport:
         spatial_slots: spatial memories that there is room for.
         history_frames: frames that a prompt can still be given on.
         max_history_frames: how many there can be.
-        bytes_allocated: size of the preallocated memory in bytes; it never changes.
+        bytes_allocated: size of the memory bank in bytes; it is allocated when the stream opens and never changes.
+        history_bytes: memory that the newest frames take, in bytes.
     """
 
     frames: int
@@ -112,3 +123,4 @@ class StreamReport:
     history_frames: int
     max_history_frames: int
     bytes_allocated: int
+    history_bytes: int

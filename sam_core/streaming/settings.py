@@ -6,16 +6,17 @@ from dataclasses import dataclass, field
 
 import torch
 
-from sam_core.streaming.policy import FifoPolicy, MemoryPolicy
+from sam_core.streaming.memory.policies import FifoPolicy
+from sam_core.streaming.memory.policy import MemoryPolicy
 
-OVERLAPS = ("keep", "look")
-EDGES = ("keep", "guided")
-CLICKS = ("keep", "views")
+NON_OVERLAP = ("none", "highest_score", "color_histogram")
+MASK_REFINEMENT = ("none", "guided_filter")
+CLICK_AUGMENTATION = ("none", "views")
 
 
 @dataclass(frozen=True)
 class StreamSettings:
-    """Settings of a stream; all memory that they imply is taken when the stream opens.
+    """Settings of a stream. The memory bank that they imply is allocated when the stream opens.
 
     Attributes:
         max_objects: capacity; one object more is a `CapacityError`.
@@ -27,28 +28,27 @@ class StreamSettings:
         max_pointer_distance: greatest age, in frames, that the pointer of a conditioning frame is given. SAM 2 has no
             such bound (None), and in an endless stream the age leaves what training has seen.
         memory_dtype: how spatial memories are stored; bfloat16 as the official predictor does on every device.
-        key_bytes: on a CPU, bound on the memory taken to keep spatial memories as the keys that memory attention makes
-            of them, too, rather than to make these again on every frame. They are many times as large as the memories
-            (12 × in `sam2_nano`, 32 × in SAM 2: float32 keys beside bfloat16 memories); where they don't fit, none are
-            kept.
         policy: which frames enter the memory.
-        overlaps: what becomes of pixels that masks have in common: `keep` leaves them to all, as SAM 2 does; `look`
-            gives them to the object that they look like (`sam_core.streaming.overlaps`), and clicks tell the objects of
-            a frame apart (`sam_core.streaming.answers`).
-        edges: how masks at the image's size come from the network's, which are a quarter of its picture's side: `keep`
-            stretches them, as SAM 2 does; `guided` lets them end at the picture's edges (`sam_core.streaming.edges`).
-        clicks: how clicks that begin an object are answered: `keep` from the picture as it is, as in SAM 2; `views`
-            mirrored and from closer up as well (`sam_core.streaming.views`).
-        history_frames: newest frames whose features are kept, so that a prompt can be given on the frame that the
-            operator saw; 1 allows the newest alone.
-        history_bytes: bound on the memory those features take, and pictures where they are kept; fewer frames are kept
-            where they don't fit.
+        non_overlap: how overlapping masks are resolved in results: `none` shows them as they are, as SAM 2 does;
+            `highest_score` leaves each pixel to the highest logit, as its option `non_overlap_masks`; `color_histogram`
+            leaves pixels to the object whose colours they have.
+        mask_refinement: how masks at the image's size come from the network's, which have a quarter of its input's
+            side: `none` interpolates them, as SAM 2 does; `guided_filter` moves their edges to those of the image.
+        click_augmentation: how clicks that begin an object are answered: `none` asks the network once, as SAM 2 does;
+            `views` averages over the image, its mirror image and a magnified part.
+        fill_hole_area: holes of masks up to this many places of the network's mask are filled, in results and in what
+            a prompt leaves in memory. Meta's builder sets 8 for its predictor, which is without effect where its CUDA
+            extension is missing; 0 fills none. On a GPU this waits for the masks on every frame.
+        stamp_tolerance: how far off the stamp of a prompt may be from that of a frame, in the stamps' own unit.
+        history_frames: newest frames that are kept, so that a prompt can be given on the frame that the operator saw;
+            1 keeps the newest alone.
+        history_bytes: bound on the memory that those frames take; fewer are kept where they don't fit.
         catch_up_frames: how many frames, in one step, objects that were prompted in the past are carried forward, in
             a second thread where a core is free; the bound on the time that catching up adds to a step. At least 2, or
             they would never arrive.
         max_corrections: corrections of tracked objects on earlier frames that can be under way at once.
-        cuda_graphs: record what a frame launches on a GPU when the stream opens (`sam_core.streaming.graphs`), which
-            takes some seconds then; of no effect on a CPU.
+        cuda_graphs: record what a frame launches on a GPU when the stream opens, which takes some seconds then; of no
+            effect on a CPU. Off, because it has not been run on a GPU yet.
     """
 
     max_objects: int = 16
@@ -57,16 +57,17 @@ class StreamSettings:
     max_conditioning_frames: int = 4
     max_pointer_distance: int | None = None
     memory_dtype: torch.dtype = torch.bfloat16
-    key_bytes: int = 128 * 2**20
     policy: MemoryPolicy = field(default_factory=FifoPolicy)
-    overlaps: str = "keep"
-    edges: str = "keep"
-    clicks: str = "keep"
-    history_frames: int = 30
+    non_overlap: str = "none"
+    mask_refinement: str = "none"
+    click_augmentation: str = "none"
+    fill_hole_area: int = 0
+    stamp_tolerance: float = 0.0
+    history_frames: int = 32
     history_bytes: int = 256 * 2**20
     catch_up_frames: int = 2
     max_corrections: int = 2
-    cuda_graphs: bool = True
+    cuda_graphs: bool = False
 
     def __post_init__(self) -> None:
         """Refuse settings that make no sense."""
@@ -74,24 +75,35 @@ class StreamSettings:
             "max_objects": 1,
             "max_conditioning_frames": 2,  # the first prompt's and the newest correction's
             "max_pointer_distance": 1,
+            "fill_hole_area": 0,
+            "stamp_tolerance": 0,
             "history_frames": 1,
             "catch_up_frames": 2,
             "max_corrections": 0,
         }
         for name, bound in least.items():
             value = getattr(self, name)
-            if value is not None and value < bound:
+            if value is not None and not value >= bound:
                 raise ValueError(f"{name} must be at least {bound}, not {value}.")
-        for name, choices in (("overlaps", OVERLAPS), ("edges", EDGES), ("clicks", CLICKS)):
+        for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name} must be one of {', '.join(choices)}, not {getattr(self, name)!r}.")
 
     @property
-    def keeps_pictures(self) -> bool:
-        """Whether anything but the encoder looks at a frame's picture."""
-        return (self.overlaps, self.edges, self.clicks) != ("keep", "keep", "keep")
+    def needs_images(self) -> bool:
+        """Whether anything but the encoder looks at a frame's resized image."""
+        after = self.non_overlap == "color_histogram" or self.mask_refinement != "none"
+        return after or self.click_augmentation != "none"
 
     @property
     def conditioning_slots(self) -> int:
         """Conditioning memories to keep room for, per object."""
         return self.max_conditioning_frames if self.corrections_are_conditioning else 1
+
+
+# What a model's configuration and a parameter file may choose by name.
+CHOICES: dict[str, tuple[str, ...]] = {
+    "non_overlap": NON_OVERLAP,
+    "mask_refinement": MASK_REFINEMENT,
+    "click_augmentation": CLICK_AUGMENTATION,
+}

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 
 from sam_core.sam2 import Sam2
-from sam_core.streaming.policy import POLICIES
+from sam_core.streaming.memory import POLICIES
+from sam_core.streaming.renamed import with_new_names
 from sam_core.streaming.settings import StreamSettings
 from sam_core.streaming.stream import Stream
 
@@ -20,35 +21,24 @@ class Tracker:
         model: the network, in evaluation mode, on its device.
         name: name of its configuration.
         checkpoint: file of its weights; None for random ones.
-        memory_policy: name, in `POLICIES`, of its streams' policy where they ask for none.
-        overlaps: see `StreamSettings`, of its streams where they do not say.
-        edges: likewise.
-        clicks: likewise.
+        memory_policy: name, in `POLICIES`, of its streams' policy if they ask for none.
+        **choices: its streams' settings if they do not say: those of `sam_core.streaming.settings.CHOICES`.
 
     Raises:
-        ValueError: no such policy, or no such way to treat overlaps, edges or clicks.
+        ValueError: no such policy or choice.
     """
 
     def __init__(
-        self,
-        model: Sam2,
-        name: str,
-        checkpoint: Path | None = None,
-        memory_policy: str = "fifo",
-        overlaps: str = "keep",
-        edges: str = "keep",
-        clicks: str = "keep",
+        self, model: Sam2, name: str, checkpoint: Path | None = None, memory_policy: str = "fifo", **choices: str
     ) -> None:
         if memory_policy not in POLICIES:
             raise ValueError(f"There is no memory policy {memory_policy!r}; known are {', '.join(POLICIES)}.")
-        StreamSettings(overlaps=overlaps, edges=edges, clicks=clicks)  # refuses what there is not
+        self.choices = with_new_names(choices)
+        StreamSettings(**self.choices)  # refuses what there is not
         self.model = model
         self.name = name
         self.checkpoint = checkpoint
         self.memory_policy = memory_policy
-        self.overlaps = overlaps
-        self.edges = edges
-        self.clicks = clicks
 
     @property
     def image_size(self) -> int:
@@ -73,17 +63,16 @@ class Tracker:
     def open_stream(self, **settings: Any) -> Stream:
         """Open a stream; keyword arguments are those of `StreamSettings`.
 
-        `policy`, `overlaps`, `edges` and `clicks` are the model's where they are not given or None.
+        `policy`, `non_overlap`, `mask_refinement` and `click_augmentation` are the model's where they are not given or
+        None.
 
         Raises:
             ValueError: a setting out of range.
+            TypeError: no such setting.
             torch.cuda.OutOfMemoryError: the memory for `max_objects` objects does not fit.
         """
-        own = {
-            "policy": POLICIES[self.memory_policy](),
-            "overlaps": self.overlaps,
-            "edges": self.edges,
-            "clicks": self.clicks,
-        }
+        own = {"policy": POLICIES[self.memory_policy](), **self.choices}
+        settings = with_new_names(settings)
         settings |= {name: choice for name, choice in own.items() if settings.get(name) is None}
-        return Stream(self.model, StreamSettings(**settings))
+        given = {name: value for name, value in settings.items() if value is not None or name == "max_pointer_distance"}
+        return Stream(self.model, StreamSettings(**given))

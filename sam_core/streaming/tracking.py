@@ -1,22 +1,23 @@
-"""One frame of some objects, as a function of tensors."""
+"""One frame of some objects, as functions of tensors."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from sam_core.sam2 import ImageFeatures, Sam2, SamOutput
-from sam_core.streaming.bank import Groups, MemoryBank
+from sam_core.streaming.memory import MemoryBank, MemoryBatches, Observation
+from sam_core.streaming.network import ImageFeatures, SamOutput, TrackingNetwork
 
 
 @dataclass(frozen=True)
 class Tracked:
-    """What a frame gave of B objects.
+    """What the network says of B objects on a frame.
 
     Attributes:
-        low_res: (B, 1, 4 h, 4 w) float32 mask logits.
+        low_res: (B, 1, m, m) float32 mask logits.
         iou: (B,) predicted IoU.
         score: (B, 1) logit that the object is visible.
         pointer: (B, d) object pointer.
@@ -43,21 +44,37 @@ class Tracked:
         """Drop what was added to fill the batch."""
         return self if self.iou.shape[0] == count else Tracked(*(t[:count] for t in self.tensors()))
 
+    def observe(self, frame: int, absent_for: Sequence[int], *, prompted: bool) -> list[Observation]:
+        """Fetch the scores; the one place where a step waits for the device.
 
-def track(model: Sam2, bank: MemoryBank, features: ImageFeatures, groups: Groups, *, remember: bool = True) -> Tracked:
-    """Track objects without a prompt: memory attention per group, then mask decoder and memory encoder for all at once.
+        Args:
+            frame: number of the frame.
+            absent_for: of each object, how many frames before this one it was absent.
+            prompted: whether this answers a prompt.
+        """
+        ious, scores = torch.stack((self.iou.float(), self.score[:, 0].float())).tolist()
+        return [
+            Observation(frame, iou, score, prompted, 0 if prompted or score > 0 else before + 1)
+            for before, iou, score in zip(absent_for, ious, scores, strict=True)
+        ]
+
+
+def track(
+    network: TrackingNetwork, bank: MemoryBank, features: ImageFeatures, batches: MemoryBatches, *, remember: bool = True
+) -> Tracked:
+    """Track objects without a prompt: memory attention per batch, then mask decoder and memory encoder for all at once.
 
     Args:
-        model: the network.
+        network: the network.
         bank: where the memories are.
         features: the frame.
-        groups: which memories.
+        batches: which memories.
         remember: make the frame's spatial memories.
     """
-    embeddings = [model.embed_with_memory(features, bank.read(places)) for places in groups.places]
-    embedding = embeddings[0] if len(embeddings) == 1 else torch.cat(embeddings)[groups.order]
-    output = model.decode(embedding, features, multimask=model.uses_multimask(0, begins=False))
+    embeddings = [network.embed_with_memory(features, bank.read(indices)) for indices in batches.indices]
+    embedding = embeddings[0] if len(embeddings) == 1 else torch.cat(embeddings)[batches.order]
+    output = network.decode(embedding, features, multimask=network.uses_multimask(0, begins=False))
     if not remember:
         return Tracked.of(output, None)
-    memory = model.encode_memory(features, output.low_res, output.object_score, from_prompt=False)
+    memory = network.encode_memory(features, output.low_res, output.object_score, from_prompt=False)
     return Tracked.of(output, memory)

@@ -1,4 +1,4 @@
-"""CUDA graphs: what a frame launches, recorded once and replayed.
+"""CUDA graphs: the kernels of a frame, recorded once and replayed.
 
 A frame takes more than a thousand kernels, most of them shorter than their launch. They are recorded when the stream
 opens, for the steady state alone, in which memories are full: one graph of the image encoder, and one of everything
@@ -17,8 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sam_core.sam2 import ImageFeatures, Sam2
-from sam_core.streaming.bank import Groups, MemoryBank, Places
+from sam_core.streaming.memory import MemoryBank, MemoryBatches, MemoryIndices
+from sam_core.streaming.network import ImageFeatures, TrackingNetwork
 from sam_core.streaming.tracking import Tracked, track
 
 _log = logging.getLogger(__name__)
@@ -86,7 +86,7 @@ class Recordable:
 
 
 class FrameGraphs:
-    """What a stream computes on a frame: the image encoder, and the step of a group of objects.
+    """What a stream computes on a frame: the image encoder, and the step of a batch of objects.
 
     Recordings read the weights, and what follows from them, where they lay: who changes weights opens a new stream.
 
@@ -100,7 +100,7 @@ class FrameGraphs:
 
     def __init__(
         self,
-        model: Sam2,
+        model: TrackingNetwork,
         bank: MemoryBank,
         max_objects: int,
         *,
@@ -117,19 +117,19 @@ class FrameGraphs:
         if enabled:
             self._record_all()
 
-    def encode(self, picture: Tensor) -> ImageFeatures:
-        """Encode one picture (3, S, S) of `Sam2.resize`."""
-        return self._features(*self._encode(self._model.normalise_picture(picture[None])))
+    def encode(self, image: Tensor) -> ImageFeatures:
+        """Encode one resized image (3, S, S)."""
+        return self._features(*self._encode(self._model.normalise_picture(image[None])))
 
-    def track(self, features: ImageFeatures, groups: Groups, *, remember: bool = True) -> Tracked:
+    def track(self, features: ImageFeatures, batches: MemoryBatches, *, remember: bool = True) -> Tracked:
         """Track some objects; see `sam_core.streaming.tracking`. A recording makes memories that nobody asked for."""
-        if len(groups.places) == 1:
-            count = len(groups.order)
+        if len(batches.indices) == 1:
+            count = len(batches.order)
             size = next((size for size in self._sizes if size >= count), count)
-            inputs = (features.embedding, *features.high_res, *groups.places[0].padded(size).tensors())
+            inputs = (features.embedding, *features.high_res, *batches.indices[0].padded(size).tensors())
             if self._track.is_recorded(*inputs):
                 return Tracked(*self._track(*inputs)).first(count)
-        return track(self._model, self._bank, features, groups, remember=remember)
+        return track(self._model, self._bank, features, batches, remember=remember)
 
     def _features(self, embedding: Tensor, fine: Tensor, middle: Tensor) -> ImageFeatures:
         return ImageFeatures(embedding, (fine, middle), self._model.image_position(embedding))
@@ -139,9 +139,9 @@ class FrameGraphs:
         return features.embedding, *features.high_res
 
     def _track_tensors(self, *tensors: Tensor) -> tuple[Tensor, ...]:
-        places = Places(*tensors[3:])
-        groups = Groups((places,), list(range(places.rows.shape[0])))
-        return track(self._model, self._bank, self._features(*tensors[:3]), groups).tensors()
+        indices = MemoryIndices(*tensors[3:])
+        batches = MemoryBatches((indices,), list(range(indices.rows.shape[0])))
+        return track(self._model, self._bank, self._features(*tensors[:3]), batches).tensors()
 
     def _record_all(self) -> None:
         """Record the encoder and the steps of full banks; where that fails, say why and go on without."""
@@ -149,13 +149,13 @@ class FrameGraphs:
         device = self._model.device
         try:
             pixels = torch.zeros(self._model.image_size, self._model.image_size, 3, dtype=torch.uint8, device=device)
-            images = self._model.normalise(pixels[None])
+            images = self._model.normalise_picture(self._model.resize(pixels[None]))
             self._encode.record(images)
             inputs = self._encode(images)
             _log.info("Recorded the image encoder in %.1f s.", time.monotonic() - began)
             for size in reversed(self._sizes):  # the largest takes the memory that the others fit into
-                for places in _full(self._bank, size):
-                    self._track.record(*inputs, *places.tensors())
+                for indices in _full(self._bank, size):
+                    self._track.record(*inputs, *indices.tensors())
                 _log.info("Recorded the step of up to %d objects after %.1f s.", size, time.monotonic() - began)
         except RuntimeError as error:
             _log.warning("CUDA graphs cannot be recorded, so kernels are launched one by one: %s", error)
@@ -163,8 +163,8 @@ class FrameGraphs:
             self._track = Recordable(self._track_tensors, Recording)
 
 
-def _full(bank: MemoryBank, count: int) -> list[Places]:
-    """Return places of full banks of `count` objects: of one age, and of several."""
+def _full(bank: MemoryBank, count: int) -> list[MemoryIndices]:
+    """Return indices of full banks of `count` objects: of one age, and of several."""
     spatial, pointers = bank.attended
     device = bank.spatial.device
 
@@ -172,7 +172,7 @@ def _full(bank: MemoryBank, count: int) -> list[Places]:
         return torch.zeros(rows, columns, dtype=torch.long, device=device)
 
     return [
-        Places(
+        MemoryIndices(
             numbers(count, 1),
             numbers(count, spatial),
             numbers(1, spatial),

@@ -10,11 +10,11 @@ from contextlib import contextmanager
 import torch
 
 
-class Beside:
-    """Does one piece of work at a time beside its owner, where a processor core is free for it.
+class BackgroundTask:
+    """Runs one piece of work at a time beside its owner, where a processor core is free for it.
 
-    On a GPU both would queue on the same stream, and where torch's threads take all cores they would fight over them:
-    there the work is done first, in the owner's thread. Either way it is done when the owner goes on.
+    On a GPU both would queue on the same stream, and where torch's threads use all cores they would compete for them. There
+    the work runs first, in the owner's thread. Either way it is finished when the `with` statement ends.
 
     Args:
         device: where the work computes.
@@ -25,11 +25,11 @@ class Beside:
         self._pool: ThreadPoolExecutor | None = None
         if device.type == "cpu" and 2 * threads <= _cores():
             # The same number of threads as the owner has: sums are split, and so rounded, in the same way.
-            self._pool = ThreadPoolExecutor(1, "beside", initializer=torch.set_num_threads, initargs=(threads,))
+            self._pool = ThreadPoolExecutor(1, "background", initializer=torch.set_num_threads, initargs=(threads,))
 
     @contextmanager
-    def doing(self, work: Callable[[], None]) -> Iterator[None]:
-        """Do `work` while the body of the `with` statement runs; its exception is raised at the end of it."""
+    def running(self, work: Callable[[], None]) -> Iterator[None]:
+        """Run `work` while the body of the `with` statement runs; its exception is raised at the end of it."""
         if self._pool is None:
             work()
             yield

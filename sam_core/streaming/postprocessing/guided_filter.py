@@ -1,21 +1,25 @@
-"""Masks that end where the picture's things do: the network's mask at a quarter of its picture's side, made finer.
+"""Mask refinement by a guided filter: masks end where the colours of the image change.
 
-The network draws masks on a grid of stride 4. Stretched over the image they are round where things have corners, and
-off by some pixels. The guided filter takes the picture as a guide: in every small square the mask is explained as a
-linear function of red, green and blue, so that it steps where the colours step (He, Sun and Tang, "Guided Image
-Filtering", 2013, sections 3.1 and 3.4). The functions are fitted on the mask's grid and applied to the picture (He and
-Sun, "Fast Guided Filter", 2015). This changes what is shown; what is remembered of an object is left alone.
+The network draws masks on a grid of stride 4. Stretched to the image they are round where objects have corners, and off
+by some pixels. The guided filter takes the image as a guide: in every small square the mask is explained as a linear
+function of red, green and blue, so that it steps where the colours step (He, Sun and Tang, "Guided Image Filtering",
+2013, sections 3.1 and 3.4). The functions are fitted on the mask's grid and applied to the image (He and Sun, "Fast
+Guided Filter", 2015).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from sam_core.streaming.masks import extents
+from sam_core.streaming.postprocessing.base import ObjectMasks
 
 _RADIUS = 3  # of the squares, in places of the mask's grid
 _NOISE = 3e-4  # variance of colours, in 0 … 1, that says nothing
@@ -25,30 +29,44 @@ _MARGIN = 8  # places around an object that are looked at
 _SLOPE = 4.0  # of the logit where the probability is one half
 
 
-def refined(low_res: Tensor, picture: Tensor, threshold: float) -> Tensor:
-    """Let masks end at the edges of a picture.
+class GuidedFilterRefinement:
+    """Refine the masks that are shown."""
+
+    needs_image = True
+
+    def reference(self, masks: ObjectMasks, image: Tensor | None) -> None:
+        """Return nothing."""
+
+    def __call__(self, masks: ObjectMasks, image: Tensor | None, references: Sequence[Any]) -> ObjectMasks:
+        """Return logits (N, S, S) at the size of the network's input."""
+        assert image is not None
+        return replace(masks, logits=refine(masks.logits, image, masks.threshold))
+
+
+def refine(low_res: Tensor, image: Tensor, threshold: float) -> Tensor:
+    """Move the edges of masks to the edges of an image.
 
     Only pixels near a mask's edge change. A mask that would shrink to less than half, or grow to more than twice, what
     it covers stays as it is.
 
     Args:
         low_res: (N, h, w) float32 mask logits.
-        picture: (3, H, W) levels to 255, uint8 or float32; H and W are the same multiple of h and w.
+        image: (3, H, W) levels to 255, uint8 or float32; H and W are the same multiple of h and w.
         threshold: of the masks.
 
     Returns:
         (N, H, W) float32 logits.
     """
-    scale = picture.shape[-1] // low_res.shape[-1]
+    scale = image.shape[-1] // low_res.shape[-1]
     fine = F.interpolate(low_res[:, None], scale_factor=scale, mode="bilinear", align_corners=False)[:, 0]
     longest = max(low_res.shape[1:])
     if low_res.device.type != "cpu":
-        return _guided(low_res, fine, picture, threshold, longest)
+        return _guided(low_res, fine, image, threshold, longest)
     for k, (rows, columns) in enumerate(extents(low_res, threshold)):
         if rows is not None and columns is not None:  # on a CPU only where the object is
             (top, bottom), (left, right) = _around(rows, low_res.shape[1]), _around(columns, low_res.shape[2])
             down, across = slice(top * scale, bottom * scale), slice(left * scale, right * scale)
-            part, window = fine[k : k + 1, down, across], picture[:, down, across]
+            part, window = fine[k : k + 1, down, across], image[:, down, across]
             part.copy_(_guided(low_res[k : k + 1, top:bottom, left:right], part, window, threshold, longest))
     return fine
 
@@ -58,13 +76,13 @@ def _around(span: tuple[int, int], length: int) -> tuple[int, int]:
     return max(0, span[0] - _MARGIN), min(length, span[1] + 1 + _MARGIN)
 
 
-def _guided(low_res: Tensor, fine: Tensor, picture: Tensor, threshold: float, longest: int) -> Tensor:
+def _guided(low_res: Tensor, fine: Tensor, image: Tensor, threshold: float, longest: int) -> Tensor:
     """Return the logits `fine` (N, H, W), which are `low_res` stretched, with pixels near the masks' edges replaced.
 
     No (h, w) is longer than `longest`.
     """
-    scale = picture.shape[-1] // low_res.shape[-1]
-    colours = picture.contiguous().float() / 255  # channel by channel is faster here
+    scale = image.shape[-1] // low_res.shape[-1]
+    colours = image.contiguous().float() / 255  # channel by channel is faster here
     guide = Guide(F.avg_pool2d(colours, scale), LocalMean(low_res, _RADIUS, longest))
     lines = guide.fit((low_res - threshold).sigmoid())
     sharper = ((guide.apply(lines) - 0.5) * _GAIN + 0.5).clamp(0, 1)
@@ -110,7 +128,7 @@ def _near(length: int, radius: int, device: torch.device) -> Tensor:
 
 
 class Guide:
-    """What masks are fitted to: a picture on the masks' grid, with its local statistics.
+    """What masks are fitted to: a image on the masks' grid, with its local statistics.
 
     Args:
         colours: (3, h, w) float32, 0 … 1.

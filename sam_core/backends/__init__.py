@@ -1,0 +1,1 @@
+"""Optional ways to compute the same numbers faster."""

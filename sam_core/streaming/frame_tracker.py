@@ -1,0 +1,193 @@
+"""Track versions of objects: the network, the memory bank and the postprocessors on one frame.
+
+Nothing here knows what a stream shows or which objects it has. Bank writes go to slots that no index in use names, so
+an exception at any point leaves all that callers hold as it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from sam_core.backends.cuda_graphs import FrameGraphs
+from sam_core.streaming.history import Frame, ObjectOnFrame
+from sam_core.streaming.memory import MemoryBank, MemoryIndex, Observation, Slots
+from sam_core.streaming.network import ImageFeatures, TrackingNetwork
+from sam_core.streaming.objects import ObjectVersion
+from sam_core.streaming.postprocessing import (
+    ColorHistogramOverlap,
+    FillHoles,
+    GuidedFilterRefinement,
+    HighestScoreOverlap,
+    MaskPostprocessor,
+    ObjectMasks,
+)
+from sam_core.streaming.settings import StreamSettings
+from sam_core.streaming.tracking import Tracked
+
+
+def postprocessors_of(settings: StreamSettings) -> list[MaskPostprocessor]:
+    """Return the postprocessors that settings ask for, in the order in which they are applied."""
+    chain: list[MaskPostprocessor] = []
+    if settings.fill_hole_area:
+        chain.append(FillHoles(settings.fill_hole_area))
+    if settings.non_overlap == "color_histogram":
+        chain.append(ColorHistogramOverlap())
+    if settings.mask_refinement == "guided_filter":
+        chain.append(GuidedFilterRefinement())
+    if settings.non_overlap == "highest_score":
+        chain.append(HighestScoreOverlap())  # last: it decides on the pixels of the image
+    return chain
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of B versions on a frame; nothing of it is remembered yet.
+
+    Attributes:
+        tracked: what the network says.
+        seen: the scores.
+        slots: where each version's memory goes in its row.
+        versions: the versions as they are once that is written.
+    """
+
+    tracked: Tracked
+    seen: list[Observation]
+    slots: list[Slots]
+    versions: list[ObjectVersion]
+
+
+class FrameTracker:
+    """The network and its memories.
+
+    Args:
+        network: in evaluation mode.
+        settings: of the stream.
+    """
+
+    def __init__(self, network: TrackingNetwork, settings: StreamSettings) -> None:
+        self.network = network
+        self._policy = settings.policy
+        self._postprocessors = postprocessors_of(settings)
+        self.bank = MemoryBank(
+            network,
+            rows=settings.max_objects + settings.max_corrections + 1,
+            conditioning_slots=settings.conditioning_slots,
+            dtype=settings.memory_dtype,
+            policy=settings.policy,
+            max_pointer_distance=settings.max_pointer_distance,
+        )
+        on_gpu = settings.cuda_graphs and network.device.type == "cuda"
+        self._graphs = FrameGraphs(network, self.bank, settings.max_objects, enabled=on_gpu)
+
+    def encode(self, image: Tensor) -> ImageFeatures:
+        """Encode a resized image (3, S, S)."""
+        return self._graphs.encode(image)
+
+    def track(self, versions: Sequence[ObjectVersion], frame: Frame) -> Outcome:
+        """Track versions on a frame without a prompt."""
+        batches = self.bank.batches([version.memory for version in versions], frame.number)
+        tracked = self._graphs.track(frame.features, batches, remember=self._policy.considers(frame.number))
+        seen = tracked.observe(frame.number, [v.last_seen.absent_for for v in versions], prompted=False)
+        return self._outcome(versions, tracked, seen, conditioning=False)
+
+    def answered(self, version: ObjectVersion, tracked: Tracked, frame: int, *, conditioning: bool) -> Outcome:
+        """Return what becomes of a version that was prompted on a frame, given its number."""
+        seen = tracked.observe(frame, [0], prompted=True)
+        return self._outcome([version], tracked, seen, conditioning=conditioning)
+
+    def _outcome(
+        self, versions: Sequence[ObjectVersion], tracked: Tracked, seen: list[Observation], *, conditioning: bool
+    ) -> Outcome:
+        slots, updated = [], []
+        for version, observation in zip(versions, seen, strict=True):
+            spatial = self._policy.admits(observation)
+            index, at = version.index.remember(observation.frame, conditioning=conditioning, spatial=spatial)
+            slots.append(at)
+            updated.append(replace(version, index=index, last_seen=observation, suppressed=False))
+        return Outcome(tracked, seen, slots, updated)
+
+    def remember(self, outcome: Outcome) -> None:
+        """Write the memories of a frame to the bank."""
+        rows = [version.row for version in outcome.versions]
+        self.bank.write(rows, outcome.slots, outcome.tracked.memory, outcome.tracked.pointer)
+
+    def restore(self, version: ObjectVersion, object_id: int, frames: Sequence[Frame]) -> ObjectVersion:
+        """Bring memories back that have left the bank, from frames of the history.
+
+        Spatial memories are encoded again from a frame's features and the object's mask there, which gives the same
+        numbers. The version's row is written, so nobody else may read it.
+
+        Args:
+            version: the version, of which the index is cut off before some frame.
+            object_id: its object.
+            frames: frames of the history before that one, oldest first.
+        """
+        known = {
+            frame.number: frame
+            for frame in frames
+            if object_id in frame.objects and frame.number > version.first_frame
+        }
+        recent, pointers = version.index.recent, version.index.pointers
+        admitted = [n for n, frame in known.items() if self._policy.admits(frame.objects[object_id].seen)]
+        wanted = sorted({*recent.before(version.frame + 1), *admitted})[-recent.capacity :]
+        missing = [n for n in wanted if n not in recent.frames]
+        wanted = sorted({*pointers.before(version.frame + 1), *known})[-pointers.capacity :]
+        index = version.index
+        for number in sorted({*missing, *(n for n in wanted if n not in pointers.frames)}):
+            index = self._restore_frame(version.row, index, known[number], object_id, spatial=number in missing)
+        return replace(version, index=index)
+
+    def _restore_frame(
+        self, row: int, index: MemoryIndex, frame: Frame, object_id: int, *, spatial: bool
+    ) -> MemoryIndex:
+        on_frame = frame.objects[object_id]
+        memory = None
+        if spatial:
+            score = torch.full((1, 1), on_frame.seen.object_score, device=self.network.device)
+            low_res, prompted = on_frame.low_res[None, None], on_frame.seen.prompted
+            memory = self.network.encode_memory(frame.features, low_res, score, from_prompt=prompted)
+        held = index.recent
+        index, slots = index.remember(frame.number, conditioning=False, spatial=spatial)
+        if not spatial:
+            index = replace(index, recent=held)  # only the pointer was missing
+        self.bank.write([row], [slots], memory, on_frame.pointer[None])
+        return index
+
+    # --- what results show -----------------------------------------------------------------------------------------
+
+    def show(
+        self, versions: Sequence[ObjectVersion], tracked: Tracked, frame: Frame, threshold: float
+    ) -> ObjectMasks:
+        """Return the masks of versions as results show them."""
+        masks = self._masks(tracked, frame, threshold)
+        for k, postprocess in enumerate(self._postprocessors):
+            masks = postprocess(masks, frame.image, [version.references[k] for version in versions])
+        return masks
+
+    def show_prompted(self, tracked: Tracked, frame: Frame, threshold: float) -> tuple[ObjectMasks, tuple[object, ...]]:
+        """Return the mask of one prompted object as results show it, and its references for the postprocessors."""
+        masks = self._masks(tracked, frame, threshold)
+        references = []
+        for postprocess in self._postprocessors:
+            references.append(postprocess.reference(masks, frame.image))
+            masks = postprocess(masks, frame.image, references[-1:])
+        return masks, tuple(references)
+
+    def _masks(self, tracked: Tracked, frame: Frame, threshold: float) -> ObjectMasks:
+        suppressed = (False,) * tracked.iou.shape[0]
+        return ObjectMasks(tracked.low_res[:, 0], tracked.score[:, 0], suppressed, frame.size, threshold)
+
+
+def on_frame(outcome: Outcome, shown: ObjectMasks | None = None) -> list[ObjectOnFrame]:
+    """Return what is known of B versions on a frame; without postprocessed masks those of the network are shown."""
+    low_res = outcome.tracked.low_res[:, 0].unbind()
+    same = shown is None or shown.logits.is_set_to(outcome.tracked.low_res[:, 0])
+    visible = low_res if same else shown.logits.unbind()
+    pointers = outcome.tracked.pointer.unbind()
+    suppressed = (False,) * len(low_res) if shown is None else shown.suppressed
+    return [ObjectOnFrame(*parts) for parts in zip(low_res, visible, pointers, outcome.seen, suppressed, strict=True)]
+

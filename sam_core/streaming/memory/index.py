@@ -1,0 +1,139 @@
+"""Which frames an object's memories are of: the bookkeeping of the memory bank, as immutable values.
+
+A new index is derived from an old one; nothing is changed in place. So a step or a prompt can write tensors into slots
+that no current index names, and take effect by one exchange of references at the end, or not at all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+_FREE = -1
+
+
+@dataclass(frozen=True)
+class SlotTable:
+    """Frame numbers of the slots of one kind in one row of the bank.
+
+    Attributes:
+        frames: of each slot the number of the frame that it holds, -1 for a free slot.
+        capacity: frames held at most. With one slot more than that, a write never hits a slot that is in use.
+    """
+
+    frames: tuple[int, ...]
+    capacity: int
+
+    @classmethod
+    def empty(cls, capacity: int, spare: int = 0) -> SlotTable:
+        """Return a table of `capacity` + `spare` free slots."""
+        return cls((_FREE,) * (capacity + spare), capacity)
+
+    def store(self, frame: int, pinned: int | None = None) -> tuple[SlotTable, int]:
+        """Give a frame a slot: a free one, else its own, else that of the oldest frame.
+
+        Args:
+            frame: number of the frame.
+            pinned: a frame that does not give way, if another can.
+
+        Returns:
+            The new table, in which the oldest frame beyond the capacity is dropped, and the slot.
+        """
+        frames = list(self.frames)
+        if _FREE in frames:
+            slot = frames.index(_FREE)
+        elif frame in frames:
+            slot = frames.index(frame)
+        else:
+            slot = frames.index(min((f for f in frames if f != pinned), default=frames[0]))
+        frames = [_FREE if held == frame else held for held in frames]
+        frames[slot] = frame
+        held = [f for f in frames if f != _FREE]
+        if len(held) > self.capacity:
+            frames[frames.index(min(f for f in held if f != pinned))] = _FREE
+        return replace(self, frames=tuple(frames)), slot
+
+    def forget(self, frame: int) -> SlotTable:
+        """Return a table without a frame."""
+        return replace(self, frames=tuple(_FREE if held == frame else held for held in self.frames))
+
+    def forget_from(self, frame: int) -> SlotTable:
+        """Return a table without this frame and later ones."""
+        return replace(self, frames=tuple(_FREE if held >= frame else held for held in self.frames))
+
+    def before(self, now: int, reach: int | None = None) -> list[int]:
+        """Return the held frames before `now`, ascending; with `reach`, at most so many frames ago."""
+        return sorted(f for f in self.frames if f != _FREE and f < now and (reach is None or now - f <= reach))
+
+    def slot_of(self, frame: int) -> int:
+        """Return the slot of a frame that is held."""
+        return self.frames.index(frame)
+
+    @property
+    def used(self) -> int:
+        """Number of frames held."""
+        return sum(frame != _FREE for frame in self.frames)
+
+
+@dataclass(frozen=True)
+class Slots:
+    """Where the memory of one frame goes, in an object's row of the bank.
+
+    Attributes:
+        spatial: slot of the spatial memory; None where it is not kept.
+        pointer: slot of the object pointer.
+    """
+
+    spatial: int | None
+    pointer: int
+
+
+@dataclass(frozen=True)
+class MemoryIndex:
+    """Index of one object's memories.
+
+    Slots are numbered as they lie in the bank's tensors: first those of conditioning frames, then recent ones.
+    """
+
+    conditioning: SlotTable
+    recent: SlotTable
+    pointers: SlotTable
+
+    @classmethod
+    def empty(cls, conditioning: int, recent: int, pointers: int) -> MemoryIndex:
+        """Return an index that holds nothing.
+
+        Conditioning frames are written by prompts alone, into a row that nobody reads yet, and need no spare slot.
+        """
+        return cls(
+            SlotTable.empty(conditioning), SlotTable.empty(recent, spare=1), SlotTable.empty(pointers, spare=1)
+        )
+
+    def forget_from(self, frame: int) -> MemoryIndex:
+        """Return an index without this frame and later ones."""
+        return MemoryIndex(*(table.forget_from(frame) for table in (self.conditioning, self.recent, self.pointers)))
+
+    def remember(self, frame: int, *, conditioning: bool, spatial: bool) -> tuple[MemoryIndex, Slots]:
+        """Give a frame its slots.
+
+        Args:
+            frame: number of the frame.
+            conditioning: whether it is a conditioning frame, which is kept for good; the first one stays for ever.
+            spatial: whether its spatial memory is kept; a conditioning frame's always is.
+        """
+        offset = len(self.conditioning.frames)
+        recent, pointers = self.recent.forget(frame), self.pointers.forget(frame)
+        if conditioning:
+            first = min(self.conditioning.before(frame), default=frame)
+            table, slot = self.conditioning.store(frame, pinned=first)
+            return MemoryIndex(table, recent, pointers), Slots(slot, slot)
+        place = None
+        if spatial:
+            recent, place = self.recent.store(frame)
+        pointers, pointer = self.pointers.store(frame)
+        index = MemoryIndex(self.conditioning, recent, pointers)
+        return index, Slots(None if place is None else offset + place, offset + pointer)
+
+    @property
+    def spatial_used(self) -> int:
+        """Spatial memories that are held."""
+        return self.conditioning.used + self.recent.used

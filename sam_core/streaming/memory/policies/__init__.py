@@ -1,0 +1,13 @@
+"""The memory policies, one file each, by the name that a parameter file gives them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sam_core.streaming.memory.policies.fifo import FifoPolicy
+from sam_core.streaming.memory.policies.strided import StridedPolicy
+from sam_core.streaming.memory.policy import MemoryPolicy
+
+__all__ = ["POLICIES", "FifoPolicy", "StridedPolicy"]
+
+POLICIES: dict[str, Callable[[], MemoryPolicy]] = {"fifo": FifoPolicy, "strided": StridedPolicy}

@@ -1,0 +1,175 @@
+"""Plan what a prompt changes: whom it is for, which frame, and what the network says. Nothing takes effect here.
+
+A plan works in a row of the memory bank that no object uses, so to drop it is to undo it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from sam_core.errors import CapacityError
+from sam_core.sam2 import SamOutput
+from sam_core.streaming.clicks import Clicks
+from sam_core.streaming.cropped_mask import CroppedMask
+from sam_core.streaming.describe import frame_result
+from sam_core.streaming.frame_tracker import FrameTracker, on_frame
+from sam_core.streaming.history import Frame, ObjectOnFrame
+from sam_core.streaming.memory import Observation
+from sam_core.streaming.objects import ObjectVersion, TrackedObject
+from sam_core.streaming.prompt import CheckedPrompt, Prompt, check_prompt
+from sam_core.streaming.prompt_decoder import PromptDecoder
+from sam_core.streaming.result import FrameResult, ObjectPhase
+from sam_core.streaming.settings import StreamSettings
+from sam_core.streaming.state import StreamState
+from sam_core.streaming.tracking import Tracked
+
+
+@dataclass(frozen=True)
+class PromptPlan:
+    """What a prompt changes, once it is committed.
+
+    Attributes:
+        target: the object with its new version.
+        known: what is known of it then on frames of the history, by number.
+        result: what the caller is answered.
+    """
+
+    target: TrackedObject
+    known: Mapping[int, ObjectOnFrame]
+    result: FrameResult
+
+
+@dataclass(frozen=True)
+class _Base:
+    """What a prompt builds on.
+
+    Attributes:
+        frame: the prompted frame.
+        version: the version to prompt, in a row of its own, with memories of the time before the frame.
+        begins: whether the object has no such memories.
+        earlier: what is known of the object on the frame itself; None for nothing.
+        known: what became known of it on the way to the frame.
+    """
+
+    frame: Frame
+    version: ObjectVersion
+    begins: bool
+    earlier: ObjectOnFrame | None
+    known: Mapping[int, ObjectOnFrame]
+
+
+class PromptPlanner:
+    """Make plans.
+
+    Args:
+        tracker: the network and its memories.
+        decoder: answers prompts.
+        settings: of the stream.
+    """
+
+    def __init__(self, tracker: FrameTracker, decoder: PromptDecoder, settings: StreamSettings) -> None:
+        self._tracker = tracker
+        self._decoder = decoder
+        self._settings = settings
+
+    def plan(
+        self,
+        state: StreamState,
+        frame: Frame,
+        prompt: Prompt,
+        object_id: int | None,
+        label: str,
+        *,
+        threshold: float,
+        renew: bool,
+    ) -> PromptPlan:
+        """Plan a prompt on a frame; see `Stream.add_prompt`.
+
+        Raises:
+            UnknownObjectError, PromptError, CapacityError: as `Stream.add_prompt` says.
+        """
+        checked = check_prompt(prompt, *frame.size)
+        target = self._target(state, object_id, frame)
+        base = self._base(state, target, frame, renew=renew)
+        clicks = None
+        if checked.mask is None:
+            earlier = base.earlier.clicks if base.earlier is not None else None
+            clicks = (earlier or Clicks()).combined_with(checked)
+        output = self._answer(base, checked, clicks)
+        memory = self._tracker.network.encode_memory(
+            frame.features, output.low_res, output.object_score, from_prompt=True
+        )
+        tracked = Tracked.of(output, memory)
+        conditioning = base.begins or self._settings.corrections_are_conditioning
+        outcome = self._tracker.answered(base.version, tracked, frame.number, conditioning=conditioning)
+        shown, references = self._tracker.show_prompted(tracked, frame, threshold)
+        (version,), (known,) = outcome.versions, on_frame(outcome, shown)
+        outline = None if checked.mask is None else CroppedMask.of(checked.mask)
+        known = replace(known, clicks=clicks, outline=outline)
+        version = replace(version, suppressed=known.suppressed, references=references)
+        target = target.prompted(version, label, state.newest)
+        result = frame_result(frame, [target], tracked, outcome.seen, shown)
+        self._tracker.remember(outcome)
+        return PromptPlan(target, {**base.known, frame.number: known}, result)
+
+    def _target(self, state: StreamState, object_id: int | None, frame: Frame) -> TrackedObject:
+        """Return the object that is meant; a new one has no version yet."""
+        if object_id is None:
+            if len(state.objects) >= self._settings.max_objects:
+                raise CapacityError(
+                    f"All {self._settings.max_objects} places are taken: remove an object, or open the stream with "
+                    "more (max_objects)."
+                )
+            return TrackedObject(state.next_id, "")
+        target = state.find(object_id)
+        correcting = sum(other.phase is ObjectPhase.CORRECTING for other in state.objects.values())
+        is_late = frame.number < state.newest and target.phase is ObjectPhase.SHOWN
+        if is_late and correcting >= self._settings.max_corrections:
+            raise CapacityError(f"{correcting} corrections of earlier frames are under way: wait until they are done.")
+        return target
+
+    def _base(self, state: StreamState, target: TrackedObject, frame: Frame, *, renew: bool) -> _Base:
+        bank = self._tracker.bank
+        row = state.free_row(bank.rows)
+        if not target.versions:
+            before = Observation(frame.number - 1, predicted_iou=0.0, object_score=0.0, prompted=False)
+            return _Base(frame, ObjectVersion(row, bank.empty_index, frame.number, before), True, None, {})
+        version = replace(target.latest, row=row)
+        first = version.first_frame
+        if renew or frame.number <= first:
+            earlier = None if renew or frame.number < first else frame.objects.get(target.object_id)
+            version = replace(version, index=bank.empty_index, first_frame=frame.number)
+            return _Base(frame, version, True, earlier, {})
+        bank.copy(target.latest.row, row)
+        known: dict[int, ObjectOnFrame] = {}
+        while version.frame < frame.number:
+            version = self._carried_one_further(version, state, known)
+        frames = state.history.with_objects(target.object_id, known).frames
+        earlier = known.get(frame.number) or frame.objects.get(target.object_id)
+        version = replace(version, index=version.index.forget_from(frame.number))
+        version = self._tracker.restore(version, target.object_id, [f for f in frames if f.number < frame.number])
+        return _Base(frame, version, False, earlier, known)
+
+    def _carried_one_further(
+        self, version: ObjectVersion, state: StreamState, known: dict[int, ObjectOnFrame]
+    ) -> ObjectVersion:
+        """Carry a version that is catching up one frame further; `known` takes what is found there."""
+        frame = state.history.numbered(version.frame + 1)
+        assert frame is not None  # frames that a version still needs stay in the history
+        outcome = self._tracker.track([version], frame)
+        self._tracker.remember(outcome)
+        known[frame.number] = on_frame(outcome)[0]
+        return outcome.versions[0]
+
+    def _answer(self, base: _Base, prompt: CheckedPrompt, clicks: Clicks | None) -> SamOutput:
+        frame = base.frame
+        if clicks is None:
+            assert prompt.mask is not None
+            return self._decoder.from_mask(frame, prompt.mask)
+        previous = None if base.earlier is None else base.earlier.low_res
+        embedding = None
+        if not base.begins:
+            memory = self._tracker.bank.read(self._tracker.bank.indices([base.version.memory], frame.number))
+            embedding = self._tracker.network.embed_with_memory(frame.features, memory)
+        return self._decoder.from_clicks(frame, clicks, embedding, previous)

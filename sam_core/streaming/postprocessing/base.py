@@ -1,0 +1,53 @@
+"""The interface of a mask postprocessor."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class ObjectMasks:
+    """Masks of N objects on a frame, as results will show them.
+
+    Attributes:
+        logits: (N, h, w) float32 mask logits.
+        scores: (N,) logits that the objects are visible.
+        suppressed: whether an object's mask was given to another one, so that it is shown as absent.
+        size: (H, W) of the image in px.
+        threshold: a pixel belongs to an object where its logit is above this.
+    """
+
+    logits: Tensor
+    scores: Tensor
+    suppressed: tuple[bool, ...]
+    size: tuple[int, int]
+    threshold: float
+
+
+class MaskPostprocessor(Protocol):
+    """Change masks after the network. A postprocessor has settings but no state, and never touches the memory."""
+
+    needs_image: bool
+
+    def reference(self, masks: ObjectMasks, image: Tensor | None) -> Any:
+        """Return what has to be known of an object later, when a prompt is answered; None for nothing.
+
+        Args:
+            masks: of that one object, as they are shown.
+            image: (3, S, S) levels of the frame's resized image, if this postprocessor needs it.
+        """
+        ...
+
+    def __call__(self, masks: ObjectMasks, image: Tensor | None, references: Sequence[Any]) -> ObjectMasks:
+        """Return the masks to show.
+
+        Args:
+            masks: of all objects that results show.
+            image: as for `reference`.
+            references: what `reference` returned for each object.
+        """
+        ...
