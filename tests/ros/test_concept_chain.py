@@ -19,10 +19,10 @@ from sam_msgs.srv import DetectConcept, FollowConcept
 from sensor_msgs.msg import Image
 
 from sam_core.synthetic import TwinScene
-from sam_ros.concept_view import mask_of
-from sam_ros.messages import nanoseconds, stamp_of
-from sam_ros.processes import Executable
-from sam_ros.scoreboard import Scoreboard, reunions_in
+from sam_ros.conversions.messages import mask_of
+from sam_ros.conversions.stamps import nanoseconds, stamp_of
+from sam_ros.demo.evaluation.scoreboard import Scoreboard, reunions_in
+from sam_ros.runtime.processes import Executable
 
 PHRASE = "the red circle"
 FPS = 5.0

@@ -18,8 +18,8 @@ from rclpy.parameter import Parameter
 
 from sam_core import Stream
 from sam_core.sam2 import Sam2
-from sam_ros.processes import Executable
-from sam_ros.tracker_node import TrackerNode
+from sam_ros.node.tracker_node import TrackerNode
+from sam_ros.runtime.processes import Executable
 
 Picture = Callable[..., np.ndarray]
 
@@ -171,7 +171,7 @@ def test_an_unexpected_error_ends_in_a_clean_unconfigured_state(ros: None, monke
             def fail(*_: Any, **__: Any) -> None:
                 raise torch.cuda.OutOfMemoryError("CUDA out of memory")
 
-            patch.setattr("sam_ros.tracker_node.Outputs", fail)  # after the model was built
+            patch.setattr("sam_ros.node.tracker_node.Publishers", fail)  # after the model was built
             assert node.trigger_configure() == TransitionCallbackReturn.ERROR
         assert node._state_machine.current_state[1] == "unconfigured"
         assert living(Sam2, before) == []

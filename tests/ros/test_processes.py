@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from sam_ros.paths import config_file
-from sam_ros.processes import Executable
+from sam_ros.runtime.paths import config_file
+from sam_ros.runtime.processes import Executable
 
 
 def test_the_dds_profile_is_found() -> None:
@@ -21,7 +21,7 @@ def test_what_is_not_there_is_named() -> None:
 
 def test_two_processes_get_two_domains() -> None:
     code = (
-        "import os; from sam_ros.processes import private_domain\n"
+        "import os; from sam_ros.runtime.domain import private_domain\n"
         "lock = private_domain(); print(os.environ['ROS_DOMAIN_ID'], flush=True); input()"
     )
     command = [sys.executable, "-c", code]
