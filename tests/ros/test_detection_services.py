@@ -505,7 +505,7 @@ def test_a_detector_without_a_queue_takes_one_call_at_a_time(ros: None, weights:
     node = make_node(weights, detector_queue=0)
     try:
         assert node.trigger_configure() == TransitionCallbackReturn.SUCCESS
-        detector = node._concepts._detector.now
+        detector = node._detections._detector.now
         assert detector is not None
         gate = threading.Event()
         held = detector.thread.submit(lambda _: gate.wait(60.0))
@@ -527,7 +527,7 @@ def test_torch_threads_are_each_ones_own(ros: None, weights: dict[str, Path]) ->
         assert node.trigger_configure() == TransitionCallbackReturn.SUCCESS
         assert node._inference is not None
         assert node._inference.submit(lambda _: torch.get_num_threads()).result() == 2
-        detector = node._concepts._detector.now
+        detector = node._detections._detector.now
         assert detector is not None
         assert detector.thread.submit(lambda _: torch.get_num_threads()).result() == 1
         assert torch.get_num_threads() == 3
