@@ -232,13 +232,12 @@ class DetectorManager:
 
     async def _on_load(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         try:
-            if self._settings is None or self._inference is None:
-                raise NoDetectorError("the tracker is unconfigured; it loads the detector when it is configured")
-            if not self._settings.model:
+            inference = self._prompts.tracking(active=False)
+            if self._settings is None or not self._settings.model:
                 raise NoDetectorError("no detector is configured: start the node with the parameter 'detector'")
             if self.now is not None:
                 raise NoDetectorError("the detector is loaded already, or being loaded")
-            loading = self._start(self._settings, self._inference)
+            loading = self._start(self._settings, inference)
             try:
                 self._tell(await answer_of(self._node, loading.thread.loaded))
             except Exception:

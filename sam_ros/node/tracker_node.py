@@ -35,6 +35,7 @@ from sam_ros.detection.detection_services import DetectionServices
 from sam_ros.node.diagnostics import Condition, device_memory, diagnostic_array, diagnostic_status
 from sam_ros.node.parameters import TrackerParameters, declare_parameters
 from sam_ros.node.publishers import Publishers
+from sam_ros.runtime.lifecycle import ACTIVE, state_of
 from sam_ros.runtime.logs import forwarded_logs
 from sam_ros.runtime.run import run
 from sam_ros.tracking.arrivals import UNSUPPORTED, Arrivals
@@ -85,9 +86,7 @@ class TrackerNode(LifecycleNode):
         self._arrivals = Arrivals()
         self._statistics = Statistics()
         self._reported = self._statistics.snapshot()
-        self._prompts = PromptServices(
-            self, inference=lambda: self._inference, state=self._state, statistics=self._statistics
-        )
+        self._prompts = PromptServices(self, inference=lambda: self._inference, statistics=self._statistics)
         self._detections = DetectionServices(self, self._prompts)
         self._settings = declare_parameters(self)
         self.add_post_set_parameters_callback(self._apply_parameters)
@@ -300,19 +299,16 @@ class TrackerNode(LifecycleNode):
 
             self._inference.submit(apply)
 
-    def _state(self) -> str:
-        return "unconfigured" if self._inference is None else "active" if self._inputs else "inactive"
-
     def _report(self) -> None:
         """Publish the diagnostics, once a second in every state."""
         snapshot = self._statistics.snapshot()
-        waiting = None
-        if self._inputs and not self._paused:
+        state, waiting = state_of(self), None
+        if state == ACTIVE and not self._paused:
             waiting = time.monotonic() - self._activated
             if snapshot.since_last_image is not None:
                 waiting = min(waiting, snapshot.since_last_image)
         condition = Condition(
-            state=self._state(),
+            state=state,
             paused=self._paused,
             waiting=waiting,
             topic=self._image_topic(),

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from geometry_msgs.msg import PointStamped
 from rclpy.callback_groups import ReentrantCallbackGroup
-from rclpy.node import Node
+from rclpy.lifecycle import LifecycleNode
 from sam_msgs.srv import AddPrompt, ListObjects, RemoveObject
 from std_srvs.srv import Trigger
 
@@ -17,6 +17,7 @@ from sam_ros.conversions.messages import summary_message
 from sam_ros.conversions.prompts import prompt_of
 from sam_ros.conversions.stamps import stamp_of
 from sam_ros.runtime.errors import RefusedError
+from sam_ros.runtime.lifecycle import ACTIVE, CONFIGURED, state_of
 from sam_ros.runtime.waiting import answer_of
 from sam_ros.tracking.inference import InferenceThread
 from sam_ros.tracking.session import Session
@@ -42,22 +43,19 @@ class PromptServices:
 
     Args:
         node: Where the services live.
-        inference: Gives the inference thread; None while the node is unconfigured.
-        state: Gives the node's lifecycle state.
+        inference: Gives the inference thread of a configured node; None otherwise.
         statistics: Where refusals are counted.
     """
 
     def __init__(
         self,
-        node: Node,
+        node: LifecycleNode,
         *,
         inference: Callable[[], InferenceThread[Any] | None],
-        state: Callable[[], str],
         statistics: Statistics,
     ) -> None:
         self._node = node
         self._inference = inference
-        self._state = state
         self._statistics = statistics
         # Reentrant: an awaiting service must keep neither images nor other services waiting.
         group = ReentrantCallbackGroup()
@@ -134,11 +132,13 @@ class PromptServices:
         Raises:
             NotReadyError: The node is in another state.
         """
-        inference, state = self._inference(), self._state()
-        if inference is None:
+        inference, state = self._inference(), state_of(self._node)
+        if state == "finalized":
+            raise NotReadyError("the tracker was shut down; start its process again")
+        if state not in CONFIGURED or inference is None:
             needed = "configure and activate" if active else "configure"
             raise NotReadyError(f"the tracker is {state}; {needed} it first")
-        if active and state != "active":
+        if active and state != ACTIVE:
             raise NotReadyError(f"the tracker is {state}; activate it first")
         return inference
 

@@ -60,8 +60,11 @@ def test_a_whole_life(live: Callable[[dict[str, Any]], Life], picture: Picture, 
     assert not client.list().success
     assert not life.change(Transition.TRANSITION_ACTIVATE), "not before it is configured"
 
+    client.until(lambda: client.message == "unconfigured", "the state in the diagnostics")
+
     assert life.change(Transition.TRANSITION_CONFIGURE)
     assert life.state() == "inactive"
+    client.until(lambda: client.message == "inactive", "the state in the diagnostics")
     assert client.list().objects == []
     answer = client.prompt((40, 45))
     assert not answer.success
@@ -102,6 +105,8 @@ def test_a_whole_life(live: Callable[[dict[str, Any]], Life], picture: Picture, 
 
     assert life.change(Transition.TRANSITION_ACTIVE_SHUTDOWN)
     assert life.state() == "finalized"
+    assert client.list().message == "the tracker was shut down; start its process again"
+    client.until(lambda: client.message == "finalized", "the state in the diagnostics")
     assert life.process.stop() == 0
 
 
