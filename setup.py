@@ -70,9 +70,9 @@ setup(
     ],
     entry_points={
         "console_scripts": [
-            "sam-tracker = sam_ros.tracker_node:main",
-            "sam-camera = sam_ros.camera:main",
-            "sam-demo = sam_ros.demo:main",
+            "sam-tracker = sam_ros.node.tracker_node:main",
+            "sam-camera = sam_ros.camera.camera_node:main",
+            "sam-demo = sam_ros.demo.__main__:main",
         ]
     },
     zip_safe=False,

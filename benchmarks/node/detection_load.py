@@ -29,7 +29,8 @@ from numpy.typing import NDArray
 from sam_core import Prompt, build_tracker
 from sam_core.build import build_model
 from sam_core.synthetic import DemoScene
-from sam_ros.processes import Executable, private_domain
+from sam_ros.runtime.domain import private_domain
+from sam_ros.runtime.processes import Executable
 
 TARGET_LOSS = 15.0  # % of the tracking rate
 TARGET_SECONDS = 1.0  # least time of a detection
@@ -157,8 +158,8 @@ class Operator:
         """Publish the next image when its time has come, and wait for its objects or for the next one's time."""
         from std_msgs.msg import Header
 
-        from sam_ros.encodings import array_to_image
-        from sam_ros.messages import to_time
+        from sam_ros.conversions.encodings import array_to_image
+        from sam_ros.conversions.stamps import to_time
 
         # Stamps of its own: the image's number, so that the run can be played again.
         header = Header(stamp=to_time((self.sent + 1) * 10**9), frame_id="camera")

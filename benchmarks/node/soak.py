@@ -23,7 +23,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from sam_ros.processes import Executable, private_domain
+from sam_ros.runtime.domain import private_domain
+from sam_ros.runtime.processes import Executable
 
 TARGET_OVERHEAD = 4.0  # ms, p50, at 640 x 480; at 1920 x 1080 it is 12
 

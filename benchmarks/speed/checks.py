@@ -21,7 +21,7 @@ from benchmarks.speed.work import Work, boxes, frames
 from sam_core import Prompt
 from sam_core.sam3 import build_detector
 from sam_core.streaming import Stream, Tracker
-from sam_ros.cuda_stream import own_stream
+from sam_ros.runtime.cuda_stream import own_stream
 
 __all__ = ["CHECKS", "Finding", "check_all"]
 

@@ -66,7 +66,7 @@ def test_segment_holds_several_large_images() -> None:
 def test_large_images_reach_another_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """1080p images by best effort; with the default segment of 0.5 MB hardly one arrives."""
     pytest.importorskip("rclpy")
-    from sam_ros.processes import private_domain
+    from sam_ros.runtime.domain import private_domain
 
     for name in ("ROS_DOMAIN_ID", "ROS_AUTOMATIC_DISCOVERY_RANGE"):  # private_domain sets them; the test puts them back
         monkeypatch.setenv(name, "")

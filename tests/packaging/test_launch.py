@@ -78,7 +78,9 @@ def test_first_prompt_is_on_the_turtle() -> None:
 def test_parameter_files_give_every_parameter_its_default(name: str, tmp_path: Path) -> None:
     """A node started with its file of parameters has the same values as one started without."""
     pytest.importorskip("rclpy")
-    module, node = {"tracker": ("tracker_node", "TrackerNode"), "camera": ("camera", "CameraNode")}[name]
+    module, node = {"tracker": ("node.tracker_node", "TrackerNode"), "camera": ("camera.camera_node", "CameraNode")}[
+        name
+    ]
     script = tmp_path / "dump.py"
     script.write_text(
         "import json, sys, rclpy\n"

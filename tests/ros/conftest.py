@@ -15,7 +15,8 @@ import pytest
 if importlib.util.find_spec("rclpy") is None:  # ROS-free environments test sam_core alone
     collect_ignore_glob = ["*"]
 else:
-    from sam_ros.processes import Executable, private_domain
+    from sam_ros.runtime.domain import private_domain
+    from sam_ros.runtime.processes import Executable
 
     _DOMAIN = private_domain()  # before rclpy is imported; the lock is held until the session ends
 
@@ -32,8 +33,8 @@ else:
     from std_srvs.srv import SetBool, Trigger
     from vision_msgs.msg import Detection2DArray, LabelInfo
 
-    from sam_ros.encodings import array_to_image
-    from sam_ros.messages import stamp_of, to_time
+    from sam_ros.conversions.encodings import array_to_image
+    from sam_ros.conversions.stamps import stamp_of, to_time
 
 PATIENCE = 10.0  # s after which a question is asked again
 TIMEOUT = 60.0  # s: how long a loaded machine may take for what takes milliseconds

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sam_ros.processes import Executable
+from sam_ros.runtime.processes import Executable
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="about glibc's malloc")
 
@@ -20,7 +20,7 @@ PAGE = 4096  # bytes
 SCRIPT = f"""
 import resource, sys
 import numpy as np
-from sam_ros.allocation import keep_freed_memory
+from sam_ros.runtime.allocation import keep_freed_memory
 
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

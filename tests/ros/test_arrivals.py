@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from sam_ros.arrivals import UNSUPPORTED, Arrivals
+from sam_ros.tracking.arrivals import UNSUPPORTED, Arrivals
 
 
 def test_gaps_are_counted() -> None:

@@ -14,7 +14,7 @@ from sam_msgs.srv import AddPrompt
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
-from sam_ros.encodings import array_to_image
+from sam_ros.conversions.encodings import array_to_image
 
 Picture = Callable[..., np.ndarray]
 NAN, INF = float("nan"), float("inf")

@@ -15,10 +15,10 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
 from sam_core.synthetic import DemoScene
-from sam_ros.encodings import compressed_to_rgb, image_to_rgb
-from sam_ros.messages import stamp_of
-from sam_ros.processes import Executable
-from sam_ros.sources import SourceError, open_source
+from sam_ros.camera.sources import SourceError, open_source
+from sam_ros.conversions.encodings import compressed_to_rgb, image_to_rgb
+from sam_ros.conversions.stamps import stamp_of
+from sam_ros.runtime.processes import Executable
 
 BEST_EFFORT = QoSProfile(depth=10, reliability=QoSReliabilityPolicy.BEST_EFFORT)
 

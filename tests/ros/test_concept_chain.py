@@ -19,10 +19,10 @@ from sam_msgs.srv import DetectConcept, FollowConcept
 from sensor_msgs.msg import Image
 
 from sam_core.synthetic import TwinScene
-from sam_ros.concept_view import mask_of
-from sam_ros.messages import nanoseconds, stamp_of
-from sam_ros.processes import Executable
-from sam_ros.scoreboard import Scoreboard, reunions_in
+from sam_ros.conversions.messages import mask_of
+from sam_ros.conversions.stamps import nanoseconds, stamp_of
+from sam_ros.demo.evaluation.scoreboard import Scoreboard, reunions_in
+from sam_ros.runtime.processes import Executable
 
 PHRASE = "the red circle"
 FPS = 5.0
@@ -143,7 +143,7 @@ def test_what_is_found_again_was_lost_and_keeps_its_id(run: Run) -> None:
 
 
 def test_one_call_finds_the_instances(run: Run) -> None:
-    ious = [course.detected_iou or 0.0 for course in run.board.courses]
+    ious = [trajectory.detected_iou or 0.0 for trajectory in run.board.trajectories]
     assert len(ious) == 2
     assert sum(iou >= 0.5 for iou in ious) >= DETECTED, ious
     assert run.board.false_alarms is not None
@@ -151,11 +151,11 @@ def test_one_call_finds_the_instances(run: Run) -> None:
 
 
 def test_the_instances_are_tracked_and_keep_their_ids(run: Run) -> None:
-    tracked = [course for course in run.board.courses if course.found is not None]
+    tracked = [trajectory for trajectory in run.board.trajectories if trajectory.found is not None]
     assert len(tracked) >= TRACKED
     assert len(run.objects[-1].objects) <= OBJECTS
-    for course in tracked:
-        hidden, absent = course.absence
-        assert course.mean_iou >= MEAN_IOU, course.summary()
-        assert absent >= ABSENT * hidden, course.summary()
-        assert course.changes <= ID_CHANGES, course.summary()
+    for trajectory in tracked:
+        hidden, absent = trajectory.absence
+        assert trajectory.mean_iou >= MEAN_IOU, trajectory.summary()
+        assert absent >= ABSENT * hidden, trajectory.summary()
+        assert trajectory.changes <= ID_CHANGES, trajectory.summary()

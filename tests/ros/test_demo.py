@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
-from sam_ros.recording import Recording
+from sam_ros.demo.recording import Recording
 
 
 def run_demo(*arguments: str) -> subprocess.CompletedProcess[str]:

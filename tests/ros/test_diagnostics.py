@@ -7,9 +7,9 @@ import torch
 from diagnostic_msgs.msg import DiagnosticStatus
 
 from sam_core import build_tracker
-from sam_ros.diagnostics import Condition, device_memory, diagnostic_array, diagnostic_status
-from sam_ros.parameters import TrackerParameters
-from sam_ros.statistics import DropCause, Statistics, Timing
+from sam_ros.node.diagnostics import Condition, device_memory, diagnostic_array, diagnostic_status
+from sam_ros.node.parameters import TrackerParameters
+from sam_ros.tracking.statistics import DropCause, Statistics, Timing
 
 # A real report, whatever else it tells, with figures that are easy to recognise.
 REPORT = replace(

@@ -8,8 +8,9 @@ import pytest
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
-from sam_ros import encodings
-from sam_ros.encodings import ImageError, array_to_image, compressed_to_rgb, image_to_rgb, mask_image_to_array
+from sam_core import ImageError
+from sam_ros.conversions import encodings
+from sam_ros.conversions.encodings import array_to_image, compressed_to_rgb, image_to_rgb, mask_image_to_array
 
 # Two rows of two pixels: red, green / blue, a mixed colour.
 RGB = np.array([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [10, 20, 30]]], dtype=np.uint8)

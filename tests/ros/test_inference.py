@@ -17,11 +17,11 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from sam_core import FrameResult, NoFrameError, Prompt, StampError, Tracker, build_tracker
-from sam_ros.encodings import array_to_image, image_to_rgb
-from sam_ros.inference import InferenceThread, StoppedError
-from sam_ros.messages import to_time
-from sam_ros.session import Answer, Session
-from sam_ros.statistics import DropCause, Statistics
+from sam_ros.conversions.encodings import array_to_image, image_to_rgb
+from sam_ros.conversions.stamps import to_time
+from sam_ros.tracking.inference import InferenceThread, StoppedError
+from sam_ros.tracking.session import Answer, Session
+from sam_ros.tracking.statistics import DropCause, Statistics
 
 SECOND = 10**9
 TIMEOUT = 60.0  # s; far more than anything here takes

@@ -18,8 +18,8 @@ from rclpy.parameter import Parameter
 
 from sam_core import Stream
 from sam_core.sam2 import Sam2
-from sam_ros.processes import Executable
-from sam_ros.tracker_node import TrackerNode
+from sam_ros.node.tracker_node import TrackerNode
+from sam_ros.runtime.processes import Executable
 
 Picture = Callable[..., np.ndarray]
 
@@ -60,8 +60,11 @@ def test_a_whole_life(live: Callable[[dict[str, Any]], Life], picture: Picture, 
     assert not client.list().success
     assert not life.change(Transition.TRANSITION_ACTIVATE), "not before it is configured"
 
+    client.until(lambda: client.message == "unconfigured", "the state in the diagnostics")
+
     assert life.change(Transition.TRANSITION_CONFIGURE)
     assert life.state() == "inactive"
+    client.until(lambda: client.message == "inactive", "the state in the diagnostics")
     assert client.list().objects == []
     answer = client.prompt((40, 45))
     assert not answer.success
@@ -102,6 +105,8 @@ def test_a_whole_life(live: Callable[[dict[str, Any]], Life], picture: Picture, 
 
     assert life.change(Transition.TRANSITION_ACTIVE_SHUTDOWN)
     assert life.state() == "finalized"
+    assert client.list().message == "the tracker was shut down; start its process again"
+    client.until(lambda: client.message == "finalized", "the state in the diagnostics")
     assert life.process.stop() == 0
 
 
@@ -171,7 +176,7 @@ def test_an_unexpected_error_ends_in_a_clean_unconfigured_state(ros: None, monke
             def fail(*_: Any, **__: Any) -> None:
                 raise torch.cuda.OutOfMemoryError("CUDA out of memory")
 
-            patch.setattr("sam_ros.tracker_node.Outputs", fail)  # after the model was built
+            patch.setattr("sam_ros.node.tracker_node.Publishers", fail)  # after the model was built
             assert node.trigger_configure() == TransitionCallbackReturn.ERROR
         assert node._state_machine.current_state[1] == "unconfigured"
         assert living(Sam2, before) == []

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import threading
 
-from sam_ros.mailbox import Mailbox
+from sam_ros.tracking.mailbox import Mailbox
 
 
 def test_the_newest_item_wins() -> None:

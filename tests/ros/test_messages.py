@@ -11,19 +11,18 @@ from sam_msgs.msg import TrackedObject
 from std_msgs.msg import Header
 
 from sam_core import FrameResult, ObjectInfo, ObjectState
-from sam_ros.logits import logits_at
-from sam_ros.messages import (
+from sam_ros.conversions.logits import logits_at
+from sam_ros.conversions.messages import (
     Masks,
     detections_message,
     label_image,
     label_image_message,
     label_info_message,
     objects_message,
-    stamp_of,
     summary_message,
-    to_time,
 )
-from sam_ros.overlay import colour_of, draw_overlay
+from sam_ros.conversions.overlay import colour_of, draw_overlay
+from sam_ros.conversions.stamps import stamp_of, to_time
 
 HEADER = Header(stamp=Time(sec=12, nanosec=34), frame_id="camera")
 

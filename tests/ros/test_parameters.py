@@ -11,7 +11,7 @@ import pytest
 from rcl_interfaces.srv import DescribeParameters, GetParameters, SetParameters
 from rclpy.parameter import Parameter
 
-from sam_ros.parameters import TrackerParameters
+from sam_ros.node.parameters import TrackerParameters
 
 LIVE = {"mask_threshold", "publish_masks", "expected_rate", "image_timeout"}
 

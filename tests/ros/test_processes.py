@@ -1,13 +1,11 @@
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from sam_ros.paths import config_file
-from sam_ros.processes import Executable
+from sam_ros.runtime.paths import config_file
+from sam_ros.runtime.processes import Executable
 
 
 def test_the_dds_profile_is_found() -> None:
@@ -17,21 +15,6 @@ def test_the_dds_profile_is_found() -> None:
 def test_what_is_not_there_is_named() -> None:
     with pytest.raises(FileNotFoundError, match=r"no/such\.xml is in none of"):
         config_file("no/such.xml")
-
-
-def test_two_processes_get_two_domains() -> None:
-    code = (
-        "import os; from sam_ros.processes import private_domain\n"
-        "lock = private_domain(); print(os.environ['ROS_DOMAIN_ID'], flush=True); input()"
-    )
-    command = [sys.executable, "-c", code]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command, **pipes) as one, subprocess.Popen(command, **pipes) as two:
-        domains = [one.stdout.readline().strip(), two.stdout.readline().strip()]
-        for process in (one, two):
-            process.communicate("\n", timeout=60)
-    assert domains[0] != domains[1]
-    assert all(1 <= int(domain) <= 101 for domain in domains)
 
 
 def test_parameters_are_written_as_yaml() -> None:

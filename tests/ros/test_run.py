@@ -9,7 +9,7 @@ import textwrap
 SCRIPT = """
 import rclpy
 from rclpy.node import Node
-from sam_ros.run import run
+from sam_ros.runtime.run import run
 
 class Fragile(Node):
     def __init__(self):

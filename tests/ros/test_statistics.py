@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from sam_ros.statistics import DropCause, Statistics, Timing
+from sam_ros.tracking.statistics import DropCause, Statistics, Timing
 
 
 class Clock:

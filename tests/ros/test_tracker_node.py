@@ -16,9 +16,9 @@ from sam_msgs.srv import AddPrompt
 from std_msgs.msg import Header
 
 from sam_core.devices import resolve_dtype
-from sam_ros.encodings import array_to_image, image_to_rgb
-from sam_ros.messages import stamp_of
-from sam_ros.processes import Executable
+from sam_ros.conversions.encodings import array_to_image, image_to_rgb
+from sam_ros.conversions.stamps import stamp_of
+from sam_ros.runtime.processes import Executable
 
 
 def mask_of(item: TrackedObject, height: int = 96, width: int = 128) -> np.ndarray:

@@ -1,0 +1,1 @@
+"""Between ROS messages and arrays: images, prompts, results, and results drawn over an image."""

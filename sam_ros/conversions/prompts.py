@@ -1,0 +1,33 @@
+"""From messages to prompts."""
+
+from __future__ import annotations
+
+from sam_msgs.msg import LabeledPoint
+from sam_msgs.srv import AddPrompt
+
+from sam_core import Prompt, PromptError
+from sam_ros.conversions.encodings import mask_image_to_array
+from sam_ros.conversions.stamps import nanoseconds
+
+__all__ = ["prompt_of"]
+
+
+def prompt_of(request: AddPrompt.Request) -> Prompt:
+    """Return the prompt of a service request. The stream, which knows the image, checks the rest.
+
+    Raises:
+        PromptError: The box has neither 0 nor 4 numbers.
+        ImageError: The mask's message cannot be read, or is not mono8 or 8UC1.
+    """
+    points: list[LabeledPoint] = request.points
+    box = list(request.box)
+    if len(box) not in (0, 4):
+        raise PromptError(f"a box is four numbers [x_min, y_min, x_max, y_max] or none, not {len(box)}")
+    has_mask = request.mask.width or request.mask.height or len(request.mask.data)
+    return Prompt(
+        points=[[point.x, point.y] for point in points] or None,
+        labels=[point.label for point in points] or None,
+        box=box or None,
+        mask=mask_image_to_array(request.mask) if has_mask else None,
+        stamp=nanoseconds(request.stamp) or None,
+    )

@@ -1,0 +1,1 @@
+"""Figures of merit of the demo: what is tracked, compared with the truth of a synthetic scene."""

@@ -1,0 +1,156 @@
+"""One run of the demo: a camera and a tracker as two real ROS 2 processes, prompted through the service.
+
+Prints a live line and leaves an annotated video and a strip of pictures. With --follow it tracks what a phrase names
+and compares that with the scene's truth.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import time
+from contextlib import closing
+from threading import Event
+from typing import Any
+
+import rclpy
+from rclpy.signals import SignalHandlerOptions
+
+from sam_core.build import shipped_weights
+from sam_ros.camera.sources import SCENES
+from sam_ros.conversions.messages import mask_of
+from sam_ros.conversions.overlay import draw_instances
+from sam_ros.conversions.stamps import nanoseconds
+from sam_ros.demo.evaluation.scoreboard import Scoreboard, reunions_in
+from sam_ros.demo.observer import NoAnswerError, Observer
+from sam_ros.demo.recording import Recording
+from sam_ros.runtime.processes import Executable
+
+__all__ = ["run"]
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run camera, tracker and observer; return the exit code."""
+    options.out.mkdir(parents=True, exist_ok=True)
+    names: tuple[str, ...] = ()
+    if options.source in SCENES:
+        from sam_core import synthetic
+
+        names = synthetic.SCENES[options.source].object_names
+    random_weights = not options.checkpoint and shipped_weights(options.model) is None
+    if random_weights:
+        say(f"{options.model} has RANDOM WEIGHTS: the masks mean nothing, this shows only that everything runs.")
+
+    tracker_parameters: dict[str, Any] = {
+        "autostart": True,
+        "model": options.model,
+        "checkpoint": options.checkpoint,
+        "device": options.device,
+        "overrides": [*options.overrides, ""],
+        "memory_policy": options.memory_policy,
+        "overlaps": options.overlaps,
+        "edges": options.edges,
+        "clicks": options.clicks,
+        "detector": options.detector if options.phrase or options.follow else "",
+        "detector_checkpoint": options.detector_checkpoint,
+    }
+    camera_parameters = {"source": options.source, "rate": options.rate}
+    tracker = Executable("tracker", tracker_parameters, log=options.out / "tracker.log")
+    camera = Executable("camera", camera_parameters, log=options.out / "camera.log")
+
+    started = {"tracker": tracker}
+
+    def go_on() -> None:
+        if interrupted.is_set():
+            raise KeyboardInterrupt
+        for name, process in started.items():
+            if not process.running:
+                raise NoAnswerError(f"the {name} ended with code {process.exit_code}:\n{process.output()}")
+
+    # A signal is noted and obeyed between two messages; an exception in the middle of one would come out garbled.
+    interrupted = Event()
+    for kind in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(kind, lambda *_: interrupted.set())
+    rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
+    recording = Recording(options.out, options.seconds, pictures=9 if options.follow else 5 if options.phrase else 6)
+    try:
+        say(f"starting two processes: a camera ({options.source}) and a tracker ({options.model})")
+        with tracker, closing(Observer(recording, names, go_on)) as observer:
+            observer.until(lambda: observer.count_subscribers("image"), "the tracker to be ready")
+            with camera:  # only now the scene begins
+                started["camera"] = camera
+                track(observer, recording, options)
+                summary = observer.summary()
+                if options.phrase and not options.follow:
+                    find(observer, recording, options.phrase, options, max_instances=3)
+        if observer.board is not None:
+            observer.board.reunions = reunions_in(tracker.output())
+            figures = options.out / "follow.json"
+            figures.write_text(json.dumps(observer.board.figures(), indent=1) + "\n")
+            summary += [*observer.board.summary(), f"wrote {figures}"]
+        say("both processes ended", *summary)
+    except NoAnswerError as error:
+        say(f"failed: {error}", f"logs: {tracker.log}, {camera.log}")
+        return 1
+    except KeyboardInterrupt:
+        say("interrupted; both processes ended")
+        return 130
+    finally:
+        files = recording.close()
+        rclpy.try_shutdown()
+    if random_weights:
+        say("remember: random weights, so the masks and IoUs above mean nothing")
+    say(*(f"wrote {path}" for path in files))
+    return 0
+
+
+def track(observer: Observer, recording: Recording, options: argparse.Namespace) -> None:
+    """Prompt the objects, then report once a second until the time is over."""
+    observer.until(lambda: observer.newest, "the tracker's first result")
+    if options.follow:
+        follow(observer, recording, options)
+    elif observer.names:
+        observer.prompt_scene()
+    else:
+        height, width = observer.until(lambda: observer.size, "the tracker's overlay")
+        for i, click in enumerate(options.click or [(width / 2, height / 2)]):
+            observer.numbers[observer.prompt([click], f"click {i + 1}")] = i + 1
+    observer.recording_on = True
+    if not options.follow:
+        say(f"prompted {len(observer.numbers)} objects through ~/add_prompt")
+    end = time.monotonic() + options.seconds
+    while time.monotonic() < end:
+        observer.spin_for(min(1.0, end - time.monotonic()))
+        say(f"{max(0.0, end - time.monotonic()):5.0f} s left | {observer.live_line(1.0)}")
+
+
+def follow(observer: Observer, recording: Recording, options: argparse.Namespace) -> None:
+    """Look for a concept once, to compare what is found with the truth; then follow it."""
+    answer = find(observer, recording, options.follow, options)
+    if observer.names:
+        observer.board = Scoreboard.of(options.follow, observer.names)
+        truth = observer.truth_of(nanoseconds(answer.stamp))
+        observer.board.detected(truth, [mask_of(instance, truth.shape) for instance in answer.instances])
+    observer.follow(options.follow, options.score)
+    say(f"following '{options.follow}' through ~/follow_concept")
+
+
+def find(
+    observer: Observer, recording: Recording, phrase: str, options: argparse.Namespace, max_instances: int = 0
+) -> Any:
+    """Look for a concept by word, put what was found into the strip, and return the service's answer."""
+    is_random = not options.detector_checkpoint and shipped_weights(options.detector) is None
+    answer, image = observer.detect(phrase, 0.0 if is_random else options.score, max_instances)
+    found = f"{len(answer.instances)} instances in {answer.duration:.2f} s"
+    remark = f"{options.detector} with RANDOM WEIGHTS" if is_random else options.detector
+    say(f"looked for '{phrase}' through ~/detect_concept: {found}, by {remark}")
+    if image is not None:
+        recording.add_still(draw_instances(image, answer.instances, [f"'{phrase}': {found}", remark]))
+    return answer
+
+
+def say(*lines: str) -> None:
+    """Print at once, also into a pipe."""
+    for line in lines:
+        print(f"[demo] {line}", flush=True)

@@ -1,0 +1,181 @@
+"""The services that detect concepts and follow them, while images keep being tracked.
+
+A detection's way: service (executor thread) -> queue -> detector thread (image, instances) -> inference thread (each
+instance on the frame that it was found on) -> answer.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.node import Node
+from sam_msgs.srv import DetectConcept, FollowConcept, UnfollowConcept
+from std_msgs.msg import Header
+
+from sam_core import ObjectState
+from sam_core.concepts import CroppedMask, FollowedConcept, MatchRules
+from sam_core.sam3 import ConceptDetector
+from sam_ros.conversions.messages import Masks, concept_instance_message
+from sam_ros.conversions.stamps import nanoseconds, stamp_of, to_time
+from sam_ros.detection.detector_manager import DetectorManager, DetectorReport, DetectorSettings
+from sam_ros.detection.findings import Outcome, find, track
+from sam_ros.detection.search import (
+    NEWEST,
+    SearchError,
+    check_exemplars,
+    check_phrase,
+    cut_of,
+    frame_for,
+    search_of,
+)
+from sam_ros.runtime.waiting import answer_of
+from sam_ros.tracking.inference import InferenceThread
+from sam_ros.tracking.prompt_services import PromptServices
+
+__all__ = ["DetectionServices"]
+
+
+class DetectionServices:
+    """Serve detect_concept, follow_concept and unfollow_concept, in every state of node and detector.
+
+    Args:
+        node: The node that the services belong to.
+        prompts: Knows whether the tracker is ready, and counts refusals.
+    """
+
+    def __init__(self, node: Node, prompts: PromptServices) -> None:
+        self._node = node
+        self._prompts = prompts
+        self._detector = DetectorManager(node, prompts)
+        group = ReentrantCallbackGroup()  # an awaiting service must keep neither images nor other services waiting
+        node.create_service(DetectConcept, "~/detect_concept", self._on_detect, callback_group=group)
+        node.create_service(FollowConcept, "~/follow_concept", self._on_follow, callback_group=group)
+        node.create_service(UnfollowConcept, "~/unfollow_concept", self._on_unfollow, callback_group=group)
+
+    def configure(self, settings: DetectorSettings, inference: InferenceThread[Any]) -> None:
+        """Load the detector, if one is wanted (see `DetectorManager.configure`)."""
+        self._detector.configure(settings, inference)
+
+    def release(self) -> None:
+        """Free the detector (see `DetectorManager.release`)."""
+        self._detector.release()
+
+    def report(self) -> DetectorReport:
+        """Describe the detector's condition."""
+        return self._detector.report()
+
+    def saw(self, header: Header, image: NDArray[np.uint8], masks: Masks) -> None:
+        """Take in a frame that was tracked (inference thread); nothing happens while there is no detector."""
+        now = self._detector.now
+        if now is None:
+            return
+        result = masks.result
+        seen = {
+            object_id: CroppedMask(result.image_size, box, crop.copy()) if state is ObjectState.TRACKED else None
+            for object_id, state, box, crop in zip(
+                result.object_ids, result.states, masks.boxes, masks.crops, strict=True
+            )
+        }
+        first = now.sightings.newest is None
+        lost = now.sightings.push(stamp_of(header), image, seen, header)
+        if now.redetector.begin() if first else now.redetector.lost(lost):
+            now.thread.wake()
+
+    # --- Detections ---------------------------------------------------------------------------------------------------
+
+    async def _on_detect(
+        self, request: DetectConcept.Request, response: DetectConcept.Response
+    ) -> DetectConcept.Response:
+        try:
+            outcome, remarks = await self._detect(request)
+        except Exception as error:
+            response.message = self._prompts.refuse(error)
+            return response
+        response.instances = [
+            concept_instance_message(item.instance, item.detected_box, item.object_id, outcome.frame.source)
+            for item in outcome.findings
+        ]
+        response.stamp = to_time(outcome.frame.stamp)
+        response.duration = outcome.seconds
+        response.success = not outcome.problems
+        if outcome.problems:
+            missing = sum(item.decision is None for item in outcome.findings)
+            text = f"{missing} of {len(outcome.findings)} instances are not tracked: {'; '.join(outcome.problems)}"
+            remarks = [self._prompts.refuse(SearchError(text)), *remarks]
+        response.message = "; ".join(remarks)
+        return response
+
+    async def _detect(self, request: DetectConcept.Request) -> tuple[Outcome, list[str]]:
+        """Wait for a detection; return what came of it, and what else the caller should know."""
+        inference = self._prompts.tracking(active=True)
+        detector, facts = self._detector.ready()
+        sightings = detector.sightings
+        # A detection sees every image that came before it, as a prompt does.
+        await answer_of(self._node, inference.submit(lambda _: None))
+        search = search_of(request, facts.tokenizer)
+        stamp = nanoseconds(request.stamp)
+        frame = frame_for(sightings, stamp, request.or_newest)
+        check_exemplars(search, frame)
+        asked, ahead = time.monotonic(), detector.thread.load
+
+        def detect(network: ConceptDetector) -> Outcome:
+            waited = time.monotonic() - asked
+            # An image that was asked for is kept while the call waits; where none was, the newest one now is meant.
+            chosen = frame if stamp != NEWEST else frame_for(sightings, NEWEST, True)
+            check_exemplars(search, chosen)
+            findings, seconds = find(network, chosen, search)
+            self._detector.note(seconds)
+            problems: list[str] = []
+            if search.rules is not None:
+                findings, problems = track(inference.submit, sightings, chosen, findings, search.rules)
+            return Outcome(chosen, tuple(findings), seconds, waited, tuple(problems))
+
+        future = detector.thread.submit(detect)
+        what = ", ".join(map(repr, search.phrases)) or "what the boxes show"
+        if ahead:
+            self._node.get_logger().info(f"the detection of {what} is queued behind {ahead}")
+        outcome = await answer_of(self._node, future)
+        remarks = [f"{phrase!r}: {cut}" for phrase in search.phrases if (cut := cut_of(phrase, facts.tokenizer))]
+        if outcome.frame.stamp != stamp != NEWEST:
+            remarks.append("the image of that stamp is not at hand, so the newest one was searched")
+        if ahead:
+            remarks.append(f"the call was queued behind {ahead} for {outcome.waited:.2f} s")
+        self._node.get_logger().info(f"detected {what}: {len(outcome.findings)} instances in {outcome.seconds:.2f} s")
+        return outcome, remarks
+
+    # --- Followed concepts --------------------------------------------------------------------------------------------
+
+    def _on_follow(self, request: FollowConcept.Request, response: FollowConcept.Response) -> FollowConcept.Response:
+        try:
+            detector, facts = self._detector.ready()
+            check_phrase(request.phrase, facts.tokenizer)
+            try:
+                rules = MatchRules(request.match_iou, request.new_score, request.max_instances or None)
+                concept = FollowedConcept(request.phrase, request.period, request.score_threshold, rules)
+            except ValueError as error:
+                raise SearchError(str(error)) from error
+        except Exception as error:
+            response.message = self._prompts.refuse(error)
+            return response
+        detector.redetector.follow(concept)
+        detector.thread.wake()
+        response.success = True
+        response.message = cut_of(request.phrase, facts.tokenizer)
+        return response
+
+    def _on_unfollow(
+        self, request: UnfollowConcept.Request, response: UnfollowConcept.Response
+    ) -> UnfollowConcept.Response:
+        try:
+            detector, _ = self._detector.ready()
+            if not detector.redetector.unfollow(request.phrase):
+                followed = ", ".join(map(repr, detector.redetector.phrases)) or "nothing"
+                raise SearchError(f"{request.phrase!r} is not followed; followed is: {followed}")
+            response.success = True
+        except Exception as error:
+            response.message = self._prompts.refuse(error)
+        return response

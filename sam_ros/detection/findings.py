@@ -1,0 +1,115 @@
+"""Findings: the instances that a search finds in an image, and the tracked objects that they are matched to.
+
+`find` and `track` run in the detector thread. What touches the stream is handed to the inference thread instance by
+instance, so that frames are tracked in between.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+from sam_core import CapacityError, PromptError, StampError
+from sam_core.concepts import CroppedMask, Decision, Instance, MatchRules, SeenFrame, Sightings, hand_over
+from sam_core.sam3 import ConceptDetector
+from sam_ros.conversions.stamps import format_stamp
+from sam_ros.detection.search import Search
+from sam_ros.tracking.session import Session
+
+__all__ = ["Finding", "Outcome", "Submit", "find", "track"]
+
+Submit: TypeAlias = "Callable[[Callable[[Session], Decision]], Future[Decision]]"
+
+
+@dataclass(frozen=True, eq=False)
+class Finding:
+    """An instance that was found.
+
+    Attributes:
+        instance: Phrase, score and mask.
+        detected_box: (x_min, y_min, x_max, y_max) in px as the network regressed it.
+        decision: What it is to the tracking; None where that was not asked, or failed.
+    """
+
+    instance: Instance
+    detected_box: tuple[float, float, float, float]
+    decision: Decision | None = None
+
+    @property
+    def object_id(self) -> int:
+        """The object that it is tracked as; 0 where it is not."""
+        return (self.decision.object_id if self.decision is not None else None) or 0
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What became of a search.
+
+    Attributes:
+        frame: The image that was searched.
+        findings: In the order of the phrases, best first.
+        seconds: Time of the detection itself, s.
+        waited: Time from the call until its turn came, s.
+        problems: Why instances are not tracked that should be, in full sentences.
+    """
+
+    frame: SeenFrame
+    findings: tuple[Finding, ...]
+    seconds: float
+    waited: float
+    problems: tuple[str, ...] = ()
+
+
+def find(detector: ConceptDetector, frame: SeenFrame, search: Search) -> tuple[list[Finding], float]:
+    """Search an image; return the findings, and how long it took in s."""
+    started = time.perf_counter()
+    state = detector.encode_image(frame.image)
+    findings = []
+    for found in detector.detect(
+        state, search.phrases, search.exemplars, threshold=search.threshold, max_instances=search.max_instances
+    ):
+        scores, boxes = found.scores.tolist(), found.boxes.tolist()
+        for score, (x_min, y_min, x_max, y_max), mask in zip(scores, boxes, found.masks.cpu().numpy(), strict=True):
+            instance = Instance(found.phrase, score, CroppedMask.of(mask))
+            findings.append(Finding(instance, (x_min, y_min, x_max, y_max)))
+    return findings, time.perf_counter() - started
+
+
+def track(
+    submit: Submit, sightings: Sightings, frame: SeenFrame, findings: Sequence[Finding], rules: MatchRules
+) -> tuple[list[Finding], list[str]]:
+    """Hand findings over to the stream, the best first.
+
+    Args:
+        submit: Runs a command in the inference thread.
+        sightings: What was seen lately.
+        frame: Where they were found.
+        findings: What was found.
+        rules: When a finding is a tracked object or a new one.
+
+    Returns:
+        The findings in their order with what was decided about each, and why some are not tracked.
+    """
+    decided = list(findings)
+    problems: dict[str, None] = {}  # each once, in their order
+    for i in sorted(range(len(findings)), key=lambda i: -findings[i].instance.score):
+        instance = findings[i].instance
+
+        def place(session: Session, instance: Instance = instance) -> Decision:
+            return hand_over(session.stream, sightings, frame, instance, rules)
+
+        try:
+            decided[i] = replace(findings[i], decision=submit(place).result())
+        except StampError:
+            problems[
+                f"the image of {format_stamp(frame.stamp)} cannot be prompted any more: the detection took longer than "
+                "the tracker's memory of images reaches back (parameter history_frames), or several images have this "
+                "stamp"
+            ] = None
+            break  # the others were found on the same image
+        except (CapacityError, PromptError) as error:
+            problems[str(error)] = None
+    return decided, list(problems)

@@ -1,0 +1,132 @@
+"""A search: what to look for, read from a request and checked, and the image to look in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sam_msgs.srv import DetectConcept
+
+from sam_core import NoFrameError
+from sam_core.concepts import MatchRules, SeenFrame, Sightings
+from sam_core.sam3 import Exemplars
+from sam_core.sam3.tokenizer import Tokenizer
+from sam_ros.conversions.stamps import format_stamp
+from sam_ros.runtime.errors import RefusedError
+
+__all__ = ["NEWEST", "Search", "SearchError", "check_exemplars", "check_phrase", "cut_of", "frame_for", "search_of"]
+
+NEWEST = 0  # a request's stamp that means: the newest image
+
+
+class SearchError(RefusedError):
+    """Say why a detection makes no sense, or cannot be done on this image."""
+
+
+@dataclass(frozen=True, eq=False)
+class Search:
+    """What to look for.
+
+    Attributes:
+        phrases: Short noun phrases; none to search by exemplars alone.
+        exemplars: Boxes that show what is meant, and what is not; None without any.
+        threshold: Instances must score above it, 0 to 1.
+        max_instances: Most instances for each phrase; None for no limit.
+        rules: When an instance is a tracked object or a new one; None where nothing is to be tracked.
+    """
+
+    phrases: tuple[str, ...]
+    exemplars: Exemplars | None
+    threshold: float
+    max_instances: int | None
+    rules: MatchRules | None
+
+
+def search_of(request: DetectConcept.Request, tokenizer: Tokenizer) -> Search:
+    """Return what a service request asks for.
+
+    Args:
+        request: The request.
+        tokenizer: The detector's: it knows what is left of a phrase.
+
+    Raises:
+        SearchError: A part of the request makes no sense.
+    """
+    if not request.phrases and not request.exemplars:
+        raise SearchError("there is nothing to search for: give a phrase, or boxes around examples")
+    for number, phrase in enumerate(request.phrases, 1):
+        check_phrase(phrase, tokenizer, f"phrase {number}" if len(request.phrases) > 1 else "the phrase")
+    if not 0.0 <= request.score_threshold <= 1.0:
+        raise SearchError(f"the score threshold must be within [0, 1], not {request.score_threshold:g}")
+    if request.action not in (DetectConcept.Request.REPORT, DetectConcept.Request.TRACK):
+        raise SearchError(f"an action is REPORT (0) or TRACK (1), not {request.action}")
+    try:
+        rules = MatchRules(request.match_iou, new_score=0.0)
+    except ValueError as error:
+        raise SearchError(str(error)) from error
+    boxes = request.exemplars
+    return Search(
+        phrases=tuple(request.phrases),
+        exemplars=Exemplars(
+            boxes=[[box.x_min, box.y_min, box.x_max, box.y_max] for box in boxes],
+            box_labels=[box.label for box in boxes],
+        )
+        if boxes
+        else None,
+        threshold=request.score_threshold,
+        max_instances=request.max_instances or None,
+        rules=rules if request.action == DetectConcept.Request.TRACK else None,
+    )
+
+
+def check_phrase(phrase: str, tokenizer: Tokenizer, name: str = "the phrase") -> None:
+    """Refuse a phrase that names nothing.
+
+    Raises:
+        SearchError: It is empty.
+    """
+    if not tokenizer(phrase).text:
+        raise SearchError(f"{name} is empty: name a concept, for instance 'yellow cup'")
+
+
+def cut_of(phrase: str, tokenizer: Tokenizer) -> str:
+    """Say what of a phrase does not fit the detector's context; empty where all of it fits."""
+    cut = tokenizer(phrase).cut
+    return cut and f"the phrase is longer than the detector's {tokenizer.context_length} tokens; ignored is '{cut}'"
+
+
+def frame_for(sightings: Sightings, stamp: int, or_newest: bool) -> SeenFrame:
+    """Return the image to search.
+
+    Args:
+        sightings: The images at hand.
+        stamp: Stamp of the image in ns, or NEWEST.
+        or_newest: Whether the newest image will do where that one is not at hand.
+
+    Raises:
+        NoFrameError: No image was processed yet.
+        SearchError: The image is not at hand.
+    """
+    newest, oldest = sightings.newest, sightings.oldest
+    if newest is None or oldest is None:
+        raise NoFrameError("no image was processed yet since the detector was loaded: there is nothing to search")
+    frame = newest if stamp == NEWEST else sightings.with_stamp(stamp)
+    if frame is None and not or_newest:
+        raise SearchError(
+            f"the image of {format_stamp(stamp)} is not at hand: the oldest is of {format_stamp(oldest.stamp)}, the "
+            f"newest of {format_stamp(newest.stamp)}; leave the stamp zero for the newest, or set or_newest"
+        )
+    return frame or newest
+
+
+def check_exemplars(search: Search, frame: SeenFrame) -> None:
+    """Refuse exemplars that do not fit the image.
+
+    Raises:
+        SearchError: A box is outside the image, empty, or has an unknown label.
+    """
+    if search.exemplars is None:
+        return
+    try:
+        search.exemplars.normalised(frame.image_size)
+    except ValueError as error:
+        raise SearchError(str(error)) from error

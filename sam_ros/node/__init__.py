@@ -1,0 +1,1 @@
+"""The tracker's lifecycle node: parameters, publishers and diagnostics."""

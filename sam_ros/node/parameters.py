@@ -1,0 +1,203 @@
+"""The tracker's parameters: names, defaults, descriptions, ranges, and which of them change live."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+
+from sam_core.streaming import CLICKS, EDGES, OVERLAPS, POLICIES
+from sam_ros.detection.detector_manager import DetectorSettings
+
+__all__ = ["TrackerParameters", "check_parameters", "declare_parameters"]
+
+IMAGE_TRANSPORTS = ("raw", "compressed")
+_CHOICES = {
+    "image_transport": IMAGE_TRANSPORTS,
+    "memory_policy": ("", *POLICIES),
+    "overlaps": ("", *OVERLAPS),
+    "edges": ("", *EDGES),
+    "clicks": ("", *CLICKS),
+}
+_LISTS = ("overrides", "detector_overrides")  # of strings
+
+
+@dataclass(frozen=True)
+class TrackerParameters:
+    """The values of all parameters at one moment.
+
+    The defaults here are the parameters' defaults; `_DESCRIPTORS` describes each field under its name.
+    """
+
+    model: str = "sam2_nano"
+    checkpoint: str = ""
+    device: str = ""
+    dtype: str = ""
+    overrides: tuple[str, ...] = ()
+    max_objects: int = 16
+    history_frames: int = 30
+    memory_policy: str = ""
+    overlaps: str = ""
+    edges: str = ""
+    clicks: str = ""
+    mask_threshold: float = 0.0
+    image_transport: str = "raw"
+    autostart: bool = False
+    publish_masks: bool = True
+    expected_rate: float = 0.0
+    image_timeout: float = 2.0
+    cpu_threads: int = 0
+    detector: str = ""
+    detector_checkpoint: str = ""
+    detector_device: str = ""
+    detector_dtype: str = ""
+    detector_overrides: tuple[str, ...] = ()
+    detector_cpu_threads: int = 1
+    detector_queue: int = 4
+
+    @classmethod
+    def read(cls, node: Node) -> TrackerParameters:
+        """Return the current values of a node that has declared them."""
+        values: dict[str, Any] = {field.name: node.get_parameter(field.name).value for field in fields(cls)}
+        for name in _LISTS:
+            values[name] = tuple(text for text in values[name] if text)
+        return cls(**values)
+
+    def detector_settings(self, device: torch.device) -> DetectorSettings:
+        """Return the detector's part; it runs on the tracker's `device` unless a parameter names another."""
+        return DetectorSettings(
+            model=self.detector,
+            checkpoint=self.detector_checkpoint,
+            device=self.detector_device or str(device),
+            dtype=self.detector_dtype,
+            overrides=self.detector_overrides,
+            cpu_threads=self.detector_cpu_threads,
+            queue=self.detector_queue,
+        )
+
+
+def _fixed(description: str, constraints: str = "", **ranges: Any) -> ParameterDescriptor:
+    """Describe a parameter that is set when the node starts and cannot change afterwards."""
+    return ParameterDescriptor(description=description, additional_constraints=constraints, read_only=True, **ranges)
+
+
+def _live(description: str, **ranges: Any) -> ParameterDescriptor:
+    """Describe a parameter that may change while the node runs."""
+    return ParameterDescriptor(description=description, **ranges)
+
+
+_DESCRIPTORS: dict[str, ParameterDescriptor] = {
+    "model": _fixed("Name of a model configuration (config/models/<name>.yaml), e.g. sam2.1_hiera_tiny."),
+    "checkpoint": _fixed(
+        "File with the weights (.pt or .safetensors). Empty: the weights that the package ships for this model, "
+        "else random ones (with a warning)."
+    ),
+    "device": _fixed("Torch device, e.g. cuda, cuda:1 or cpu. Empty: cuda where there is one, else cpu."),
+    "dtype": _fixed("Number type of the model, e.g. float32. Empty: bfloat16 where the device is fast at it."),
+    "overrides": _fixed("Changes to the model configuration in Hydra's syntax, e.g. ['model.image_size=512']."),
+    "max_objects": _fixed(
+        "Most objects tracked at once; memory for them is set aside when the node is configured.",
+        integer_range=[IntegerRange(from_value=1, to_value=256)],
+    ),
+    "history_frames": _fixed(
+        "Newest images that a prompt may name by their stamp; their features are kept, in at most 256 MiB. 1: the "
+        "newest alone. With a detector the images themselves are kept too.",
+        integer_range=[IntegerRange(from_value=1, to_value=1000)],
+    ),
+    "memory_policy": _fixed(
+        "Which images enter an object's memory. fifo: the last ones, as SAM 2 was published. strided: every third one. "
+        "visible: those that show the object, so that a long occlusion does not push them out. Empty: what the model's "
+        "configuration says, strided for sam2_nano, else fifo.",
+        "empty or one of " + ", ".join(POLICIES),
+    ),
+    "overlaps": _fixed(
+        "What becomes of pixels that the masks of several objects cover. keep: all of these keep them, as in SAM 2. "
+        "look: the object keeps them whose colours, when it was prompted, are like theirs, where that is clear; one "
+        "that is left with nothing counts as absent; not for a thing and a part of it. Empty: what the model's "
+        "configuration says, look for sam2_nano, else keep.",
+        "empty or one of " + ", ".join(OVERLAPS),
+    ),
+    "edges": _fixed(
+        "Where masks end. keep: the network's masks, a quarter of its picture's side, are stretched, as in SAM 2. "
+        "guided: they are moved by a few pixels to where the picture's colours change. Empty: what the model's "
+        "configuration says, guided for sam2_nano, else keep.",
+        "empty or one of " + ", ".join(EDGES),
+    ),
+    "clicks": _fixed(
+        "How clicks that begin an object are answered. keep: from the image as it is, as in SAM 2. views: "
+        "mirrored and from closer up as well, in the time of two more images. Empty: what the model's configuration "
+        "says, views for sam2_nano, else keep.",
+        "empty or one of " + ", ".join(CLICKS),
+    ),
+    "mask_threshold": _live(
+        "A pixel belongs to the object where the mask's logit is above this; 0 is probability one half.",
+        floating_point_range=[FloatingPointRange(from_value=-32.0, to_value=32.0)],
+    ),
+    "image_transport": _fixed(
+        "raw: sensor_msgs/Image on `image`. compressed: sensor_msgs/CompressedImage on `image/compressed`.",
+        "one of " + ", ".join(IMAGE_TRANSPORTS),
+    ),
+    "autostart": _fixed("Configure and activate at start, without a lifecycle manager."),
+    "publish_masks": _live("Put the cropped masks into ~/objects; without them the message is small."),
+    "expected_rate": _live(
+        "Image rate in Hz below which diagnostics warn (below 80 % of it). 0: no expectation.",
+        floating_point_range=[FloatingPointRange(from_value=0.0, to_value=1000.0)],
+    ),
+    "image_timeout": _live(
+        "Seconds without an image after which diagnostics warn while the node is active. 0: never.",
+        floating_point_range=[FloatingPointRange(from_value=0.0, to_value=3600.0)],
+    ),
+    "cpu_threads": _fixed(
+        "Threads that torch uses on the CPU. 0: torch's own choice.",
+        integer_range=[IntegerRange(from_value=0, to_value=1024)],
+    ),
+    "detector": _fixed(
+        "Name of a concept detector (config/models/<name>.yaml), e.g. sam3, for ~/detect_concept. It is loaded when "
+        "the node is configured; ~/unload_detector and ~/load_detector free its memory and take it again. Empty: none."
+    ),
+    "detector_checkpoint": _fixed("File with the detector's weights. Empty: random ones (with a warning)."),
+    "detector_device": _fixed("Torch device of the detector. Empty: the tracker's."),
+    "detector_dtype": _fixed("Number type of the detector. Empty: bfloat16 where the device is fast at it."),
+    "detector_overrides": _fixed("Changes to the detector's configuration in Hydra's syntax."),
+    "detector_cpu_threads": _fixed(
+        "Threads that torch uses on the CPU for the detector. 0: torch's own choice, at the tracker's expense.",
+        integer_range=[IntegerRange(from_value=0, to_value=1024)],
+    ),
+    "detector_queue": _fixed(
+        "Most detections that wait while one runs; further calls are refused.",
+        integer_range=[IntegerRange(from_value=0, to_value=1000)],
+    ),
+}
+
+
+def declare_parameters(node: Node) -> TrackerParameters:
+    """Declare all parameters of the tracker and return their values.
+
+    Raises:
+        rclpy.exceptions.InvalidParameterValueException: A value given at start is out of range.
+    """
+    node.add_on_set_parameters_callback(check_parameters)
+    for field in fields(TrackerParameters):
+        # An empty list has no type in rclpy; [""] is a list of strings that says nothing, and read() takes it so.
+        default = [""] if field.name in _LISTS else field.default
+        node.declare_parameter(field.name, default, _DESCRIPTORS[field.name])
+    return TrackerParameters.read(node)
+
+
+def check_parameters(parameters: Sequence[Parameter]) -> SetParametersResult:
+    """Refuse values that the descriptors' ranges cannot refuse."""
+    for parameter in parameters:
+        choices = _CHOICES.get(parameter.name)
+        if choices is not None and parameter.value not in choices:
+            known = ", ".join(choice or "''" for choice in choices)
+            reason = f"{parameter.name} is '{parameter.value}', but must be one of {known}"
+            return SetParametersResult(successful=False, reason=reason)
+        if isinstance(parameter.value, float) and not math.isfinite(parameter.value):
+            return SetParametersResult(successful=False, reason=f"{parameter.name} must be a finite number")
+    return SetParametersResult(successful=True)

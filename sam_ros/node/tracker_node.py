@@ -1,0 +1,331 @@
+"""The tracker: a lifecycle node that follows prompted objects through a camera's images.
+
+A frame's way: `image` -> mailbox -> inference thread (array, `Stream.step`, messages) -> `~/objects` and companions.
+One executor thread receives images and serves services, one inference thread owns the stream. A service hands its
+command to the inference thread and awaits the answer, so images keep coming in meanwhile.
+"""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from diagnostic_msgs.msg import DiagnosticArray
+from geometry_msgs.msg import PointStamped
+from numpy.typing import NDArray
+from rclpy.clock import Clock, ClockType
+from rclpy.event_handler import SubscriptionEventCallbacks
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.parameter import Parameter
+from rclpy.qos import QoSProfile, QoSReliabilityPolicy
+from rclpy.qos_overriding_options import QoSOverridingOptions
+from sensor_msgs.msg import CompressedImage, Image
+from std_srvs.srv import SetBool
+
+from sam_core import FrameResult, build_tracker
+from sam_core.streaming import POLICIES, Tracker
+from sam_ros.conversions.encodings import compressed_to_rgb, image_to_rgb
+from sam_ros.conversions.stamps import stamp_of
+from sam_ros.detection.detection_services import DetectionServices
+from sam_ros.node.diagnostics import Condition, device_memory, diagnostic_array, diagnostic_status
+from sam_ros.node.parameters import TrackerParameters, declare_parameters
+from sam_ros.node.publishers import Publishers
+from sam_ros.runtime.lifecycle import ACTIVE, state_of
+from sam_ros.runtime.logs import forwarded_logs
+from sam_ros.runtime.run import run
+from sam_ros.tracking.arrivals import UNSUPPORTED, Arrivals
+from sam_ros.tracking.inference import InferenceThread
+from sam_ros.tracking.prompt_services import PromptServices
+from sam_ros.tracking.session import Session
+from sam_ros.tracking.statistics import DropCause, Statistics, Timing
+
+__all__ = ["TrackerNode", "main"]
+
+ImageMessage: TypeAlias = "Image | CompressedImage"
+Transition: TypeAlias = "Callable[[TrackerNode, LifecycleState], TransitionCallbackReturn]"
+
+# Sensor data's best effort, but only the newest image: an older one would be replaced unread anyway.
+IMAGE_QOS = QoSProfile(depth=1, reliability=QoSReliabilityPolicy.BEST_EFFORT)
+
+
+def log_exceptions(transition: Transition) -> Transition:
+    """Log what a transition raises. rclpy turns an exception into an error without logging it."""
+
+    @wraps(transition)
+    def wrapped(node: TrackerNode, state: LifecycleState) -> TransitionCallbackReturn:
+        try:
+            return transition(node, state)
+        except Exception as error:
+            node._note_error(f"{transition.__name__} failed: {type(error).__name__}: {error}")
+            return TransitionCallbackReturn.ERROR
+
+    return wrapped
+
+
+class TrackerNode(LifecycleNode):
+    """Wire images, prompts and results to one stream.
+
+    Args:
+        name: Name of the node.
+        **kwargs: Passed to `rclpy.lifecycle.LifecycleNode`, e.g. `parameter_overrides`.
+    """
+
+    def __init__(self, name: str = "tracker", **kwargs: Any) -> None:
+        super().__init__(name, **kwargs)
+        self._inference: InferenceThread[ImageMessage] | None = None  # from configure to cleanup
+        self._outputs: Publishers | None = None  # from configure to cleanup
+        self._device: torch.device | None = None  # from configure to cleanup
+        self._inputs: list[Any] = []  # subscriptions, from activate to deactivate
+        self._activated = 0.0  # monotonic s
+        self._paused = False
+        self._arrivals = Arrivals()
+        self._statistics = Statistics()
+        self._reported = self._statistics.snapshot()
+        self._prompts = PromptServices(self, inference=lambda: self._inference, statistics=self._statistics)
+        self._detections = DetectionServices(self, self._prompts)
+        self._settings = declare_parameters(self)
+        self.add_post_set_parameters_callback(self._apply_parameters)
+        self.create_service(SetBool, "~/set_paused", self._on_set_paused)
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        # Steady time: a paused simulation must not silence the diagnostics.
+        self.create_timer(1.0, self._report, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        if self._settings.autostart:
+            self._autostart()
+        else:
+            self.get_logger().info("unconfigured: waiting for a lifecycle manager, or start with autostart:=true")
+
+    # --- Lifecycle, in the order of its states ------------------------------------------------------------------------
+
+    def _autostart(self) -> None:
+        if self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
+            self.trigger_activate()
+
+    @log_exceptions
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Build the model, open its stream and create the publishers."""
+        settings, started = self._settings, time.monotonic()
+        try:
+            with forwarded_logs("sam_core", self.get_logger()):
+                tracker = build_tracker(
+                    settings.model,
+                    checkpoint=settings.checkpoint or None,
+                    device=settings.device or None,
+                    dtype=settings.dtype or None,
+                    overrides=settings.overrides,
+                )
+        except (ValueError, OSError) as error:  # CheckpointError is a ValueError
+            self._note_error(f"cannot configure: {error}")
+            return TransitionCallbackReturn.FAILURE
+        policy = settings.memory_policy or tracker.memory_policy
+        stream = tracker.open_stream(
+            max_objects=settings.max_objects,
+            mask_threshold=settings.mask_threshold,
+            history_frames=settings.history_frames,
+            policy=POLICIES[policy](),
+            overlaps=settings.overlaps or None,
+            edges=settings.edges or None,
+            clicks=settings.clicks or None,
+        )
+        self._device = tracker.device
+        self._outputs = Publishers(self)
+        self._inference = InferenceThread(
+            Session(stream),
+            decode=compressed_to_rgb if settings.image_transport == "compressed" else image_to_rgb,
+            deliver=self._deliver,
+            statistics=self._statistics,
+            logger=self.get_logger(),
+            device=tracker.device,
+        )
+        self._inference.start()
+        if settings.cpu_threads:
+            self._inference.submit(lambda _: torch.set_num_threads(settings.cpu_threads))  # counts in its own thread
+        self._log_model(tracker, policy, time.monotonic() - started)
+        try:
+            self._detections.configure(settings.detector_settings(tracker.device), self._inference)
+        except (ValueError, OSError) as error:
+            self.get_logger().error(f"cannot configure the detector: {error}")
+            self._release()
+            return TransitionCallbackReturn.FAILURE
+        return super().on_configure(state)
+
+    @log_exceptions
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Let the publishers speak, then subscribe to images and clicks."""
+        result = super().on_activate(state)
+        self._arrivals.forget()
+        self._activated = time.monotonic()
+        compressed = self._settings.image_transport == "compressed"
+        options = QoSOverridingOptions.with_default_policies()
+        self._inputs = [
+            self.create_subscription(
+                CompressedImage if compressed else Image,
+                self._image_topic(),
+                self._on_image,
+                IMAGE_QOS,
+                qos_overriding_options=options,
+                event_callbacks=SubscriptionEventCallbacks(message_lost=self._on_images_lost),
+            ),
+            self.create_subscription(
+                PointStamped, "~/click", self._prompts.on_click, 10, qos_overriding_options=options
+            ),
+        ]
+        self.get_logger().info(f"active: tracking in {self._image_topic()}")
+        return result
+
+    @log_exceptions
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop receiving and finish the frame at work; objects and memory stay."""
+        self._stop_receiving()
+        return super().on_deactivate(state)
+
+    @log_exceptions
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Give back the model, the stream and their device memory."""
+        self._release()
+        return TransitionCallbackReturn.SUCCESS
+
+    @log_exceptions
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Release everything, from any state."""
+        self._release()
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Release everything after a failed transition, and be unconfigured again."""
+        self._release()
+        self.get_logger().warning("unconfigured after an error; configure again to go on")
+        return TransitionCallbackReturn.SUCCESS
+
+    def destroy_node(self) -> None:
+        """Release everything and leave the graph; also without a shutdown transition, as after a signal."""
+        self._release()
+        super().destroy_node()
+
+    def _note_error(self, text: str) -> None:
+        self._statistics.error(text)
+        self.get_logger().error(text)
+
+    def _stop_receiving(self) -> None:
+        for subscription in self._inputs:
+            self.destroy_subscription(subscription)
+        self._inputs.clear()
+        if self._inference is not None:
+            self._inference.discard()
+            self._inference.submit(lambda _: None).result()  # the queue is in order: work before it is done
+
+    def _release(self) -> None:
+        self._stop_receiving()
+        self._detections.release()
+        if self._inference is not None:
+            self._inference.stop()
+            self._inference = None
+        if self._outputs is not None:
+            self._outputs.destroy()
+            self._outputs = None
+        self._device = None
+        self._paused = False
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+    def _log_model(self, tracker: Tracker, policy: str, seconds: float) -> None:
+        weights = f"weights from {tracker.checkpoint}" if tracker.checkpoint else "random weights"
+        memory, mebibytes = device_memory(tracker.device)
+        self.get_logger().info(
+            f"configured: {tracker.name} at {tracker.image_size} px with {weights}, on {tracker.device} as "
+            f"{tracker.dtype}, memory policy {policy}, ready after {seconds:.1f} s; {memory}: {mebibytes:.0f}"
+        )
+
+    # --- Frames -------------------------------------------------------------------------------------------------------
+
+    def _image_topic(self) -> str:
+        topic: str = self.resolve_topic_name("image")
+        # As image_transport does: who remaps `image` remaps its compressed companion too.
+        return topic + "/compressed" if self._settings.image_transport == "compressed" else topic
+
+    def _on_image(self, message: ImageMessage, info: dict[str, int]) -> None:
+        """Take an image in (executor thread)."""
+        self._statistics.image_received()
+        if self._inputs and self._inputs[0].get_publisher_count() > 1:
+            self._arrivals.forget()  # numbers of several publishers say nothing
+        self._statistics.images_missing(self._arrivals.missing(info.get("publication_sequence_number", UNSUPPORTED)))
+        if self._paused:
+            self._statistics.dropped(DropCause.PAUSED)
+        elif self._inference is not None:
+            self._inference.offer(message)
+
+    def _on_images_lost(self, info: Any) -> None:
+        """Count what the middleware knows to be lost in transport (executor thread)."""
+        self._statistics.dropped(DropCause.LOST, info.total_count_change)
+
+    def _deliver(self, message: ImageMessage, image: NDArray[np.uint8], result: FrameResult, seconds: float) -> None:
+        """Publish a processed frame (inference thread); `seconds` is the model's time."""
+        outputs, settings = self._outputs, self._settings
+        if outputs is None:
+            return
+        try:
+            masks = outputs.publish_results(
+                result, message.header, with_masks=settings.publish_masks, threshold=settings.mask_threshold
+            )
+            self._detections.saw(message.header, image, masks)
+            stamp = stamp_of(message.header)
+            latency = (self.get_clock().now().nanoseconds - stamp) * 1e-9 if stamp else None
+            self._statistics.frame_processed(None if latency is None else Timing(latency, seconds))
+            outputs.publish_overlay(image, masks, message.header)
+        except Exception:
+            if self.context.ok():  # otherwise a signal came in the middle of it, and nobody listens any more
+                raise
+
+    def _on_set_paused(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        self._paused = request.data
+        response.success = True
+        response.message = "paused: images are not tracked until you resume" if self._paused else "resumed"
+        return response
+
+    # --- Parameters and diagnostics -----------------------------------------------------------------------------------
+
+    def _apply_parameters(self, _: Sequence[Parameter]) -> None:
+        """Take over values that were accepted."""
+        self._settings = settings = TrackerParameters.read(self)
+        if self._inference is not None:
+
+            def apply(session: Session) -> None:
+                session.stream.mask_threshold = settings.mask_threshold
+
+            self._inference.submit(apply)
+
+    def _report(self) -> None:
+        """Publish the diagnostics, once a second in every state."""
+        snapshot = self._statistics.snapshot()
+        state, waiting = state_of(self), None
+        if state == ACTIVE and not self._paused:
+            waiting = time.monotonic() - self._activated
+            if snapshot.since_last_image is not None:
+                waiting = min(waiting, snapshot.since_last_image)
+        condition = Condition(
+            state=state,
+            paused=self._paused,
+            waiting=waiting,
+            topic=self._image_topic(),
+            publishers=self._inputs[0].get_publisher_count() if self._inputs else 0,
+            device=self._device,
+            stream=self._inference.report if self._inference is not None else None,
+            detector=self._detections.report(),
+        )
+        status = diagnostic_status(self.get_fully_qualified_name(), snapshot, self._reported, condition, self._settings)
+        self._reported = snapshot
+        self._diagnostics.publish(diagnostic_array(status, self.get_clock().now().nanoseconds))
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Run the tracker until a signal ends it."""
+    run(TrackerNode, args)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What every executable needs at run time: spinning, logs, processes, memory and CUDA streams."""

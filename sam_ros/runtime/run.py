@@ -1,0 +1,93 @@
+"""Run a node until a signal ends it, and leave cleanly."""
+
+from __future__ import annotations
+
+import os
+import signal
+import traceback
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from threading import Event, Thread
+
+import rclpy
+from rclpy.exceptions import ParameterException
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
+
+from sam_ros.runtime.allocation import keep_freed_memory
+from sam_ros.runtime.errors import FatalError
+
+__all__ = ["run"]
+
+QUIET = 5.0  # s between two log lines about failed callbacks
+
+
+def run(create: Callable[[], Node], args: Sequence[str] | None = None) -> None:
+    """Create a node and spin it in one thread; SIGINT and SIGTERM end it, and the process may then exit with 0.
+
+    Args:
+        create: Makes the node, after `rclpy.init`. Its `destroy_node` is called at the end in any case.
+        args: Command line; None means the process's own.
+
+    Raises:
+        SystemExit: The node's parameters make no sense; the text says why.
+    """
+    keep_freed_memory()  # before anything large is allocated
+    # Not rclpy's handlers: they shut the context down under whatever is just being published or answered.
+    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        executor = SingleThreadedExecutor()
+        ended = _on_signal(executor.wake)
+        node = create()
+        executor.add_node(node)
+        try:
+            with suppress(ExternalShutdownException):
+                while not ended.is_set():
+                    _spin_once(executor, node)
+        finally:
+            node.destroy_node()
+    except (ParameterException, FatalError) as error:
+        raise SystemExit(f"error: {error}") from error
+    finally:
+        rclpy.try_shutdown()
+
+
+def _on_signal(wake: Callable[[], None]) -> Event:
+    """Return an event that SIGINT or SIGTERM sets; `wake` is called then, in a thread of its own.
+
+    The main thread waits inside the middleware, where Python's handlers do not run, so the signal's number goes
+    through a pipe to a thread that waits for it.
+    """
+    ended = Event()
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    signal.set_wakeup_fd(writing)
+    for kind in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(kind, lambda *_: None)
+
+    def wait() -> None:
+        os.read(reading, 1)
+        ended.set()
+        wake()
+
+    Thread(target=wait, name="signals", daemon=True).start()
+    return ended
+
+
+def _spin_once(executor: SingleThreadedExecutor, node: Node) -> None:
+    """Run one callback; if it fails, that is logged and costs nothing else.
+
+    Raises:
+        ExternalShutdownException: The context is gone.
+        ParameterException, FatalError: What the node cannot do without is missing.
+    """
+    try:
+        executor.spin_once()
+    except (ExternalShutdownException, ParameterException, FatalError):
+        raise
+    except Exception as error:
+        if not rclpy.ok():
+            raise ExternalShutdownException from error
+        text = f"a callback failed: {type(error).__name__}: {error}\n{traceback.format_exc()}"
+        node.get_logger().error(text, throttle_duration_sec=QUIET)

@@ -1,0 +1,154 @@
+"""The prompt services and the click topic: requests go to the inference thread, which owns the stream."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+from geometry_msgs.msg import PointStamped
+from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.lifecycle import LifecycleNode
+from sam_msgs.srv import AddPrompt, ListObjects, RemoveObject
+from std_srvs.srv import Trigger
+
+from sam_core import CapacityError, ImageError, NoFrameError, PromptError, UnknownObjectError
+from sam_ros.conversions.messages import summary_message
+from sam_ros.conversions.prompts import prompt_of
+from sam_ros.conversions.stamps import stamp_of
+from sam_ros.runtime.errors import RefusedError
+from sam_ros.runtime.lifecycle import ACTIVE, CONFIGURED, state_of
+from sam_ros.runtime.waiting import answer_of
+from sam_ros.tracking.inference import InferenceThread
+from sam_ros.tracking.session import Session
+from sam_ros.tracking.statistics import Statistics
+
+__all__ = ["PromptServices"]
+
+R = TypeVar("R")
+
+# Errors of a command that cannot be carried out: the caller gets the text, and the tracker is fine.
+REFUSALS = (RefusedError, PromptError, UnknownObjectError, CapacityError, NoFrameError, ImageError)
+
+
+class NotReadyError(RefusedError):
+    """The node is in a lifecycle state in which it cannot carry out the command."""
+
+
+class PromptServices:
+    """Serve add_prompt, remove_object, list_objects and reset, in every lifecycle state.
+
+    A service hands its command to the inference thread and awaits the answer as a coroutine. The executor has one
+    thread, and it goes on receiving images meanwhile.
+
+    Args:
+        node: Where the services live.
+        inference: Gives the inference thread of a configured node; None otherwise.
+        statistics: Where refusals are counted.
+    """
+
+    def __init__(
+        self,
+        node: LifecycleNode,
+        *,
+        inference: Callable[[], InferenceThread[Any] | None],
+        statistics: Statistics,
+    ) -> None:
+        self._node = node
+        self._inference = inference
+        self._statistics = statistics
+        # Reentrant: an awaiting service must keep neither images nor other services waiting.
+        group = ReentrantCallbackGroup()
+        node.create_service(AddPrompt, "~/add_prompt", self._on_add_prompt, callback_group=group)
+        node.create_service(RemoveObject, "~/remove_object", self._on_remove_object, callback_group=group)
+        node.create_service(ListObjects, "~/list_objects", self._on_list_objects, callback_group=group)
+        node.create_service(Trigger, "~/reset", self._on_reset, callback_group=group)
+
+    async def _on_add_prompt(self, request: AddPrompt.Request, response: AddPrompt.Response) -> AddPrompt.Response:
+        def add(session: Session) -> int:
+            object_id = None if request.object_id == AddPrompt.Request.NEW else request.object_id
+            return session.add_prompt(prompt_of(request), object_id, request.label, or_newest=request.or_newest)
+
+        object_id, response.message = await self._ask(add, active=True)
+        response.success = object_id is not None
+        response.object_id = object_id or 0
+        return response
+
+    async def _on_remove_object(
+        self, request: RemoveObject.Request, response: RemoveObject.Response
+    ) -> RemoveObject.Response:
+        _, response.message = await self._ask(lambda session: session.remove(request.object_id))
+        response.success = not response.message
+        return response
+
+    async def _on_list_objects(self, _: ListObjects.Request, response: ListObjects.Response) -> ListObjects.Response:
+        objects, response.message = await self._ask(lambda session: session.stream.objects)
+        response.success = not response.message
+        response.objects = [summary_message(info) for info in objects or ()]
+        return response
+
+    async def _on_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        _, response.message = await self._ask(lambda session: session.reset())
+        response.success = not response.message
+        return response
+
+    def on_click(self, message: PointStamped) -> None:
+        """Apply a click (px); the answer goes to the log."""
+        inference, point, stamp = self._inference(), message.point, stamp_of(message.header) or None
+        if inference is None:
+            return
+
+        def tell(answer: Future[tuple[int, bool]]) -> None:
+            try:
+                object_id, new = answer.result()
+            except Exception as error:
+                self.refuse(error)
+            else:
+                self._node.get_logger().info(f"click {'starts' if new else 'corrects'} object {object_id}")
+
+        inference.submit(lambda session: session.click(point.x, point.y, stamp)).add_done_callback(tell)
+
+    async def _ask(self, command: Callable[[Session], R], *, active: bool = False) -> tuple[R | None, str]:
+        """Run a command in the inference thread without holding up the executor.
+
+        Args:
+            command: What to do.
+            active: Whether the node must be active for it.
+
+        Returns:
+            The command's result and an empty text, or None and the reason in a full sentence.
+        """
+        try:
+            return await answer_of(self._node, self.tracking(active=active).submit(command)), ""
+        except Exception as error:
+            return None, self.refuse(error)
+
+    def tracking(self, *, active: bool) -> InferenceThread[Any]:
+        """Return the inference thread.
+
+        Args:
+            active: Whether the node must be active, too.
+
+        Raises:
+            NotReadyError: The node is in another state.
+        """
+        inference, state = self._inference(), state_of(self._node)
+        if state == "finalized":
+            raise NotReadyError("the tracker was shut down; start its process again")
+        if state not in CONFIGURED or inference is None:
+            needed = "configure and activate" if active else "configure"
+            raise NotReadyError(f"the tracker is {state}; {needed} it first")
+        if active and state != ACTIVE:
+            raise NotReadyError(f"the tracker is {state}; activate it first")
+        return inference
+
+    def refuse(self, error: Exception) -> str:
+        """Count and log a command that failed, and return what to answer."""
+        if isinstance(error, REFUSALS):
+            self._statistics.prompt_refused()
+            self._node.get_logger().warning(f"refused: {error}")
+            return str(error)
+        text = f"a command failed: {type(error).__name__}: {error}"
+        self._statistics.error(text)
+        self._node.get_logger().error(text)
+        return text
