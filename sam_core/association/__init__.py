@@ -1,33 +1,30 @@
-"""From instances of a concept on one image to objects that are tracked: who is who, who is new, who is back."""
+"""Association of detections and tracks: which instance is which object, which is new, which was lost."""
 
 from __future__ import annotations
 
-from sam_core.concepts.following import FollowedConcept, Following
-from sam_core.concepts.handover import hand_over
-from sam_core.concepts.masks import CroppedMask
-from sam_core.concepts.matching import (
+from sam_core.association.handover import track_instance
+from sam_core.association.matching import (
+    Association,
     Decision,
     Instance,
     KnownObject,
     MatchRules,
-    Verdict,
+    associate,
     concept_key,
-    decide,
 )
-from sam_core.concepts.sightings import SeenFrame, Sightings
+from sam_core.association.schedule import FollowedConcept, RedetectionSchedule
+from sam_core.association.track_history import TrackHistory
 
 __all__ = [
-    "CroppedMask",
+    "Association",
     "Decision",
     "FollowedConcept",
-    "Following",
     "Instance",
     "KnownObject",
     "MatchRules",
-    "SeenFrame",
-    "Sightings",
-    "Verdict",
+    "RedetectionSchedule",
+    "TrackHistory",
+    "associate",
     "concept_key",
-    "decide",
-    "hand_over",
+    "track_instance",
 ]

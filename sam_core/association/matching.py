@@ -1,4 +1,4 @@
-"""Decide what a detected instance is to the tracking: an object that is tracked, one that was lost, or a new one.
+"""Associate a detected instance with the tracked objects: it is one of them, a lost one, or a new one.
 
 After the association of SAM 3's own video model (Carion et al., "SAM 3: Segment Anything with Concepts", 2025, and its
 code): by mask IoU on the frame of the detection, from 0.1 on; a new object needs a score of 0.7 and no match. Unlike
@@ -12,17 +12,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from sam_core.concepts.masks import CroppedMask
+from sam_core.streaming import CroppedMask
 
 
-class Verdict(Enum):
-    """What a detected instance is."""
+class Association(Enum):
+    """What a detected instance is to the tracking."""
 
     TRACKED = "an object that is tracked already"
-    FOUND_AGAIN = "an object that was lost"
+    REIDENTIFIED = "an object that was lost"
     NEW = "a new object"
     UNSURE = "nothing: its score is too low to start an object"
-    ONE_TOO_MANY = "nothing: the concept has as many objects as it may"
+    LIMIT_REACHED = "nothing: the concept has as many objects as it may"
     EMPTY = "nothing: its mask is empty"
 
 
@@ -85,12 +85,12 @@ class Decision:
     """What was decided about an instance.
 
     Attributes:
-        verdict: what it is.
+        association: what it is.
         object_id: which object it is; None for a new one, and for nothing.
         overlap: IoU with that tracked object, or the largest with any; 0 … 1.
     """
 
-    verdict: Verdict
+    association: Association
     object_id: int | None = None
     overlap: float = 0.0
 
@@ -100,11 +100,11 @@ def concept_key(phrase: str) -> str:
     return " ".join(phrase.casefold().split())
 
 
-def decide(instance: Instance, known: Sequence[KnownObject], rules: MatchRules) -> Decision:
-    """Decide about one instance.
+def associate(instance: Instance, known: Sequence[KnownObject], rules: MatchRules) -> Decision:
+    """Associate one instance.
 
-    Several instances are decided greedily, the best score first, each in the sight of the objects that better ones
-    have started or brought back. So two instances of one image that overlap become one object. For tracked objects an
+    Several instances are associated greedily, the best score first; each sees the objects that better ones have started
+    or brought back. So two instances of one image that overlap become one object. For tracked objects an
     optimal assignment (Hungarian method) has nothing to add: to match takes no object away from other instances, and
     tracked objects hardly overlap on one frame. Of lost ones that come back on one image the best score takes the
     nearest, the next of what is left, which need not be the nearest for all.
@@ -115,22 +115,22 @@ def decide(instance: Instance, known: Sequence[KnownObject], rules: MatchRules) 
         rules: thresholds and limits.
     """
     if instance.mask.area == 0:
-        return Decision(Verdict.EMPTY)
+        return Decision(Association.EMPTY)
     overlaps = [(instance.mask.overlap(o.mask), o) for o in known if o.mask is not None and not o.lost]
     overlap, nearest = max(overlaps, key=lambda item: item[0], default=(0.0, None))
     if nearest is not None and overlap >= rules.match_iou:
-        return Decision(Verdict.TRACKED, nearest.object_id, overlap)
+        return Decision(Association.TRACKED, nearest.object_id, overlap)
     concept = concept_key(instance.phrase)
     siblings = [o for o in known if o.concept == concept]
     lost = [o for o in siblings if o.lost]
     if lost:  # nothing tells lost siblings apart but where each was seen last
         back = min(lost, key=lambda o: (_distance(instance.mask, o.mask), o.object_id))
-        return Decision(Verdict.FOUND_AGAIN, back.object_id, overlap)
+        return Decision(Association.REIDENTIFIED, back.object_id, overlap)
     if instance.score < rules.new_score:
-        return Decision(Verdict.UNSURE, overlap=overlap)
+        return Decision(Association.UNSURE, overlap=overlap)
     if rules.max_objects is not None and len(siblings) >= rules.max_objects:
-        return Decision(Verdict.ONE_TOO_MANY, overlap=overlap)
-    return Decision(Verdict.NEW, overlap=overlap)
+        return Decision(Association.LIMIT_REACHED, overlap=overlap)
+    return Decision(Association.NEW, overlap=overlap)
 
 
 def _distance(mask: CroppedMask, last_seen: CroppedMask | None) -> float:

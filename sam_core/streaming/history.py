@@ -121,11 +121,13 @@ class FrameHistory:
     Attributes:
         max_frames: bound on their number.
         max_bytes: bound on their memory in bytes.
+        stamp_tolerance: how far off a stamp may be, in its own unit.
         frames: the frames, oldest first.
     """
 
     max_frames: int
     max_bytes: int
+    stamp_tolerance: float = 0.0
     frames: tuple[Frame, ...] = ()
 
     def __len__(self) -> int:
@@ -155,14 +157,14 @@ class FrameHistory:
             return None
         return self.frames[number - self.frames[0].number]
 
-    def frame_at(self, stamp: Any = None, tolerance: float = 0.0, *, or_newest: bool = False) -> Frame:
+    def frame_at(self, stamp: Any = None, tolerance: float | None = None, *, or_newest: bool = False) -> Frame:
         """Return the frame that a stamp means.
 
         Args:
             stamp: of the image; None means the newest.
-            tolerance: how far off a stamp may be, in its own unit. An exact match goes before; of several frames with
-                the same distance the newest is meant. Viewers and bridges round stamps, and a tracker that is slower
-                than its camera does not process every image.
+            tolerance: how far off the stamp may be; `stamp_tolerance` where None. An exact match goes before; of
+                several frames with the same distance the newest is meant. Viewers and bridges round stamps, and a
+                tracker that is slower than its camera does not process every image.
             or_newest: take the newest frame if none matches.
 
         Raises:
@@ -176,13 +178,17 @@ class FrameHistory:
             return newest
         candidates = [(_distance(frame.stamp, stamp), -frame.number, frame) for frame in self.frames]
         distance, _, nearest = min(candidates, key=lambda candidate: candidate[:2])
-        if distance <= tolerance:
+        if distance <= (self.stamp_tolerance if tolerance is None else tolerance):
             return nearest
         if or_newest:
             return newest
         raise StampError(
             f"No frame of stamp {stamp} is at hand: the oldest is of {oldest.stamp}, the newest of {newest.stamp}."
         )
+
+    def with_pictures(self) -> FrameHistory:
+        """Return a history of the frames alone that have the camera's image."""
+        return replace(self, frames=tuple(frame for frame in self.frames if frame.picture is not None))
 
     def first_kept(self) -> int:
         """Return the number of the oldest frame that stays when one like the newest is added."""

@@ -64,7 +64,9 @@ class Stream:
         area = settings.fill_hole_area
         decoder = PromptDecoder(network, views, (lambda logits: fill_holes(logits, area)) if area else None)
         self._planner = PromptPlanner(self._tracker, decoder, settings)
-        self._state = StreamState(FrameHistory(settings.history_frames, settings.history_bytes))
+        self._state = StreamState(
+            FrameHistory(settings.history_frames, settings.history_bytes, settings.stamp_tolerance)
+        )
 
     # --- frames ----------------------------------------------------------------------------------------------------
 
@@ -217,7 +219,7 @@ class Stream:
         """Return the frame that a prompt is given on; see `add_prompt`."""
         history = self._state.history
         if prompt.frame is None:
-            return history.frame_at(prompt.stamp, self._settings.stamp_tolerance, or_newest=or_newest)
+            return history.frame_at(prompt.stamp, or_newest=or_newest)
         newest = history.frame_at()
         frame = history.numbered(prompt.frame) or (newest if or_newest else None)
         if frame is None:

@@ -14,9 +14,9 @@ from std_msgs.msg import Header
 from vision_msgs.msg import Detection2D, Detection2DArray, LabelInfo, ObjectHypothesisWithPose, VisionClass
 
 from sam_core import FrameResult, ObjectInfo, ObjectState
-from sam_core.concepts import Instance
+from sam_core.association import Instance
+from sam_core.streaming.masks import logits_at_pixels
 from sam_ros.conversions.encodings import array_to_image
-from sam_ros.conversions.logits import logits_at
 
 __all__ = [
     "Masks",
@@ -148,7 +148,7 @@ def label_image(masks: Masks) -> NDArray[np.uint16]:
         here, chosen = labels[where], masks.crops[i]
         ys, xs = np.nonzero(chosen & (here != 0))
         if len(ys):
-            logits = logits_at(masks.result, ys + where[0].start, xs + where[1].start)
+            logits = logits_at_pixels(masks.result.low_res, masks.result.image_size, ys + where[0].start, xs + where[1].start)
             owners = np.searchsorted(ids, here[ys, xs])  # ids ascend
             chosen = chosen.copy()
             chosen[ys, xs] = logits[i] > np.take_along_axis(logits, owners[None], axis=0)[0]

@@ -17,7 +17,7 @@ from sam_msgs.srv import DetectConcept, FollowConcept, UnfollowConcept
 from std_msgs.msg import Header
 
 from sam_core import ObjectState
-from sam_core.concepts import CroppedMask, FollowedConcept, MatchRules
+from sam_core.association import FollowedConcept, MatchRules
 from sam_core.sam3 import ConceptDetector
 from sam_ros.conversions.messages import Masks, concept_instance_message
 from sam_ros.conversions.stamps import nanoseconds, stamp_of, to_time
@@ -68,23 +68,6 @@ class DetectionServices:
         """Describe the detector's condition."""
         return self._detector.report()
 
-    def saw(self, header: Header, image: NDArray[np.uint8], masks: Masks) -> None:
-        """Take in a frame that was tracked (inference thread); nothing happens while there is no detector."""
-        now = self._detector.now
-        if now is None:
-            return
-        result = masks.result
-        seen = {
-            object_id: CroppedMask(result.image_size, box, crop.copy()) if state is ObjectState.TRACKED else None
-            for object_id, state, box, crop in zip(
-                result.object_ids, result.states, masks.boxes, masks.crops, strict=True
-            )
-        }
-        first = now.sightings.newest is None
-        lost = now.sightings.push(stamp_of(header), image, seen, header)
-        if now.redetector.begin() if first else now.redetector.lost(lost):
-            now.thread.wake()
-
     # --- Detections ---------------------------------------------------------------------------------------------------
 
     async def _on_detect(
@@ -113,25 +96,24 @@ class DetectionServices:
         """Wait for a detection; return what came of it, and what else the caller should know."""
         inference = self._prompts.tracking(active=True)
         detector, facts = self._detector.ready()
-        sightings = detector.sightings
         # A detection sees every image that came before it, as a prompt does.
         await answer_of(self._node, inference.submit(lambda _: None))
         search = search_of(request, facts.tokenizer)
         stamp = nanoseconds(request.stamp)
-        frame = frame_for(sightings, stamp, request.or_newest)
+        frame = frame_for(inference.history, stamp, request.or_newest)
         check_exemplars(search, frame)
         asked, ahead = time.monotonic(), detector.thread.load
 
         def detect(network: ConceptDetector) -> Outcome:
             waited = time.monotonic() - asked
             # An image that was asked for is kept while the call waits; where none was, the newest one now is meant.
-            chosen = frame if stamp != NEWEST else frame_for(sightings, NEWEST, True)
+            chosen = frame if stamp != NEWEST else frame_for(inference.history, NEWEST, True)
             check_exemplars(search, chosen)
             findings, seconds = find(network, chosen, search)
             self._detector.note(seconds)
             problems: list[str] = []
             if search.rules is not None:
-                findings, problems = track(inference.submit, sightings, chosen, findings, search.rules)
+                findings, problems = track(inference.submit, detector.tracks, chosen, findings, search.rules)
             return Outcome(chosen, tuple(findings), seconds, waited, tuple(problems))
 
         future = detector.thread.submit(detect)

@@ -11,8 +11,9 @@ from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
 from std_srvs.srv import Trigger
 
-from sam_core.concepts import Sightings
+from sam_core.association import TrackHistory
 from sam_core.sam3 import ConceptDetector, build_detector
+from sam_core.streaming import Stream
 from sam_ros.detection.detector_thread import DetectorFacts, DetectorThread
 from sam_ros.detection.redetector import Redetector
 from sam_ros.runtime.errors import RefusedError
@@ -81,13 +82,20 @@ class LoadedDetector:
 
     Attributes:
         thread: Owns the detector.
-        sightings: The newest images and what was seen on them; from loading on.
+        tracks: Facts about the objects that are tracked; from loading on.
         redetector: Looks for followed concepts.
     """
 
     thread: DetectorThread
-    sightings: Sightings
+    tracks: TrackHistory
     redetector: Redetector
+
+    def saw(self, stream: Stream) -> None:
+        """Take in a frame that was tracked (inference thread)."""
+        first = len(stream.history.with_pictures()) == 1
+        lost = self.tracks.observe(stream)
+        if self.redetector.begin() if first else self.redetector.lost(lost):
+            self.thread.wake()
 
 
 class DetectorManager:
@@ -189,16 +197,15 @@ class DetectorManager:
                     overrides=settings.overrides,
                 )
 
-        sightings = Sightings(inference.report.max_history_frames)
-
-        def begin(session: Session) -> None:
-            # torch gives a thread that has not chosen its number of threads what another has chosen last: the
-            # inference thread chooses before the detector's does.
-            torch.set_num_threads(torch.get_num_threads())
-            session.sightings = sightings
-
-        inference.submit(begin).result()
-        redetector = Redetector(sightings, inference.submit, note=self.note, refuse=self._prompts.refuse, logger=logger)
+        tracks = TrackHistory()
+        redetector = Redetector(
+            lambda: inference.history,
+            tracks,
+            inference.submit,
+            note=self.note,
+            refuse=self._prompts.refuse,
+            logger=logger,
+        )
         thread = DetectorThread(
             build,
             capacity=settings.queue,
@@ -206,9 +213,18 @@ class DetectorManager:
             background=redetector,
             logger=logger,
         )
-        self.now = LoadedDetector(thread, sightings, redetector)
+        self.now = loaded = LoadedDetector(thread, tracks, redetector)
+
+        def begin(session: Session) -> None:
+            # torch gives a thread that has not chosen its number of threads what another has chosen last: the
+            # inference thread chooses before the detector's does.
+            torch.set_num_threads(torch.get_num_threads())
+            session.stream.keep_pictures = True
+            session.watch = loaded.saw
+
+        inference.submit(begin).result()
         thread.start()
-        return self.now
+        return loaded
 
     def _tell(self, facts: DetectorFacts) -> None:
         torch.set_num_threads(torch.get_num_threads())  # new threads adopt our number again, not the detector's
@@ -226,7 +242,8 @@ class DetectorManager:
         if self._inference is not None:
 
             def forget(session: Session) -> None:
-                session.sightings = None
+                session.stream.keep_pictures = False
+                session.watch = None
 
             self._inference.submit(forget)
 

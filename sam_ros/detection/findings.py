@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from sam_core import CapacityError, PromptError, StampError
-from sam_core.concepts import CroppedMask, Decision, Instance, MatchRules, SeenFrame, Sightings, hand_over
+from sam_core.association import Decision, Instance, MatchRules, TrackHistory, track_instance
 from sam_core.sam3 import ConceptDetector
+from sam_core.streaming import CroppedMask, Frame
 from sam_ros.conversions.stamps import format_stamp
 from sam_ros.detection.search import Search
 from sam_ros.tracking.session import Session
@@ -56,17 +57,17 @@ class Outcome:
         problems: Why instances are not tracked that should be, in full sentences.
     """
 
-    frame: SeenFrame
+    frame: Frame
     findings: tuple[Finding, ...]
     seconds: float
     waited: float
     problems: tuple[str, ...] = ()
 
 
-def find(detector: ConceptDetector, frame: SeenFrame, search: Search) -> tuple[list[Finding], float]:
+def find(detector: ConceptDetector, frame: Frame, search: Search) -> tuple[list[Finding], float]:
     """Search an image; return the findings, and how long it took in s."""
     started = time.perf_counter()
-    state = detector.encode_image(frame.image)
+    state = detector.encode_image(frame.picture)
     findings = []
     for found in detector.detect(
         state, search.phrases, search.exemplars, threshold=search.threshold, max_instances=search.max_instances
@@ -79,13 +80,13 @@ def find(detector: ConceptDetector, frame: SeenFrame, search: Search) -> tuple[l
 
 
 def track(
-    submit: Submit, sightings: Sightings, frame: SeenFrame, findings: Sequence[Finding], rules: MatchRules
+    submit: Submit, tracks: TrackHistory, frame: Frame, findings: Sequence[Finding], rules: MatchRules
 ) -> tuple[list[Finding], list[str]]:
     """Hand findings over to the stream, the best first.
 
     Args:
         submit: Runs a command in the inference thread.
-        sightings: What was seen lately.
+        tracks: Facts about the tracked objects.
         frame: Where they were found.
         findings: What was found.
         rules: When a finding is a tracked object or a new one.
@@ -99,15 +100,14 @@ def track(
         instance = findings[i].instance
 
         def place(session: Session, instance: Instance = instance) -> Decision:
-            return hand_over(session.stream, sightings, frame, instance, rules)
+            return track_instance(session.stream, tracks, frame, instance, rules)
 
         try:
             decided[i] = replace(findings[i], decision=submit(place).result())
         except StampError:
             problems[
                 f"the image of {format_stamp(frame.stamp)} cannot be prompted any more: the detection took longer than "
-                "the tracker's memory of images reaches back (parameter history_frames), or several images have this "
-                "stamp"
+                "the tracker's memory of images reaches back (parameter history_frames)"
             ] = None
             break  # the others were found on the same image
         except (CapacityError, PromptError) as error:

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 from sam_msgs.srv import DetectConcept
 
-from sam_core import NoFrameError
-from sam_core.concepts import MatchRules, SeenFrame, Sightings
+from sam_core import NoFrameError, StampError
+from sam_core.association import MatchRules
 from sam_core.sam3 import Exemplars
 from sam_core.sam3.tokenizer import Tokenizer
+from sam_core.streaming import Frame, FrameHistory
 from sam_ros.conversions.stamps import format_stamp
 from sam_ros.runtime.errors import RefusedError
 
@@ -94,11 +95,11 @@ def cut_of(phrase: str, tokenizer: Tokenizer) -> str:
     return cut and f"the phrase is longer than the detector's {tokenizer.context_length} tokens; ignored is '{cut}'"
 
 
-def frame_for(sightings: Sightings, stamp: int, or_newest: bool) -> SeenFrame:
+def frame_for(history: FrameHistory, stamp: int, or_newest: bool) -> Frame:
     """Return the image to search.
 
     Args:
-        sightings: The images at hand.
+        history: The newest frames.
         stamp: Stamp of the image in ns, or NEWEST.
         or_newest: Whether the newest image will do where that one is not at hand.
 
@@ -106,19 +107,23 @@ def frame_for(sightings: Sightings, stamp: int, or_newest: bool) -> SeenFrame:
         NoFrameError: No image was processed yet.
         SearchError: The image is not at hand.
     """
-    newest, oldest = sightings.newest, sightings.oldest
-    if newest is None or oldest is None:
-        raise NoFrameError("no image was processed yet since the detector was loaded: there is nothing to search")
-    frame = newest if stamp == NEWEST else sightings.with_stamp(stamp)
-    if frame is None and not or_newest:
+    frames = history.with_pictures()
+    try:
+        return frames.frame_at(None if stamp == NEWEST else stamp, or_newest=or_newest)
+    except NoFrameError:
+        text = "no image was processed yet since the detector was loaded: there is nothing to search"
+        raise NoFrameError(text) from None
+    except StampError as error:
+        assert frames.oldest is not None
+        assert frames.newest is not None
         raise SearchError(
-            f"the image of {format_stamp(stamp)} is not at hand: the oldest is of {format_stamp(oldest.stamp)}, the "
-            f"newest of {format_stamp(newest.stamp)}; leave the stamp zero for the newest, or set or_newest"
-        )
-    return frame or newest
+            f"the image of {format_stamp(stamp)} is not at hand: the oldest is of "
+            f"{format_stamp(frames.oldest.stamp)}, the newest of {format_stamp(frames.newest.stamp)}; leave the stamp "
+            "zero for the newest, or set or_newest"
+        ) from error
 
 
-def check_exemplars(search: Search, frame: SeenFrame) -> None:
+def check_exemplars(search: Search, frame: Frame) -> None:
     """Refuse exemplars that do not fit the image.
 
     Raises:
@@ -127,6 +132,6 @@ def check_exemplars(search: Search, frame: SeenFrame) -> None:
     if search.exemplars is None:
         return
     try:
-        search.exemplars.normalised(frame.image_size)
+        search.exemplars.normalised(frame.size)
     except ValueError as error:
         raise SearchError(str(error)) from error

@@ -272,7 +272,6 @@ class TrackerNode(LifecycleNode):
             masks = outputs.publish_results(
                 result, message.header, with_masks=settings.publish_masks, threshold=settings.mask_threshold
             )
-            self._detections.saw(message.header, image, masks)
             stamp = stamp_of(message.header)
             latency = (self.get_clock().now().nanoseconds - stamp) * 1e-9 if stamp else None
             self._statistics.frame_processed(None if latency is None else Timing(latency, seconds))

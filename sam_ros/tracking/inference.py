@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 from queue import SimpleQueue
 from typing import Any, Generic, TypeVar
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from rclpy.impl.rcutils_logger import RcutilsLogger
 
 from sam_core import FrameResult, ImageError
-from sam_core.streaming import StreamReport
+from sam_core.streaming import FrameHistory, StreamReport
 from sam_ros.conversions.stamps import stamp_of
 from sam_ros.runtime.cuda_stream import own_stream
 from sam_ros.runtime.errors import RefusedError
@@ -90,6 +90,7 @@ class InferenceThread(Generic[M]):
         self._mailbox: Mailbox[M] = Mailbox()
         self._queue: SimpleQueue[_Command[Any] | _Signal] = SimpleQueue()
         self._report = session.stream.report()
+        self._history = session.stream.history
         self._stopping = False
         self._submitting = threading.Lock()  # no command may enter the queue behind STOP: nobody would answer it
         self._thread = threading.Thread(target=self._run, args=(session,), name="inference", daemon=True)
@@ -117,6 +118,11 @@ class InferenceThread(Generic[M]):
     def report(self) -> StreamReport:
         """What the stream held after the newest frame or command."""
         return self._report
+
+    @property
+    def history(self) -> FrameHistory:
+        """The newest frames, after the newest frame or command."""
+        return self._history
 
     def offer(self, message: M) -> None:
         """Hand over a frame; it replaces an unread one."""
@@ -148,8 +154,9 @@ class InferenceThread(Generic[M]):
                     item.run(session)
                 elif item is _Signal.FRAME:
                     self._process_newest(session)
-                self._report = session.stream.report()
+                self._report, self._history = session.stream.report(), session.stream.history
                 del item  # a future holds its result: nothing of it stays behind while the thread waits
+        self._history = replace(self._history, frames=())  # whoever holds the thread holds no frames
         while not self._queue.empty():
             item = self._queue.get()
             if isinstance(item, _Command):
@@ -161,17 +168,20 @@ class InferenceThread(Generic[M]):
         if message is None:
             return
         stamp = stamp_of(message.header)  # type: ignore[attr-defined]
-        newest = session.stream.newest_stamp
-        if newest is not None and 0 < newest - stamp < CLOCK_RESTART:
+        newest = session.stream.history.newest
+        if newest is not None and 0 < newest.stamp - stamp < CLOCK_RESTART:
             self._statistics.dropped(DropCause.OUT_OF_ORDER)
             return
         try:
             image = self._decode(message)
             started = time.perf_counter()
-            result = session.step(image, stamp)
+            result = session.stream.step(image, stamp, message.header)  # type: ignore[attr-defined]
             if result.masks.is_cuda:  # not the whole device: a detection may run on it
                 torch.cuda.current_stream(result.masks.device).synchronize()
             self._deliver(message, image, result, time.perf_counter() - started)
+            if session.watch is not None:
+                self._history = session.stream.history
+                session.watch(session.stream)
         except ImageError as error:
             self._statistics.dropped(DropCause.BAD_IMAGE)
             self._statistics.error(f"unreadable image: {error}")

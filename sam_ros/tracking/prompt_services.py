@@ -12,10 +12,10 @@ from rclpy.lifecycle import LifecycleNode
 from sam_msgs.srv import AddPrompt, ListObjects, RemoveObject
 from std_srvs.srv import Trigger
 
-from sam_core import CapacityError, ImageError, NoFrameError, PromptError, UnknownObjectError
+from sam_core import CapacityError, FrameResult, ImageError, NoFrameError, PromptError, UnknownObjectError
 from sam_ros.conversions.messages import summary_message
 from sam_ros.conversions.prompts import prompt_of
-from sam_ros.conversions.stamps import stamp_of
+from sam_ros.conversions.stamps import format_stamp, nanoseconds, stamp_of, to_time
 from sam_ros.runtime.errors import RefusedError
 from sam_ros.runtime.lifecycle import ACTIVE, CONFIGURED, state_of
 from sam_ros.runtime.waiting import answer_of
@@ -65,19 +65,24 @@ class PromptServices:
         node.create_service(Trigger, "~/reset", self._on_reset, callback_group=group)
 
     async def _on_add_prompt(self, request: AddPrompt.Request, response: AddPrompt.Response) -> AddPrompt.Response:
-        def add(session: Session) -> int:
+        def add(session: Session) -> FrameResult:
             object_id = None if request.object_id == AddPrompt.Request.NEW else request.object_id
             return session.add_prompt(prompt_of(request), object_id, request.label, or_newest=request.or_newest)
 
-        object_id, response.message = await self._ask(add, active=True)
-        response.success = object_id is not None
-        response.object_id = object_id or 0
+        result, response.message = await self._ask(add, active=True)
+        if result is not None:
+            response.success = True
+            response.object_id = result.object_ids[0]
+            response.stamp = to_time(result.stamp)
+            asked = nanoseconds(request.stamp)
+            if asked not in (0, result.stamp):
+                response.message = f"applied to the image of {format_stamp(result.stamp)}, the nearest one at hand"
         return response
 
     async def _on_remove_object(
         self, request: RemoveObject.Request, response: RemoveObject.Response
     ) -> RemoveObject.Response:
-        _, response.message = await self._ask(lambda session: session.remove(request.object_id))
+        _, response.message = await self._ask(lambda session: session.stream.remove(request.object_id))
         response.success = not response.message
         return response
 
@@ -88,7 +93,7 @@ class PromptServices:
         return response
 
     async def _on_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        _, response.message = await self._ask(lambda session: session.reset())
+        _, response.message = await self._ask(lambda session: session.stream.reset())
         response.success = not response.message
         return response
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from sam_core.concepts.matching import MatchRules, concept_key
+from sam_core.association.matching import MatchRules, concept_key
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class FollowedConcept:
         return concept_key(self.phrase)
 
 
-class Following:
+class RedetectionSchedule:
     """The concepts that are followed, and when each is due. Any thread may call any method.
 
     Args:
