@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -15,11 +15,7 @@ from sam_core import Prompt
 from sam_core.devices import resolve_dtype
 from sam_core.streaming import Stream, StridedPolicy, Tracker
 
-__all__ = ["CONTENDERS", "Contender", "MissingPeerError", "Ours", "make_contender"]
-
-
-class MissingPeerError(RuntimeError):
-    """Say why a peer cannot take part."""
+__all__ = ["CONTENDERS", "Contender", "Ours", "make_contender"]
 
 
 class Contender(Protocol):
@@ -131,17 +127,3 @@ def make_contender(kind: str, work: Work, device: torch.device) -> Contender:
 
         return HuggingFace(work, device, dtype)
     raise ValueError(f"There is no contender {kind!r}; known are {', '.join(CONTENDERS)}.")
-
-
-def required(module: str) -> Any:
-    """Import a peer's package.
-
-    Raises:
-        MissingPeerError: it is not installed.
-    """
-    from importlib import import_module
-
-    try:
-        return import_module(module)
-    except ImportError as error:
-        raise MissingPeerError(f"{module.partition('.')[0]} is not installed ({error})") from error

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from benchmarks.speed.contender import MissingPeerError, required
+from benchmarks.reference.peers import MissingPeerError, required
+from benchmarks.reference.sam3 import reference_config, share_random_weights
 from benchmarks.speed.report import Section
 from benchmarks.speed.timing import Meter, tell
 from benchmarks.speed.work import frames
@@ -123,15 +124,6 @@ def _padded(tokens: Sequence[Sequence[int]], device: torch.device) -> tuple[torc
 def _reference(model: str, overrides: Sequence[str], network: Any) -> Any:
     """Build `Sam3Model` at our configuration's sizes, both on the same random weights."""
     modeling = required("transformers.models.sam3.modeling_sam3")
-    from tests.sam3.conftest import fill_from_reference, let_some_pass, presence_layer, randomise, reference_config
-
     reference = modeling.Sam3Model(reference_config(model, list(overrides))).eval().requires_grad_(False)
-    randomise(reference, seed=7)
-    randomise(network, seed=11)
-    fill_from_reference(network, reference)
-    let_some_pass(network)
-    with torch.no_grad():
-        reference.detr_decoder.presence_head.layer3.load_state_dict(presence_layer(network).state_dict())
-        reference.dot_product_scoring.query_proj.load_state_dict(network.dot_prod_scoring.hs_proj.state_dict())
-        reference.dot_product_scoring.text_proj.load_state_dict(network.dot_prod_scoring.prompt_proj.state_dict())
+    share_random_weights(network, reference)
     return reference

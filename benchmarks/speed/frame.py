@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.speed.contender import Contender, MissingPeerError, make_contender
+from benchmarks.reference.peers import MissingPeerError
+from benchmarks.speed.contender import Contender, make_contender
 from benchmarks.speed.report import Section
 from benchmarks.speed.timing import Breakdown, Meter, interleave, settle, tell
 from benchmarks.speed.work import SETTLED, Work, boxes, frames

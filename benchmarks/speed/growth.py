@@ -22,7 +22,8 @@ from typing import Any
 
 import torch
 
-from benchmarks.speed.contender import CONTENDERS, Contender, MissingPeerError, make_contender
+from benchmarks.reference.peers import MissingPeerError
+from benchmarks.speed.contender import CONTENDERS, Contender, make_contender
 from benchmarks.speed.memory import held, resident_bytes
 from benchmarks.speed.report import Section
 from benchmarks.speed.timing import CLOCKS, Meter, interleave, settle, tell

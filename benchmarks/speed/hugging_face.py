@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from benchmarks.speed.contender import MissingPeerError, required
+from benchmarks.reference.peers import MissingPeerError, required
 from benchmarks.speed.work import Work, global_blocks
 from sam_core.checkpoints.hugging_face import rename_hugging_face_sam2
 from sam_core.configuration import load_config

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
-from benchmarks.speed.contender import MissingPeerError, required
+from benchmarks.reference.peers import MissingPeerError, required
+from benchmarks.reference.sam2 import OFFICIAL_CONFIGS, OfficialStream
 from benchmarks.speed.work import Work, global_blocks
 from sam_core.configuration import load_config
 from sam_core.sam2 import Sam2
-from tests.core.reference import OFFICIAL_CONFIGS, OfficialStream
 
 __all__ = ["Official", "build_official"]
 

@@ -10,12 +10,12 @@ import torch
 from numpy.typing import NDArray
 from omegaconf import DictConfig
 
+from benchmarks.reference.weights import make_lively
 from sam_core.build import build_model, shipped_weights, tracking_choices
 from sam_core.checkpoints import load_checkpoint
 from sam_core.configuration import load_config
 from sam_core.sam2 import Sam2
 from sam_core.synthetic import DemoScene
-from tests.core.reference import make_lively
 
 __all__ = ["FRAMES", "QUICK", "SETTLED", "Work", "boxes", "frames", "global_blocks"]
 

@@ -12,13 +12,14 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from benchmarks.reference.sam2 import OFFICIAL_CONFIGS
+from benchmarks.reference.weights import randomise
 from sam_core import CheckpointError, build_tracker
 from sam_core.build import build_model, model_names
 from sam_core.checkpoints import load_checkpoint
 from sam_core.checkpoints.hugging_face import rename_hugging_face_sam2
 from sam_core.sam2.hiera import Hiera
 from sam_core.training.settings import load_settings
-from tests.core.reference import OFFICIAL_CONFIGS, randomise
 
 MICRO = "sam2.1_micro"
 # transformers hard-codes 64 channels of memory in its memory attention.
