@@ -25,15 +25,15 @@ _COLUMNS = {
     "j": "J",
     "f": "F",
     "j_late": "J last half",
-    "static": "J static mask",
-    "absent": "absent said absent",
-    "again": "found again",
-    "switched": "switched",
+    "static": "J of a static mask",
+    "absent": "absence recall",
+    "again": "recovered",
+    "switched": "ID switches",
 }
 
 
 def main() -> None:
-    """Print a table in Markdown; write figures and pictures where asked."""
+    """Print a table in Markdown; write figures and pictures on request."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.quality", description=__doc__)
     parser.add_argument("--model", default="sam2_nano")
     parser.add_argument("--checkpoint", default=None, help="default: the weights that ship with the model")

@@ -40,7 +40,10 @@ def main() -> None:
     frames = [scene.render(t) for t in range(min(scene.length, round(arguments.seconds * arguments.fps)))]
     labels = np.stack([f.labels for f in frames])
     images = np.stack([f.image for f in frames])
-    print("| prompt | object | first frame | J | F | J last half | J static mask | absent | found again | switched |")
+    print(
+        "| prompt | object | first frame | J | F | J last half | J of a static mask | absence recall | recovered "
+        "| ID switches |"
+    )
     print("|---|---|---|---|---|---|---|---|---|---|")
     for kind in arguments.prompts:
         rng = np.random.default_rng(0)

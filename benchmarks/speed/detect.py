@@ -1,4 +1,4 @@
-"""Detection by words: our detector beside `transformers`' `Sam3Model`, same random weights, one image."""
+"""Detection by phrases: our detector beside `transformers`' `Sam3Model`, same random weights, one image."""
 
 from __future__ import annotations
 
@@ -40,8 +40,7 @@ def detection_times(
 ) -> Section:
     """Time image and words → instances, in turns, for several numbers of phrases.
 
-    Ours keeps what it computed of an image's features and of phrases it has seen; the clock stops for neither: every
-    turn sees a new image, and phrases are cached by none (ours is told to cache none).
+    Every turn encodes a new image and all phrases: our caches of image features and phrases are not used.
     """
     section = Section(
         "detect",

@@ -136,7 +136,7 @@ def needed_bytes(model: Sam2, objects: int, element: int) -> dict[str, int]:
     and the features once.
 
     Args:
-        model: Tells the sizes.
+        model: For its sizes.
         objects: How many are tracked.
         element: Bytes of a weight.
     """

@@ -77,7 +77,7 @@ def against_objects(
 
 
 def contenders_of(kinds: Sequence[str], work: Work, device: torch.device) -> tuple[dict[str, Contender], list[str]]:
-    """Build the contenders that can take part, and say of the others why not."""
+    """Build the contenders that can take part; for the others, return the reason why not."""
     contenders, notes = {}, []
     for kind in kinds:
         try:

@@ -50,7 +50,7 @@ def parse(args: Sequence[str] | None) -> argparse.Namespace:
 
 
 def stages(device: torch.device, quick: bool, output: Path) -> dict[str, Callable[[float], list[Section]]]:
-    """Return what is done, in the order of its worth; each is told how many seconds are left."""
+    """Return the steps, the most important first; each is called with the seconds that are left."""
     tiny, base = (QUICK, QUICK) if quick else (Work("sam2.1_hiera_tiny"), Work("sam2.1_hiera_base_plus"))
     small = QUICK if quick else Work("sam2_nano")
     counts, rounds, frames = ([1, 2], 2, 220) if quick else ([1, 4, 16], 7, 2_000)

@@ -23,7 +23,7 @@ __all__ = ["HuggingFace", "build_hugging_face"]
 class HuggingFace:
     """`Sam2VideoModel` in a streaming session.
 
-    Resize and normalisation are ours (its processor asks for torchvision), and its low-resolution masks are brought to
+    Resize and normalisation are ours (its processor needs torchvision), and its low-resolution masks are brought to
     the frame's size as its processor does it.
 
     Args:

@@ -21,7 +21,7 @@ __all__ = ["CLOCKS", "Breakdown", "Meter", "Timings", "interleave", "settle", "t
 
 
 def tell(text: str) -> None:
-    """Say on stderr how far the benchmark is."""
+    """Print the progress of the benchmark to stderr."""
     print(text, file=sys.stderr, flush=True)
 
 

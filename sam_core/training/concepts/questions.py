@@ -1,4 +1,4 @@
-"""What is asked of a picture: phrases and exemplar boxes, and the things that answer them."""
+"""Questions about a picture: phrases and exemplar boxes, and the instances that answer them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Box = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class QuestionMix:
-    """How often each form is asked; the rest are phrases of something that is there.
+    """Shares of the kinds of questions; the rest are phrases that name something in the picture.
 
     Attributes:
         absent: phrases that nothing in the picture answers.
@@ -77,7 +77,7 @@ def _pick(rng: np.random.Generator, options: Sequence[str]) -> str:
 
 
 def phrase_of(rng: np.random.Generator, concept: Concept) -> str:
-    """Say a concept in one of its forms."""
+    """Return one of the phrases of a concept."""
     words: list[str] = []
     if concept.size is not None:
         words.append(_pick(rng, SIZE_WORDS[concept.size]))
@@ -107,7 +107,7 @@ def _forms(rng: np.random.Generator, sizes: bool) -> tuple[bool, bool, bool, boo
 
 
 def _about(rng: np.random.Generator, thing: Thing, sizes: bool) -> Concept:
-    """Name a thing by some of what can be said of it."""
+    """Return a concept with some of the attributes of a thing."""
     colour, shape, texture, size = _forms(rng, sizes)
     look = thing.look
     concept = Concept(
@@ -160,7 +160,7 @@ def _strange_words() -> tuple[str, ...]:
 
 
 def strange_phrase(rng: np.random.Generator) -> str:
-    """Say something that no picture answers: a noun outside the vocabulary, perhaps with a known colour."""
+    """Return a phrase that no picture answers: a noun outside the vocabulary, perhaps with a known colour."""
     colour = _pick(rng, tuple(COLOURS)) if rng.random() < 0.6 else ""
     return " ".join(filter(None, (_pick(rng, ARTICLES), colour, _pick(rng, _strange_words()))))
 

@@ -29,7 +29,7 @@ class PictureSettings:
         kinds: smallest and largest number of different looks.
         things: largest number of things.
         plain: probability that a look is plain for sure; otherwise it has any texture.
-        zoom: factor on the sizes of things; what is small or large is said for a factor of 1.
+        zoom: factor on the sizes of things; "small" and "large" refer to a factor of 1.
         unseen: probability that a look is of a combination that training never sees; 0 in training.
         backgrounds: kinds of procedural backgrounds.
         photos: file names of photo backgrounds.
@@ -60,7 +60,7 @@ class Thing:
     """One thing of a picture.
 
     Attributes:
-        look: what words can say of it.
+        look: its attributes.
         kind: number of the look's kind in the picture: things of one kind look the same but for size and turn.
         label: its number in the truth.
     """
