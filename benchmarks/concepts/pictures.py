@@ -1,4 +1,4 @@
-"""The benchmark's pictures and questions: fixed seeds, and surroundings that training never draws."""
+"""The benchmark's pictures and questions: fixed seeds, and backgrounds that training never draws."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The demo scene with its truth: ``python -m benchmarks.quality.demo``. The model has never seen it."""
+"""The demo scene with its truth: ``python -m benchmarks.quality.demo``. It is not in the training data."""
 
 from __future__ import annotations
 

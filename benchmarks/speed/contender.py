@@ -1,4 +1,4 @@
-"""What is compared: an implementation of SAM 2 that takes a camera's frames one by one."""
+"""Contenders: implementations of SAM 2 that take a camera's frames one by one."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Contender(Protocol):
         Args:
             frame: The first frame, (H, W, 3).
             boxes: One for each object (xyxy px), which begins in it.
-            in_parts: Call the networks one by one, so that hooks see them, where they are else joined into one launch.
+            in_parts: Call the networks one by one, so that hooks see them, instead of as one CUDA graph.
         """
 
     def step(self, frame: NDArray[np.uint8]) -> Tensor:

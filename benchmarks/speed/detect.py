@@ -85,7 +85,7 @@ def detection_times(
 def _detect_with_reference(
     reference: Any, image: Any, ids: torch.Tensor, mask: torch.Tensor, side: int, dtype: torch.dtype
 ) -> None:
-    """Do what our detector does: resize, encode the image once, ground each phrase, masks of what scores above 0.5."""
+    """Detect with the reference: resize, encode the image once, ground each phrase, masks of scores above 0.5."""
     pixels = prepare_image(image, side, ids.device, dtype)
     vision = reference.vision_encoder(pixels)
     for row in range(len(ids)):

@@ -1,4 +1,4 @@
-"""Time of a frame with a full memory bank, beside the peers, and where it goes; also against the number of objects."""
+"""Time of a frame with a full memory bank, beside the peers, in parts, and against the number of objects."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def _compare(
     *,
     breakdown: bool,
 ) -> list[dict[str, Any]]:
-    """Settle all contenders with so many objects, time them in turns, and take each one's frame apart."""
+    """Fill the memory of all contenders with so many objects, time them in turns, and time the parts of a frame."""
     images, where = frames(*SIZE), boxes(count, *SIZE)
     task = f"{work.model}, {count} object{'s' * (count > 1)}"
     tell(f"{task}: filling banks")

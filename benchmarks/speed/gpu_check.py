@@ -1,9 +1,9 @@
-"""Everything that is to be known on a GPU, in one script and under nine minutes: is it right, and how fast is it?
+"""Correctness and speed on a GPU, in one script and under nine minutes.
 
     python -m benchmarks.speed.gpu_check --output outputs/gpu
-    python -m benchmarks.speed.gpu_check --device cpu --quick       # a rehearsal: it runs, the figures mean nothing
+    python -m benchmarks.speed.gpu_check --device cpu --quick       # shows that it runs; the figures mean nothing
 
-Table and JSON are written after each stage, so that what is known stays known when the time is over. The compiled peer
+Table and JSON are written after each stage, so that nothing is lost when the time is over. The compiled peer
 comes last, in a process of its own: compiling it takes as long as all the rest.
 """
 
@@ -88,7 +88,7 @@ def checks_section(device: torch.device, quick: bool) -> Section:
 
 
 def transfer(meter: Meter) -> Section:
-    """Time an image's way to the device and the masks' way back, alone."""
+    """Time the upload of an image and the download of masks, alone."""
     device = meter.device
     section = Section("transfer", "Transfer", {"what": "what", "mb": "MB", "ms": "ms", "rate": "GB/s"})
     for width, height in ((640, 480), (1920, 1080)):

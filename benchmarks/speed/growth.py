@@ -2,8 +2,8 @@
 
     python -m benchmarks.speed.growth --contender ours --frames 20000
 
-At each mark a fresh stream of 200 frames is opened beside the old one, and both are timed in turns: what else the
-machine does meets both alike, so their ratio is that of their ages.
+At each mark a fresh stream of 200 frames is opened beside the old one, and both are timed in turns, so that other load
+on the machine affects both.
 """
 
 from __future__ import annotations

@@ -23,8 +23,8 @@ __all__ = ["HuggingFace", "build_hugging_face"]
 class HuggingFace:
     """`Sam2VideoModel` in a streaming session.
 
-    Resize and normalisation are ours (its processor needs torchvision), and its low-resolution masks are brought to
-    the frame's size as its processor does it.
+    Resize and normalisation are ours (its processor needs torchvision), and its low-resolution masks are resized to
+    the frame as in its processor.
 
     Args:
         work: Model and weights.

@@ -146,7 +146,7 @@ def _as_official_overrides(config: DictConfig) -> list[str]:
 
 
 def _mask_decoder(config: DictConfig, predictor: Any) -> nn.Module:
-    """Build the official decoder at our sizes: its builder has them in the code."""
+    """Build the official decoder at our sizes: the official builder has fixed ones."""
     modules, ours = required("sam2.modeling.sam.mask_decoder"), config.mask_decoder
     transformer = required("sam2.modeling.sam.transformer").TwoWayTransformer(
         depth=ours.depth, embedding_dim=config.d_model, mlp_dim=ours.mlp_dim, num_heads=ours.num_heads

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from sam_core.build import shipped_weights
 from sam_core.configuration import load_config
 
 __all__ = ["RunSettings", "Stage", "compose"]
@@ -59,6 +60,19 @@ class RunSettings:
     save_minutes: float
     evaluate_minutes: float
     stages: tuple[Stage, ...]
+
+    def start_weights(self) -> Path | None:
+        """Return the file of the weights that the run starts from; None for random ones.
+
+        Raises:
+            ValueError: ``checkpoint`` is "shipped", but no weights ship with the model.
+        """
+        if self.checkpoint != "shipped":
+            return None if self.checkpoint is None else Path(self.checkpoint)
+        path = shipped_weights(self.model)
+        if path is None:
+            raise ValueError(f"no weights ship with {self.model}")
+        return path
 
 
 def compose(name: str, overrides: Sequence[str], build: Callable[[dict[str, Any]], T]) -> T:

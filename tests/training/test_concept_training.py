@@ -221,6 +221,16 @@ def test_what_a_run_leaves_loads_as_a_detector(tmp_path: Path) -> None:
     assert detector.detect(state, "red ring", threshold=0.0)[0].masks.shape[1:] == (48, 64)
 
 
+def test_a_run_starts_from_the_shipped_weights(tmp_path: Path) -> None:
+    settings = load_concept_settings("sam3_nano", [f"output={tmp_path}", "checkpoint=shipped"])
+    network = ConceptTask(settings).build_model()
+    shipped = build_detector("sam3_nano", None, "cpu", "float32").network.state_dict()
+    assert all(torch.equal(value, shipped[name]) for name, value in network.state_dict().items())
+    without = load_concept_settings("sam3_micro", ["checkpoint=shipped"])
+    with pytest.raises(ValueError, match="no weights ship with sam3_toy"):
+        ConceptTask(without).build_model()
+
+
 def test_an_evaluation_does_not_disturb_the_run(tmp_path: Path) -> None:
     task = _task(tmp_path)
     run = make_run(task)

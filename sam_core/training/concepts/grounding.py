@@ -1,4 +1,4 @@
-"""The network on a batch of pictures with several questions each, with what deep supervision needs on the way."""
+"""The network on a batch of pictures with several questions each, with intermediate outputs for deep supervision."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class BatchGrounding:
 
 
 def ground_batch(network: ConceptNetwork, batch: ConceptBatch) -> BatchGrounding:
-    """Run image encoder, text encoder, fusion and decoder; masks are made by `segment`, for they are dear."""
+    """Run image encoder, text encoder, fusion and decoder; masks cost much and are computed by `segment`."""
     features = network.encode_image(batch.images)
     count = len(batch.images)
     picture = torch.arange(count, device=batch.images.device).repeat_interleave(len(batch.phrase) // count)
@@ -66,7 +66,7 @@ def ground_batch(network: ConceptNetwork, batch: ConceptBatch) -> BatchGrounding
 def segment(
     network: ConceptNetwork, grounding: BatchGrounding, questions: Tensor, rows: Tensor, queries: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Make masks of some queries.
+    """Compute the masks of some queries.
 
     Args:
         network: the network.
@@ -91,7 +91,7 @@ _ROI = 4  # cells along each side of a thing's box
 
 
 class Readouts(nn.Module):
-    """Linear readouts for training alone: what each thing looks like, where outlines run, where the concept is.
+    """Linear readouts used in training only: attributes of things, outlines, extent of the concept.
 
     The image encoder and the queries learn colours and shapes from them long before they do from words.
 
@@ -114,5 +114,5 @@ class Readouts(nn.Module):
         return self.things(roi_align(level, corners, _ROI).flatten(2))
 
     def split(self, logits: Tensor) -> list[Tensor]:
-        """Take logits (..., all values) apart by attribute."""
+        """Split logits (..., all values) by attribute."""
         return list(logits.split(self.widths, dim=-1))

@@ -34,7 +34,7 @@ class PictureSettings:
         backgrounds: kinds of procedural backgrounds.
         photos: file names of photo backgrounds.
         photo_share: probability that the background is a photo.
-        decals: largest number of patches on the background that nothing names.
+        decals: largest number of patches on the background that have no name.
         turn: largest rotation of a thing that is not round, radians.
         overlap: how far things may reach into each other, as a share of their radii.
         degrade: probability of each of changed light, blur and noise.
@@ -124,7 +124,7 @@ def _background(rng: np.random.Generator, settings: PictureSettings) -> Image:
 
 
 def _decorate(rng: np.random.Generator, settings: PictureSettings, image: Image) -> None:
-    """Lay large muted ovals and posts onto the background, in place: rugs and pillars, which nothing names."""
+    """Lay large muted ovals and posts onto the background, in place: rugs and pillars, which have no name."""
     size = settings.size
     for _ in range(int(rng.integers(0, settings.decals + 1))):
         mask = np.zeros((size, size), np.uint8)
@@ -222,7 +222,7 @@ def _free_place(
     radius: float,
     aspect: float,
 ) -> tuple[float, float] | None:
-    """Find a centre (shares of the side) where a thing hides little of the others."""
+    """Find a centre (shares of the side) where a thing covers little of the others."""
     for _ in range(12):
         x, y = rng.uniform(0.05, 0.95, 2)
         clear = ((1 - settings.overlap) * (radius + r) for _, _, r in placed)

@@ -56,10 +56,11 @@ class ConceptTask(Task[ConceptStage, ConceptBatch]):
         """Build the network with random weights or those of a checkpoint."""
         settings = self.settings
         network = build_network(settings.model, settings.model_overrides)
-        if settings.checkpoint is not None:
-            load_detector_checkpoint(network, settings.checkpoint, settings.model)
-        else:
+        source = settings.start_weights()
+        if source is None:
             initialise(network)
+        else:
+            load_detector_checkpoint(network, source, settings.model)
         return network
 
     def build_auxiliary(self, model: ConceptNetwork) -> Readouts:

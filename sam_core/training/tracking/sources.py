@@ -1,4 +1,4 @@
-"""Where batches come from: the generator, or a user's folder."""
+"""Sources of batches: the generator, or a user's folder."""
 
 from __future__ import annotations
 

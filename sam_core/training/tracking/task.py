@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sam_core.build import build_model, shipped_weights
+from sam_core.build import build_model
 from sam_core.checkpoints import load_checkpoint, read_state_dict
 from sam_core.sam2.model import Sam2
 from sam_core.training.run import Run
@@ -55,9 +55,7 @@ class TrackingTask(Task[ClipStage, Batch]):
         """Build the model with random weights, those of a checkpoint, or those of a shallower one."""
         settings = self.settings
         model = build_model(settings.model, settings.model_overrides)
-        source = shipped_weights(settings.model) if settings.checkpoint == "shipped" else settings.checkpoint
-        if source is None and settings.checkpoint == "shipped":
-            raise ValueError(f"no weights ship with {settings.model}")
+        source = settings.start_weights()
         if settings.initialise and (source is None or settings.deepen):
             initialise(model)
         if source is not None and settings.deepen:
