@@ -56,7 +56,7 @@ def test_lively_weights_leave_no_parameter_constant_and_are_the_same_again() -> 
     model = build_model("sam2.1_micro")
     make_lively(model)
     presence = model.sam_mask_decoder.pred_obj_score_head.layers[-1].bias
-    assert float(presence) == 5.0
+    assert presence.item() == 5.0
     assert [n for n, p in model.named_parameters() if p.numel() > 1 and p.std() == 0] == []
     torch.manual_seed(0)
     again = build_model("sam2.1_micro")
