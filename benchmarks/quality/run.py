@@ -49,7 +49,7 @@ def track(
 ) -> tuple[list[ObjectFigures], NDArray[np.uint8]]:
     """Track all objects of a clip that show on its first frame, each prompted there once.
 
-    Without ``policy`` and ``choices`` (of `StreamSettings`: overlaps, edges, clicks) the model's own are used.
+    ``policy`` and ``choices`` are arguments of `Tracker.open_stream`; the model's own are used without them.
 
     Returns:
         Figures per object, and the masks as labels uint8 (T, H, W) for pictures.

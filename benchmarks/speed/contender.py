@@ -55,7 +55,7 @@ class Ours:
         device: Where to run.
         dtype: Of the networks.
         name: What the tables call it.
-        choices: `Tracker`'s arguments of how to track (memory policy, overlaps, edges, clicks); without, as peers do.
+        choices: Memory policy and postprocessing, arguments of `Tracker`; without, those of SAM 2 as published.
     """
 
     def __init__(
@@ -104,8 +104,7 @@ def make_contender(kind: str, work: Work, device: torch.device) -> Contender:
 
     On a GPU all run in bfloat16, each in its authors' way (ours and `transformers`: weights in bfloat16; `sam2`:
     autocast); on a CPU all run in float32, but for ``ours-bf16``. ``ours-own`` is ours as a user gets it: in the dtype
-    that suits the device, with the memory policy and the ways with overlaps, edges and clicks that the
-    model's configuration names.
+    that suits the device, with the memory policy and the postprocessing that the model's configuration names.
 
     Raises:
         MissingPeerError: its package is not installed, or it cannot run here.
