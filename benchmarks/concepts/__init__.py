@@ -1,3 +1,3 @@
-"""How well a concept detector finds what phrases and exemplar boxes name, on held-out synthetic pictures."""
+"""Detection quality by phrases and exemplar boxes, on held-out synthetic pictures."""
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from benchmarks.concepts.sheet import sheet, tile
 from benchmarks.quality.strip import save_png
 from sam_core.sam3 import build_detector
 
-# Figure, what it is, what issue 5 of the project asks for on the seen and on the unseen set.
+# Figure, heading, and the goals on the seen and on the unseen set.
 _ROWS = (
     ("f1", "positive micro F1, mask IoU 0.5", ">= 0.85", ">= 0.70"),
     ("mask_iou", "mean mask IoU of the instances found", "", ""),
@@ -31,7 +31,7 @@ _ROWS = (
 
 
 def main() -> None:
-    """Print a table in Markdown; write figures and pictures where asked."""
+    """Print a table in Markdown; write figures and pictures on request."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.concepts", description=__doc__)
     parser.add_argument("--model", default="sam3_nano")
     parser.add_argument("--checkpoint", default=None, help="default: the weights that ship with the model")

@@ -1,4 +1,4 @@
-"""The benchmark's pictures and questions: fixed seeds, and surroundings that training never draws."""
+"""The benchmark's pictures and questions: fixed seeds, and backgrounds that training never draws."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _TRIES = 60
 
 @dataclass(frozen=True)
 class Case:
-    """A picture and what is asked of it, by kind of question."""
+    """A picture and its questions, by kind."""
 
     scene: ConceptScene
     questions: dict[str, list[Question]]
@@ -60,7 +60,7 @@ def make_case(which: str, seed: int) -> Case:
 
 
 def _fits(question: Question, kind: str, unseen: bool) -> bool:
-    """Tell whether a drawn question is of the kind (a picture may have nothing to ask it about)."""
+    """Return whether a drawn question is of the kind (a picture may allow none)."""
     if kind == "absent":
         return not question.answer
     if not question.answer:

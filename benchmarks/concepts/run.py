@@ -1,4 +1,4 @@
-"""Ask a detector the benchmark's questions, and count."""
+"""Run a detector on the benchmark's questions, and count."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["Figures", "answer", "ask_case", "image_and_phrase_time"]
 
 @dataclass
 class Figures:
-    """What a set of cases says of a detector.
+    """Counts over a set of cases.
 
     Attributes:
         words: phrases, present and absent.
@@ -56,12 +56,12 @@ class Figures:
 
 
 def form_of(concept: Concept) -> str:
-    """Say what a concept names: "colour shape", "texture shape", ..."""
+    """Return which attributes a concept names: "colour shape", "texture shape", ..."""
     return " ".join(name for name in ("size", "texture", "colour", "shape") if getattr(concept, name) is not None)
 
 
 def answer(detector: ConceptDetector, state: ImageState, question: Question, with_boxes: bool = True) -> Detections:
-    """Ask one question at the default threshold, as the node does."""
+    """Answer one question at the default threshold, as the node does."""
     exemplars = None
     if question.boxes and with_boxes:
         height, width = state.image_size
@@ -72,7 +72,7 @@ def answer(detector: ConceptDetector, state: ImageState, question: Question, wit
 
 
 def ask_case(detector: ConceptDetector, case: Case, figures: Figures) -> list[tuple[str, Question, Detections]]:
-    """Ask all questions of a case, count, and return the answers for pictures."""
+    """Answer all questions of a case, count, and return the answers for pictures."""
     state = detector.encode_image(case.scene.image)
     labels = torch.from_numpy(case.scene.labels).to(detector.device)
     answers: list[tuple[str, Question, Detections]] = []
@@ -114,7 +114,7 @@ def _count_removed(detector, state, case, question, found, figures, masks_of) ->
 
 
 def image_and_phrase_time(detector: ConceptDetector, threads: int = 2, repeats: int = 20) -> float:
-    """Return the median milliseconds of encoding a 640 x 480 picture and asking it a phrase never asked before."""
+    """Return the median milliseconds of encoding a 640 x 480 picture and detecting a new phrase in it."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     image = np.random.default_rng(0).integers(0, 256, (480, 640, 3)).astype(np.uint8)

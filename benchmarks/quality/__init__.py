@@ -1,4 +1,4 @@
-"""How well a tracker tracks: held-out synthetic clips with exact truth, through the public streaming API.
+"""Tracking quality on held-out synthetic clips with exact truth, through the public streaming API.
 
 ``python -m benchmarks.quality --help``
 """

@@ -15,25 +15,26 @@ import torch
 
 from benchmarks.quality.clips import LEVELS, make_benchmark_clip
 from benchmarks.quality.metrics import ObjectFigures, average
+from benchmarks.quality.options import add_tracking_options, tracking_options
 from benchmarks.quality.run import PROMPTS, frame_time, track
 from benchmarks.quality.strip import save_png, strip
 from sam_core import Tracker, build_tracker
-from sam_core.streaming import CLICKS, EDGES, OVERLAPS, POLICIES
+from sam_core.streaming import POLICIES
 
 _COLUMNS = {
     "first": "first frame",
     "j": "J",
     "f": "F",
     "j_late": "J last half",
-    "static": "J static mask",
-    "absent": "absent said absent",
-    "again": "found again",
-    "switched": "switched",
+    "static": "J of a static mask",
+    "absent": "absence recall",
+    "again": "recovered",
+    "switched": "ID switches",
 }
 
 
 def main() -> None:
-    """Print a table in Markdown; write figures and pictures where asked."""
+    """Print a table in Markdown; write figures and pictures on request."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.quality", description=__doc__)
     parser.add_argument("--model", default="sam2_nano")
     parser.add_argument("--checkpoint", default=None, help="default: the weights that ship with the model")
@@ -50,10 +51,7 @@ def main() -> None:
     )
     parser.add_argument("--json", type=Path, default=None, help="write all figures here")
     parser.add_argument("--pictures", type=Path, default=None, help="write a strip a level into this folder")
-    parser.add_argument("--memory", default=None, choices=sorted(POLICIES), help="default: the model's own policy")
-    parser.add_argument("--overlaps", default=None, choices=OVERLAPS, help="default: the model's own way")
-    parser.add_argument("--edges", default=None, choices=EDGES, help="default: the model's own way")
-    parser.add_argument("--clicks", default=None, choices=CLICKS, help="default: the model's own way")
+    add_tracking_options(parser)
     arguments = parser.parse_args()
     if min(arguments.clips, arguments.time) < 0 or not (arguments.clips or arguments.time):
         parser.error("There is nothing to do: clips or rounds of --time must be more than 0.")
@@ -62,9 +60,9 @@ def main() -> None:
     tracker = build_tracker(
         arguments.model, arguments.checkpoint, arguments.device, arguments.dtype, arguments.overrides
     )
-    memory = arguments.memory or tracker.memory_policy
+    choices = tracking_options(arguments, tracker)
+    memory = choices.pop("memory")
     policy = POLICIES[memory]()
-    choices = {name: getattr(arguments, name) or getattr(tracker, name) for name in ("overlaps", "edges", "clicks")}
     everything: dict[str, dict[str, float]] = {}
     if arguments.clips:
         print(f"| level | prompt | objects | {' | '.join(_COLUMNS.values())} |")

@@ -1,7 +1,7 @@
 """Held-out clips: textures, photos and motion that training never draws, two levels of difficulty.
 
-Every clip has an object that a standing thing hides for 13 frames or more, one that leaves the picture and returns,
-two that cross, sizes that change by 2 x, and a moving camera. *Hard* adds look-alikes, camouflage, low contrast, blur,
+Every clip has an object that an occluder hides for 13 frames or more, one that leaves the picture and returns, two
+that cross, sizes that change by 2 x, and a moving camera. *Hard* adds look-alikes, camouflage, low contrast, blur,
 noise, changing light and photo backgrounds.
 """
 
@@ -99,7 +99,7 @@ def _ease(distance: NDArray[np.floating], reach: float) -> NDArray[np.floating]:
 
 
 def _hide(rng: np.random.Generator, settings: SceneSettings, actor: Actor, t: NDArray[np.int64]) -> Actor:
-    """Lead an object behind a standing thing around the clip's middle, and return that thing."""
+    """Change an object's path so that an occluder hides it around the clip's middle; returns the occluder."""
     middle = int(rng.integers(int(len(t) * 0.4), int(len(t) * 0.65)))
     cover = float(actor.radius.max()) * 1.2 + 0.02
     place = actor.centre[0].clip(0.25, 0.75)
@@ -119,7 +119,7 @@ def _hide(rng: np.random.Generator, settings: SceneSettings, actor: Actor, t: ND
 
 
 def _leave(rng: np.random.Generator, actor: Actor, t: NDArray[np.int64]) -> None:
-    """Let an object leave over the nearest border and come back."""
+    """Change an object's path so that it leaves the picture over the nearest border and returns."""
     middle = int(rng.integers(int(len(t) * 0.35), int(len(t) * 0.7)))
     x, y = actor.centre[middle]
     distances = np.array([x, 1 - x, y, 1 - y])
@@ -131,7 +131,7 @@ def _leave(rng: np.random.Generator, actor: Actor, t: NDArray[np.int64]) -> None
 
 
 def _cross(rng: np.random.Generator, first: Actor, second: Actor, t: NDArray[np.int64]) -> None:
-    """Let two objects change places along slightly different ways, meeting in the middle."""
+    """Change the paths of two objects so that they swap places and meet in the middle."""
     course = 0.5 + 0.5 * np.cos(np.pi * t / (len(t) - 1))
     a, b = first.centre[0].copy(), second.centre[0].copy()
     across = np.array([-(b - a)[1], (b - a)[0]]) * float(rng.uniform(-0.15, 0.15))

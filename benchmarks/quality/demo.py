@@ -1,4 +1,4 @@
-"""The demo scene with its truth: ``python -m benchmarks.quality.demo``. The model has never seen it."""
+"""The demo scene with its truth: ``python -m benchmarks.quality.demo``. It is not in the training data."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ import numpy as np
 import torch
 
 from benchmarks.quality.metrics import average, judge
+from benchmarks.quality.options import add_tracking_options, tracking_options
 from benchmarks.quality.run import PROMPTS, prompt_for
 from benchmarks.quality.strip import save_png, strip
 from sam_core import build_tracker
-from sam_core.streaming import CLICKS, EDGES, OVERLAPS, POLICIES
+from sam_core.streaming import POLICIES
 from sam_core.synthetic import DemoScene
 
 
@@ -26,21 +27,21 @@ def main() -> None:
     parser.add_argument("--fps", type=float, default=30.0, help="frames a second of the 12 s long scene")
     parser.add_argument("--seconds", type=float, default=12.0, help="how much of the scene")
     parser.add_argument("--picture", type=Path, default=None, help="write a strip of the last prompt kind")
-    parser.add_argument("--memory", default=None, choices=sorted(POLICIES), help="default: the model's own policy")
-    parser.add_argument("--overlaps", default=None, choices=OVERLAPS, help="default: the model's own way")
-    parser.add_argument("--edges", default=None, choices=EDGES, help="default: the model's own way")
-    parser.add_argument("--clicks", default=None, choices=CLICKS, help="default: the model's own way")
+    add_tracking_options(parser)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     tracker = build_tracker(arguments.model, checkpoint=arguments.checkpoint)
-    policy = POLICIES[arguments.memory or tracker.memory_policy]()
-    choices = {name: getattr(arguments, name) for name in ("overlaps", "edges", "clicks")}
+    choices = tracking_options(arguments, tracker)
+    policy = POLICIES[choices.pop("memory")]()
     scene = DemoScene(fps=arguments.fps)
     frames = [scene.render(t) for t in range(min(scene.length, round(arguments.seconds * arguments.fps)))]
     labels = np.stack([f.labels for f in frames])
     images = np.stack([f.image for f in frames])
-    print("| prompt | object | first frame | J | F | J last half | J static mask | absent | found again | switched |")
+    print(
+        "| prompt | object | first frame | J | F | J last half | J of a static mask | absence recall | recovered "
+        "| ID switches |"
+    )
     print("|---|---|---|---|---|---|---|---|---|---|")
     for kind in arguments.prompts:
         rng = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""Figures of one tracked object, and their means. J and F are DAVIS's, computed by the package ``vos-benchmark``."""
+"""Metrics of one tracked object, and their means. J and F are those of DAVIS, computed by ``vos-benchmark``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SHORTEST_GAP = 3  # frames of absence that count as an occlusion
 
 @dataclass(frozen=True)
 class ObjectFigures:
-    """Figures of one object, NaN where a clip gives no case.
+    """Metrics of one object; NaN where a clip has no such frame.
 
     Attributes:
         first: IoU on the prompted frame.
@@ -26,8 +26,8 @@ class ObjectFigures:
         f: mean boundary F over later visible frames.
         j_late: mean IoU over the visible frames of the clip's last half.
         static: mean IoU over later visible frames of the first frame's true mask, left where it was.
-        absent: share of absent frames said absent.
-        again: share of absences after which the object was found within 10 frames.
+        absent: recall of absence: share of absent frames on which the mask is empty.
+        again: share of absences after which the object was recovered (IoU of at least 0.5) within 10 frames.
         switched: share of visible frames on which the mask fits another object better than its own.
     """
 
@@ -54,7 +54,7 @@ def judge(masks: NDArray[np.bool_], labels: NDArray[np.uint8], label: int) -> Ob
     """Compare one object's masks with the truth.
 
     Args:
-        masks: bool (T, H, W); empty where the tracker says absent. Frame 0 is the prompted one.
+        masks: bool (T, H, W); empty where the tracker predicts absence. Frame 0 is the prompted one.
         labels: uint8 (T, H, W), the truth of all objects.
         label: the object's number in it.
     """

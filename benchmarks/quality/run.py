@@ -1,4 +1,4 @@
-"""Run a tracker over the benchmark's clips and over its own speed test."""
+"""Track the objects of a benchmark clip, and time a frame."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LEAST = 100  # px on the first frame at 320 px; smaller objects are not prompte
 
 
 def prompt_for(mask: NDArray[np.bool_], kind: str, rng: np.random.Generator) -> Prompt:
-    """Return the prompt that a user would give for an object: a click well inside, a slightly loose box, a mask."""
+    """Return a prompt like a user's: a click well inside of the object, a slightly inexact box, or the mask."""
     if kind == "mask":
         return Prompt(mask=mask)
     ys, xs = np.nonzero(mask)
@@ -49,7 +49,7 @@ def track(
 ) -> tuple[list[ObjectFigures], NDArray[np.uint8]]:
     """Track all objects of a clip that show on its first frame, each prompted there once.
 
-    Without ``policy`` and ``choices`` (of `StreamSettings`: overlaps, edges, clicks) the model's own are used.
+    ``policy`` and ``choices`` are arguments of `Tracker.open_stream`; the model's own are used without them.
 
     Returns:
         Figures per object, and the masks as labels uint8 (T, H, W) for pictures.

@@ -1,4 +1,4 @@
-"""How fast a tracker tracks, beside its peers: same weights, same frames, same threads, one run.
+"""Speed of a tracker beside its peers: same weights, same frames, same threads, one run.
 
 ``python -m benchmarks.speed --help``
 """

@@ -48,7 +48,7 @@ def parse(args: Sequence[str] | None) -> argparse.Namespace:
 
 
 def run(options: argparse.Namespace) -> list[Section]:
-    """Measure what was asked for."""
+    """Measure the chosen sections."""
     torch.set_num_threads(options.threads)
     device, quick = resolve_device(options.device), options.quick
     meter, cuda = Meter(device, CLOCKS[options.clock]), device.type == "cuda"

@@ -1,4 +1,4 @@
-"""Is it right on this device: each check compares with the truth at hand and says what it found."""
+"""Correctness on this device: each check compares with a reference and reports what it found."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Finding:
 
 
 def check_all(device: torch.device, *, quick: bool, names: Sequence[str] | None = None) -> dict[str, Finding | str]:
-    """Run every check; one that fails to run says why, and the others go on."""
+    """Run every check; a check that raises reports the error, and the others still run."""
     found: dict[str, Finding | str] = {}
     for name, check in CHECKS.items():
         if names is not None and name not in names:

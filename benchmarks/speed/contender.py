@@ -1,9 +1,9 @@
-"""What is compared: an implementation of SAM 2 that takes a camera's frames one by one."""
+"""Contenders: implementations of SAM 2 that take a camera's frames one by one."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -15,11 +15,7 @@ from sam_core import Prompt
 from sam_core.devices import resolve_dtype
 from sam_core.streaming import Stream, StridedPolicy, Tracker
 
-__all__ = ["CONTENDERS", "Contender", "MissingPeerError", "Ours", "make_contender"]
-
-
-class MissingPeerError(RuntimeError):
-    """Say why a peer cannot take part."""
+__all__ = ["CONTENDERS", "Contender", "Ours", "make_contender"]
 
 
 class Contender(Protocol):
@@ -41,7 +37,7 @@ class Contender(Protocol):
         Args:
             frame: The first frame, (H, W, 3).
             boxes: One for each object (xyxy px), which begins in it.
-            in_parts: Call the networks one by one, so that hooks see them, where they are else joined into one launch.
+            in_parts: Call the networks one by one, so that hooks see them, instead of as one CUDA graph.
         """
 
     def step(self, frame: NDArray[np.uint8]) -> Tensor:
@@ -59,7 +55,7 @@ class Ours:
         device: Where to run.
         dtype: Of the networks.
         name: What the tables call it.
-        choices: `Tracker`'s arguments of how to track (memory policy, overlaps, edges, clicks); without, as peers do.
+        choices: Memory policy and postprocessing, arguments of `Tracker`; without, those of SAM 2 as published.
     """
 
     def __init__(
@@ -108,8 +104,7 @@ def make_contender(kind: str, work: Work, device: torch.device) -> Contender:
 
     On a GPU all run in bfloat16, each in its authors' way (ours and `transformers`: weights in bfloat16; `sam2`:
     autocast); on a CPU all run in float32, but for ``ours-bf16``. ``ours-own`` is ours as a user gets it: in the dtype
-    that suits the device, with the memory policy and the ways with overlaps, edges and clicks that the
-    model's configuration names.
+    that suits the device, with the memory policy and the postprocessing that the model's configuration names.
 
     Raises:
         MissingPeerError: its package is not installed, or it cannot run here.
@@ -131,17 +126,3 @@ def make_contender(kind: str, work: Work, device: torch.device) -> Contender:
 
         return HuggingFace(work, device, dtype)
     raise ValueError(f"There is no contender {kind!r}; known are {', '.join(CONTENDERS)}.")
-
-
-def required(module: str) -> Any:
-    """Import a peer's package.
-
-    Raises:
-        MissingPeerError: it is not installed.
-    """
-    from importlib import import_module
-
-    try:
-        return import_module(module)
-    except ImportError as error:
-        raise MissingPeerError(f"{module.partition('.')[0]} is not installed ({error})") from error

@@ -1,4 +1,4 @@
-"""Detection by words: our detector beside `transformers`' `Sam3Model`, same random weights, one image."""
+"""Detection by phrases: our detector beside `transformers`' `Sam3Model`, same random weights, one image."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from benchmarks.speed.contender import MissingPeerError, required
+from benchmarks.reference.peers import MissingPeerError, required
+from benchmarks.reference.sam3 import reference_config, share_random_weights
 from benchmarks.speed.report import Section
 from benchmarks.speed.timing import Meter, tell
 from benchmarks.speed.work import frames
@@ -39,8 +40,7 @@ def detection_times(
 ) -> Section:
     """Time image and words → instances, in turns, for several numbers of phrases.
 
-    Ours keeps what it computed of an image's features and of phrases it has seen; the clock stops for neither: every
-    turn sees a new image, and phrases are cached by none (ours is told to cache none).
+    Every turn encodes a new image and all phrases: our caches of image features and phrases are not used.
     """
     section = Section(
         "detect",
@@ -85,7 +85,7 @@ def detection_times(
 def _detect_with_reference(
     reference: Any, image: Any, ids: torch.Tensor, mask: torch.Tensor, side: int, dtype: torch.dtype
 ) -> None:
-    """Do what our detector does: resize, encode the image once, ground each phrase, masks of what scores above 0.5."""
+    """Detect with the reference: resize, encode the image once, ground each phrase, masks of scores above 0.5."""
     pixels = prepare_image(image, side, ids.device, dtype)
     vision = reference.vision_encoder(pixels)
     for row in range(len(ids)):
@@ -123,15 +123,6 @@ def _padded(tokens: Sequence[Sequence[int]], device: torch.device) -> tuple[torc
 def _reference(model: str, overrides: Sequence[str], network: Any) -> Any:
     """Build `Sam3Model` at our configuration's sizes, both on the same random weights."""
     modeling = required("transformers.models.sam3.modeling_sam3")
-    from tests.sam3.conftest import fill_from_reference, let_some_pass, presence_layer, randomise, reference_config
-
     reference = modeling.Sam3Model(reference_config(model, list(overrides))).eval().requires_grad_(False)
-    randomise(reference, seed=7)
-    randomise(network, seed=11)
-    fill_from_reference(network, reference)
-    let_some_pass(network)
-    with torch.no_grad():
-        reference.detr_decoder.presence_head.layer3.load_state_dict(presence_layer(network).state_dict())
-        reference.dot_product_scoring.query_proj.load_state_dict(network.dot_prod_scoring.hs_proj.state_dict())
-        reference.dot_product_scoring.text_proj.load_state_dict(network.dot_prod_scoring.prompt_proj.state_dict())
+    share_random_weights(network, reference)
     return reference

@@ -1,4 +1,4 @@
-"""The floor: what a frame needs, counted, over what the machine delivers, measured; and our distance to it."""
+"""The floor of a frame's time: counted FLOPs and bytes over the measured rates of the machine."""
 
 from __future__ import annotations
 
@@ -130,13 +130,13 @@ _UNLISTED = {
 
 
 def needed_bytes(model: Sam2, objects: int, element: int) -> dict[str, int]:
-    """Return the bytes that a frame cannot do without, were every intermediate result kept in registers.
+    """Return the bytes that a frame must move at least, if all intermediate results stayed in registers.
 
     All weights once; of each object its spatial memories and pointers, read once and one of each written; the image
     and the features once.
 
     Args:
-        model: Tells the sizes.
+        model: For its sizes.
         objects: How many are tracked.
         element: Bytes of a weight.
     """
@@ -159,7 +159,7 @@ def needed_bytes(model: Sam2, objects: int, element: int) -> dict[str, int]:
 
 
 def rates(meter: Meter, dtype: torch.dtype) -> tuple[float, float]:
-    """Measure what the machine delivers with the threads that are set: FLOP/s of a large GEMM, bytes/s of a copy."""
+    """Measure the machine with the current number of threads: FLOP/s of a large GEMM, bytes/s of a copy."""
     device = meter.device
     side = SQUARE if device.type == "cpu" else 4 * SQUARE
     left = torch.randn(side, side, device=device).to(dtype)
@@ -171,7 +171,7 @@ def rates(meter: Meter, dtype: torch.dtype) -> tuple[float, float]:
 
 
 def _best(work: Callable[[], object], meter: Meter, turns: int = 7) -> float:
-    """Return the least time of some turns in s: the machine's best, not its average."""
+    """Return the shortest of several turns in s."""
     times = []
     for _ in range(turns):
         begin = meter.read()

@@ -1,4 +1,4 @@
-"""Time of a frame with a full memory bank, beside the peers, and where it goes; also against the number of objects."""
+"""Time of a frame with a full memory bank, beside the peers, in parts, and against the number of objects."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.speed.contender import Contender, MissingPeerError, make_contender
+from benchmarks.reference.peers import MissingPeerError
+from benchmarks.speed.contender import Contender, make_contender
 from benchmarks.speed.report import Section
 from benchmarks.speed.timing import Breakdown, Meter, interleave, settle, tell
 from benchmarks.speed.work import SETTLED, Work, boxes, frames
@@ -76,7 +77,7 @@ def against_objects(
 
 
 def contenders_of(kinds: Sequence[str], work: Work, device: torch.device) -> tuple[dict[str, Contender], list[str]]:
-    """Build the contenders that can take part, and say of the others why not."""
+    """Build the contenders that can take part; for the others, return the reason why not."""
     contenders, notes = {}, []
     for kind in kinds:
         try:
@@ -96,7 +97,7 @@ def _compare(
     *,
     breakdown: bool,
 ) -> list[dict[str, Any]]:
-    """Settle all contenders with so many objects, time them in turns, and take each one's frame apart."""
+    """Fill the memory of all contenders with so many objects, time them in turns, and time the parts of a frame."""
     images, where = frames(*SIZE), boxes(count, *SIZE)
     task = f"{work.model}, {count} object{'s' * (count > 1)}"
     tell(f"{task}: filling banks")

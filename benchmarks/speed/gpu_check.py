@@ -1,9 +1,9 @@
-"""Everything that is to be known on a GPU, in one script and under nine minutes: is it right, and how fast is it?
+"""Correctness and speed on a GPU, in one script and under nine minutes.
 
     python -m benchmarks.speed.gpu_check --output outputs/gpu
-    python -m benchmarks.speed.gpu_check --device cpu --quick       # a rehearsal: it runs, the figures mean nothing
+    python -m benchmarks.speed.gpu_check --device cpu --quick       # shows that it runs; the figures mean nothing
 
-Table and JSON are written after each stage, so that what is known stays known when the time is over. The compiled peer
+Table and JSON are written after each stage, so that nothing is lost when the time is over. The compiled peer
 comes last, in a process of its own: compiling it takes as long as all the rest.
 """
 
@@ -50,7 +50,7 @@ def parse(args: Sequence[str] | None) -> argparse.Namespace:
 
 
 def stages(device: torch.device, quick: bool, output: Path) -> dict[str, Callable[[float], list[Section]]]:
-    """Return what is done, in the order of its worth; each is told how many seconds are left."""
+    """Return the steps, the most important first; each is called with the seconds that are left."""
     tiny, base = (QUICK, QUICK) if quick else (Work("sam2.1_hiera_tiny"), Work("sam2.1_hiera_base_plus"))
     small = QUICK if quick else Work("sam2_nano")
     counts, rounds, frames = ([1, 2], 2, 220) if quick else ([1, 4, 16], 7, 2_000)
@@ -88,7 +88,7 @@ def checks_section(device: torch.device, quick: bool) -> Section:
 
 
 def transfer(meter: Meter) -> Section:
-    """Time an image's way to the device and the masks' way back, alone."""
+    """Time the upload of an image and the download of masks, alone."""
     device = meter.device
     section = Section("transfer", "Transfer", {"what": "what", "mb": "MB", "ms": "ms", "rate": "GB/s"})
     for width, height in ((640, 480), (1920, 1080)):

@@ -2,8 +2,8 @@
 
     python -m benchmarks.speed.growth --contender ours --frames 20000
 
-At each mark a fresh stream of 200 frames is opened beside the old one, and both are timed in turns: what else the
-machine does meets both alike, so their ratio is that of their ages.
+At each mark a fresh stream of 200 frames is opened beside the old one, and both are timed in turns, so that other load
+on the machine affects both.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from typing import Any
 
 import torch
 
-from benchmarks.speed.contender import CONTENDERS, Contender, MissingPeerError, make_contender
+from benchmarks.reference.peers import MissingPeerError
+from benchmarks.speed.contender import CONTENDERS, Contender, make_contender
 from benchmarks.speed.memory import held, resident_bytes
 from benchmarks.speed.report import Section
 from benchmarks.speed.timing import CLOCKS, Meter, interleave, settle, tell

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from benchmarks.speed.contender import MissingPeerError, required
+from benchmarks.reference.peers import MissingPeerError, required
 from benchmarks.speed.work import Work, global_blocks
 from sam_core.checkpoints.hugging_face import rename_hugging_face_sam2
 from sam_core.configuration import load_config
@@ -23,8 +23,8 @@ __all__ = ["HuggingFace", "build_hugging_face"]
 class HuggingFace:
     """`Sam2VideoModel` in a streaming session.
 
-    Resize and normalisation are ours (its processor asks for torchvision), and its low-resolution masks are brought to
-    the frame's size as its processor does it.
+    Resize and normalisation are ours (its processor needs torchvision), and its low-resolution masks are resized to
+    the frame as in its processor.
 
     Args:
         work: Model and weights.

@@ -1,4 +1,4 @@
-"""What a process holds: live tensors, resident memory, memory of the device."""
+"""Memory of a process: live tensors, resident memory, memory of the device."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Held:
 
 
 def held(device: torch.device) -> Held:
-    """Count what this process holds."""
+    """Measure the memory of this process."""
     gc.collect()
     storages: dict[int, int] = {}
     for thing in gc.get_objects():
@@ -44,7 +44,7 @@ def held(device: torch.device) -> Held:
 
 
 def resident_bytes() -> int:
-    """Return the resident memory of this process; where the system does not tell, its maximum so far."""
+    """Return the resident memory of this process; its maximum so far where the system has no figure."""
     try:
         return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
     except OSError:

@@ -1,4 +1,4 @@
-"""The node's own time: camera stamp → objects published, the model's time taken off, and its share of a core.
+"""The node's own time: from camera stamp to published objects without the model's time, and its share of a core.
 
 Two real processes, camera and tracker, over DDS (`benchmarks/node/soak.py` has the machinery).
 """

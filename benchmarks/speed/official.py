@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
-from benchmarks.speed.contender import MissingPeerError, required
+from benchmarks.reference.peers import MissingPeerError, required
+from benchmarks.reference.sam2 import OFFICIAL_CONFIGS, OfficialStream
 from benchmarks.speed.work import Work, global_blocks
 from sam_core.configuration import load_config
 from sam_core.sam2 import Sam2
-from tests.core.reference import OFFICIAL_CONFIGS, OfficialStream
 
 __all__ = ["Official", "build_official"]
 
@@ -24,8 +24,8 @@ __all__ = ["Official", "build_official"]
 class Official:
     """`SAM2VideoPredictor`, or its compiled variant for videos, `SAM2VideoPredictorVOS`.
 
-    It is offline code: it keeps every frame and output, and asks for the number of frames. Here it is told one frame at
-    a time that the video is longer, as the parity tests do. Resize and normalisation are ours.
+    It is offline code that loads a whole video and keeps every frame and output. It gets one frame at a time, as in the
+    parity tests (`OfficialStream`). Resize and normalisation are ours.
 
     Args:
         work: Model and weights.
@@ -96,7 +96,7 @@ def build_official(work: Work, ours: Sam2, *, compiled: bool = False) -> Any:
         OFFICIAL_CONFIGS[f"{version}_hiera_tiny"],
         device="cpu",
         vos_optimized=compiled,
-        hydra_overrides_extra=_in_official_words(config),
+        hydra_overrides_extra=_as_official_overrides(config),
     )
     predictor.fill_hole_area = 0  # needs its CUDA extension; ours leaves small holes, too
     predictor.sam_mask_decoder = _mask_decoder(config, predictor)
@@ -107,8 +107,8 @@ def build_official(work: Work, ours: Sam2, *, compiled: bool = False) -> Any:
     return predictor.eval().requires_grad_(False)
 
 
-def _in_official_words(config: DictConfig) -> list[str]:
-    """Say the sizes of a configuration of ours as overrides of the official tiny model's."""
+def _as_official_overrides(config: DictConfig) -> list[str]:
+    """Return the sizes of one of our configurations as overrides of the official tiny model's."""
     trunk, attention, memory = config.image_encoder.trunk, config.memory_attention, config.memory_encoder
     grid = config.image_size // 16
     widths = [trunk.embed_dim * 2**stage for stage in range(4)]
@@ -146,7 +146,7 @@ def _in_official_words(config: DictConfig) -> list[str]:
 
 
 def _mask_decoder(config: DictConfig, predictor: Any) -> nn.Module:
-    """Build the official decoder at our sizes: its builder has them in the code."""
+    """Build the official decoder at our sizes: the official builder has fixed ones."""
     modules, ours = required("sam2.modeling.sam.mask_decoder"), config.mask_decoder
     transformer = required("sam2.modeling.sam.transformer").TwoWayTransformer(
         depth=ours.depth, embedding_dim=config.d_model, mlp_dim=ours.mlp_dim, num_heads=ours.num_heads

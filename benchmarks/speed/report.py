@@ -1,4 +1,4 @@
-"""What a run leaves: a table in Markdown, everything as JSON, plots."""
+"""Report of a run: tables in Markdown, all values as JSON, plots."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Section:
 
 
 def machine(device: torch.device) -> dict[str, Any]:
-    """Describe what the figures are taken on."""
+    """Describe the machine and the software of a measurement."""
     facts: dict[str, Any] = {
         "processor": _processor(),
         "cores": os.cpu_count(),

@@ -21,18 +21,18 @@ __all__ = ["CLOCKS", "Breakdown", "Meter", "Timings", "interleave", "settle", "t
 
 
 def tell(text: str) -> None:
-    """Say on stderr how far the benchmark is."""
+    """Print the progress of the benchmark to stderr."""
     print(text, file=sys.stderr, flush=True)
 
 
 @dataclass(frozen=True)
 class Meter:
-    """A clock that waits for the device before it is read.
+    """A clock that synchronises the device before it is read.
 
     Attributes:
         device: Where the work is done.
-        clock: Seconds. The processor's (`time.process_time`) is that of the wall on an idle machine, with one thread
-            and no GPU; on a shared machine it leaves out the time in which others had the core.
+        clock: Seconds. Processor time (`time.process_time`) equals wall time on an idle machine, with one thread and no
+            GPU; on a shared machine it excludes the time in which other processes had the core.
     """
 
     device: torch.device
@@ -59,7 +59,7 @@ class Timings:
         return 1000 * median(self.seconds[name])
 
     def ratio(self, name: str, other: str) -> float:
-        """Return the median over the rounds of one contender's time over another's: what slows a round slows both."""
+        """Return the median over the rounds of one contender's time over another's in the same round."""
         return median(a / b for a, b in zip(self.seconds[name], self.seconds[other], strict=True))
 
 
@@ -114,12 +114,11 @@ def interleave(
 
 
 class Breakdown:
-    """Where a frame's time goes: forward hooks on four networks, and what lies before and behind.
+    """Time of the parts of a frame: forward hooks on four networks.
 
     The hooks read the clock when a network is entered and left, after waiting for the device, which is why this is a
-    run of its own, with a stream that was begun in parts. *Before* reaches from the call to the image encoder: upload,
-    resize, normalisation. *Rest* is all else: what is gathered for and kept after the networks, masks at the frame's
-    size, Python.
+    run of its own, with a stream that was begun in parts. *Before* is the time from the call to the image encoder:
+    upload, resize, normalisation. *Rest* is everything else: memory bank, masks at the frame's size, Python.
     """
 
     def __init__(self, parts: Mapping[str, nn.Module], meter: Meter) -> None:

@@ -1,4 +1,4 @@
-"""The work that every contender is given: weights, frames, and the objects to track."""
+"""The work of every contender: weights, frames, and the objects to track."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import torch
 from numpy.typing import NDArray
 from omegaconf import DictConfig
 
+from benchmarks.reference.weights import make_lively
 from sam_core.build import build_model, shipped_weights, tracking_choices
 from sam_core.checkpoints import load_checkpoint
 from sam_core.configuration import load_config
 from sam_core.sam2 import Sam2
 from sam_core.synthetic import DemoScene
-from tests.core.reference import make_lively
 
 __all__ = ["FRAMES", "QUICK", "SETTLED", "Work", "boxes", "frames", "global_blocks"]
 
@@ -43,8 +43,8 @@ class Work:
     def build(self) -> Sam2:
         """Build our network, float32 on the CPU: with the weights that ship, or else random ones.
 
-        Random weights are drawn such that memories matter to the masks and objects are present; a network that
-        answers "absent" to everything would do the same arithmetic, but nothing could be compared.
+        With the random weights objects are present and memories change the masks; otherwise the masks of two
+        implementations would be equal whatever they compute.
         """
         torch.manual_seed(0)
         model = build_model(self.model, self.overrides)
@@ -63,7 +63,7 @@ class Work:
 
     @property
     def choices(self) -> dict[str, str]:
-        """What our configuration says of how to track, as `Tracker` takes it."""
+        """Tracking options of our configuration, as `Tracker` takes them."""
         return tracking_choices(load_config("models", self.model, self.overrides))
 
     @property
@@ -72,8 +72,8 @@ class Work:
         return "random" if shipped_weights(self.model) is None else "shipped"
 
 
-# The test model, as small as the peers allow: `transformers` has a memory of 64 channels in its code, and `sam2` leaves
-# a layer out where the features are no wider.
+# The test model, as small as the peers allow: in `transformers` memories always have 64 channels, and `sam2` omits a
+# layer where the features are not wider than the memories.
 QUICK = Work("sam2.1_micro", ("model.d_model=128", "model.memory_encoder.memory_dim=64"))
 
 

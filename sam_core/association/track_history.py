@@ -54,9 +54,9 @@ class TrackHistory:
 
     def _forget_removed(self, objects: tuple[ObjectInfo, ...]) -> None:
         ids = {info.object_id for info in objects}
-        for facts in (self._concepts, self._last_seen):
-            for object_id in facts.keys() - ids:
-                del facts[object_id]  # type: ignore[attr-defined]
+        for object_id in (self._concepts.keys() | self._last_seen.keys()) - ids:
+            self._concepts.pop(object_id, None)
+            self._last_seen.pop(object_id, None)
 
 
 def _last_mask(history: FrameHistory, object_id: int, threshold: float) -> CroppedMask | None:

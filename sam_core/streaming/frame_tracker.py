@@ -185,8 +185,8 @@ class FrameTracker:
 def on_frame(outcome: Outcome, shown: ObjectMasks | None = None) -> list[ObjectOnFrame]:
     """Return what is known of B versions on a frame; without postprocessed masks those of the network are shown."""
     low_res = outcome.tracked.low_res[:, 0].unbind()
-    same = shown is None or shown.logits.is_set_to(outcome.tracked.low_res[:, 0])
-    visible = low_res if same else shown.logits.unbind()
+    logits = outcome.tracked.low_res[:, 0] if shown is None else shown.logits
+    visible = low_res if logits.is_set_to(outcome.tracked.low_res[:, 0]) else logits.unbind()
     pointers = outcome.tracked.pointer.unbind()
     suppressed = (False,) * len(low_res) if shown is None else shown.suppressed
     return [ObjectOnFrame(*parts) for parts in zip(low_res, visible, pointers, outcome.seen, suppressed, strict=True)]

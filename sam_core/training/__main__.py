@@ -5,36 +5,48 @@ from __future__ import annotations
 import argparse
 import logging
 import math
-from dataclasses import replace
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
 
 import cv2
-import torch
 
 from sam_core.configuration import load_config
-from sam_core.training.settings import load_settings
+from sam_core.training.task import Task
 from sam_core.training.trainer import train
-from sam_core.training.workers import train_in_workers
+from sam_core.training.workers import run_in_workers
 
 
-def train_concepts(configuration: str, overrides: list[str], minutes: float) -> None:
-    """Train a concept detector."""
-    from sam_core.training.concepts.settings import load_concept_settings
-    from sam_core.training.concepts.trainer import train as train_detector
+def load_task(name: str, overrides: Sequence[str] = ()) -> Task[Any, Any]:
+    """Compose the settings of a run, and return the task that its configuration names.
 
-    settings = load_concept_settings(configuration, overrides)
-    if settings.device == "auto":
-        settings = replace(settings, device="cuda" if torch.cuda.is_available() else "cpu")
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    cv2.setNumThreads(1)
-    train_detector(settings, minutes)
+    Args:
+        name: stem of a file in ``config/training``.
+        overrides: Hydra overrides.
+
+    Raises:
+        ValueError: no such file, no such task, or an override that does not apply.
+    """
+    kind = load_config("training", name, overrides).get("task")
+    if kind == "tracking":
+        from sam_core.training.tracking.settings import load_tracking_settings
+        from sam_core.training.tracking.task import TrackingTask
+
+        return TrackingTask(load_tracking_settings(name, overrides))
+    if kind == "concepts":
+        from sam_core.training.concepts.settings import load_concept_settings
+        from sam_core.training.concepts.task import ConceptTask
+
+        return ConceptTask(load_concept_settings(name, overrides))
+    raise ValueError(f"training configuration {name!r} has the task {kind!r}; known are tracking and concepts")
 
 
 def main() -> None:
-    """Train, resuming what the output folder holds."""
+    """Train, resuming the run in the output folder."""
     parser = argparse.ArgumentParser(
         prog="python -m sam_core.training",
-        description="Train a SAM 2 model on generated clips, or fine-tune one on a folder in the layout of DAVIS. "
-        "A run that was stopped goes on from its output folder.",
+        description="Train a SAM 2 tracker or a SAM 3 detector on generated data, or fine-tune a tracker on a folder "
+        "in the layout of DAVIS. A run that was stopped continues from its output folder.",
     )
     parser.add_argument("configuration", nargs="?", default="nano", help="a file of config/training (default: nano)")
     parser.add_argument("overrides", nargs="*", help="Hydra overrides, for instance lr=1e-4 folder=/data/my_videos")
@@ -43,19 +55,15 @@ def main() -> None:
     if "=" in arguments.configuration:
         arguments.overrides.insert(0, arguments.configuration)
         arguments.configuration = "nano"
-    if load_config("training", arguments.configuration).get("task") == "concepts":
-        train_concepts(arguments.configuration, arguments.overrides, arguments.minutes)
-        return
-    settings = load_settings(arguments.configuration, arguments.overrides)
-    if settings.device == "auto":
-        settings = replace(settings, device="cuda" if torch.cuda.is_available() else "cpu")
+    task = load_task(arguments.configuration, arguments.overrides)
+    settings = task.settings
     settings.output.mkdir(parents=True, exist_ok=True)
     if settings.workers > 1:
-        train_in_workers(settings, arguments.minutes)
+        run_in_workers(partial(train, task, minutes=arguments.minutes), settings.workers, settings.output)
     else:
         logging.basicConfig(level=logging.INFO, format="%(message)s")
         cv2.setNumThreads(1)
-        train(settings, 0, arguments.minutes)
+        train(task, minutes=arguments.minutes)
 
 
 if __name__ == "__main__":

@@ -9,20 +9,13 @@ from typing import Any
 __all__ = ["draw_curve"]
 
 
-_TRACKING = {
-    "eval_click_iou": "IoU from a click",
-    "eval_box_iou": "IoU from a box",
-    "eval_box_absent": "absent said absent",
-}
-
-
-def draw_curve(history: list[dict[str, Any]], path: Path, figures: Mapping[str, str] = _TRACKING) -> None:
+def draw_curve(history: list[dict[str, Any]], path: Path, figures: Mapping[str, str]) -> None:
     """Draw the loss and some figures over training time as PNG.
 
     Args:
         history: records of a run.
         path: file to write.
-        figures: what to draw beside the loss, by its key, with its name in the legend.
+        figures: what to draw beside the loss: keys of the records, and their names in the legend.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

@@ -3,38 +3,19 @@
 from __future__ import annotations
 
 import math
-from typing import Protocol
 
 import torch
 from torch import nn
 
-__all__ = ["Schedule", "make_optimizer", "rate_at"]
+from sam_core.training.settings import Stage
+
+__all__ = ["make_optimizer", "rate_at"]
 
 
-class Schedule(Protocol):
-    """What a stage of a run says about its learning rate, as shares of the peak."""
-
-    @property
-    def steps(self) -> int:
-        """Optimiser steps."""
-
-    @property
-    def rate(self) -> float:
-        """The rate at the start; the course is half a cosine."""
-
-    @property
-    def rate_end(self) -> float:
-        """The rate at the end."""
-
-    @property
-    def warmup(self) -> int:
-        """First steps, in which the rate rises from 0."""
-
-
-def rate_at(stage: Schedule, step: int) -> float:
+def rate_at(stage: Stage, step: int) -> float:
     """Return the learning rate of a step as a share of the peak."""
-    course = 0.5 + 0.5 * math.cos(math.pi * min(step / max(stage.steps, 1), 1.0))
-    rate = stage.rate_end + (stage.rate - stage.rate_end) * course
+    share = 0.5 + 0.5 * math.cos(math.pi * min(step / max(stage.steps, 1), 1.0))
+    rate = stage.rate_end + (stage.rate - stage.rate_end) * share
     return rate * min(1.0, (step + 1) / max(stage.warmup, 1))
 
 

@@ -1,4 +1,4 @@
-"""What a random clip contains: objects, occluders, decals, a background and their paths, drawn from settings."""
+"""The content of a random clip: objects, occluders, decals, a background and their paths, drawn from settings."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def random_outline(rng: np.random.Generator) -> shapes.Outline:
 def random_sprite(
     rng: np.random.Generator, settings: SceneSettings, avoid: NDArray[np.float64] | None, hue: float | None
 ) -> Sprite:
-    """Return an object's look whose mean colour keeps the settings' distance from the colour ``avoid`` (3,)."""
+    """Return a sprite whose mean colour is at least the settings' contrast away from the colour ``avoid`` (3,)."""
     texture = random_texture(rng, settings, SPRITE_SIDE, SPRITE_SIDE, hue)
     if avoid is not None:
         for _ in range(6):

@@ -1,7 +1,7 @@
-"""Average the weights of several runs that went on from each other: python -m sam_core.training.soup OUT IN IN ...
+"""Average the weights of several runs of one model: python -m sam_core.training.soup OUT IN IN ...
 
-Ends of annealing that lie in one basin often average to weights that are better than each ("Model soups", Wortsman et
-al., 2022, section 2; here all with the same share).
+The mean of fine-tuned weights is often better than each of them ("Model soups", Wortsman et al., 2022, section 2, the
+uniform soup). The shipped `sam2_nano` is such a mean.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from sam_core.checkpoints import read_state_dict
 from sam_core.errors import CheckpointError
-from sam_core.training.state import export_weights
+from sam_core.training.run import export_weights
 
 __all__ = ["average_weights"]
 
@@ -33,7 +33,7 @@ def average_weights(files: Sequence[Path]) -> dict[str, Tensor]:
     for file in files:
         values = {name: value.to(torch.float32) for name, value in read_state_dict(file).items()}
         if total and {k: v.shape for k, v in values.items()} != {k: v.shape for k, v in total.items()}:
-            raise CheckpointError(f"{file} has not the names and shapes of {files[0]}.")
+            raise CheckpointError(f"{file} differs in names or shapes from {files[0]}.")
         total = {name: value + total[name] if total else value for name, value in values.items()}
     return {name: value / len(files) for name, value in total.items()}
 

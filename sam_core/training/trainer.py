@@ -1,4 +1,4 @@
-"""The training loop: stages of steps, evaluation, checkpoints; one process or several that average their weights."""
+"""The training loop of every task: stages of steps, evaluation, checkpoints, one process or several."""
 
 from __future__ import annotations
 
@@ -7,86 +7,82 @@ import logging
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
-import torch.distributed as dist
-from torch import Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm  # type: ignore[import-untyped]
 
-from sam_core.build import build_model, shipped_weights
-from sam_core.checkpoints import load_checkpoint, read_state_dict
-from sam_core.training.batches import synthetic_batch
+from sam_core.devices import resolve_device
 from sam_core.training.curve import draw_curve
-from sam_core.training.davis import Video, find_videos
-from sam_core.training.deepen import load_shallower
-from sam_core.training.initialise import initialise
-from sam_core.training.losses import LossWeights
 from sam_core.training.optim import make_optimizer, rate_at
-from sam_core.training.settings import Settings, Stage
-from sam_core.training.sources import draw_batch
-from sam_core.training.state import Average, Run, export_weights, load_run, save_run, set_image_size
-from sam_core.training.unroll import AuxiliaryHeads, PromptPlan, clip_losses
+from sam_core.training.run import Run, export_weights, read_state
+from sam_core.training.settings import Stage
+from sam_core.training.task import Task
+from sam_core.training.workers import synchronise
 
-__all__ = ["evaluate", "make_run", "train", "train_step"]
+__all__ = ["make_run", "resume", "train", "train_step"]
 
 _log = logging.getLogger(__name__)
-_EVALUATION_SEED = 1_000_003
-_NO_LOSS = LossWeights()
 
 
-def make_run(settings: Settings) -> Run:
-    """Build the model, its optimisers and its randomness for a fresh run."""
+def make_run(task: Task[Any, Any]) -> Run:
+    """Build the model, its optimisers, its moving average and its random generators for a fresh run."""
+    settings = task.settings
+    device = resolve_device(None if settings.device == "auto" else settings.device)
     torch.manual_seed(settings.seed)
-    model = build_model(settings.model, settings.model_overrides)
-    source = shipped_weights(settings.model) if settings.checkpoint == "shipped" else settings.checkpoint
-    if source is None and settings.checkpoint == "shipped":
-        raise ValueError(f"no weights ship with {settings.model}")
-    if settings.initialise and (source is None or settings.deepen):
-        initialise(model)
-    if source is not None and settings.deepen:
-        load_shallower(model, read_state_dict(source))
-    elif source is not None:
-        load_checkpoint(model, source, settings.model)
-    model.to(torch.device(settings.device)).train()
-    for name, parameter in model.named_parameters():
-        parameter.requires_grad_(not any(name.startswith(prefix) for prefix in settings.freeze))
-    auxiliary = AuxiliaryHeads(model).to(model.device) if settings.loss.auxiliary > 0 else None
-    optimizers = make_optimizer(model, auxiliary, settings.optimizer, settings.lr, settings.muon_lr, settings.decay)
+    model = task.build_model().to(device).train()
+    average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(settings.ema)).eval()
+    auxiliary = task.build_auxiliary(model)
+    if auxiliary is not None:
+        auxiliary.to(device)
     return Run(
         model=model,
         auxiliary=auxiliary,
-        optimizers=optimizers,
-        average=Average(model, settings.ema),
+        optimizers=make_optimizer(model, auxiliary, settings.optimizer, settings.lr, settings.muon_lr, settings.decay),
+        average=average,
         rng=np.random.default_rng(settings.seed),
         generator=torch.Generator().manual_seed(settings.seed),
     )
 
 
-def train_step(run: Run, settings: Settings, stage: Stage, videos: list[Video] | None) -> dict[str, float]:
-    """Do one optimiser step; returns the loss, its parts and the share of it that data took."""
+def resume(run: Run, task: Task[Any, Any]) -> bool:
+    """Continue from the state in the output folder, in place; returns whether there was one."""
+    stages = task.settings.stages
+    state = read_state(task.settings.output, run.device)
+    task.enter_stage(run, stages[0 if state is None else min(state["stage"], len(stages) - 1)])
+    if state is not None:
+        run.load(state)
+    return state is not None
+
+
+def train_step(run: Run, task: Task[Any, Any], stage: Stage) -> dict[str, float]:
+    """Do one optimiser step.
+
+    A step whose loss or gradient is not finite changes no weight.
+
+    Returns:
+        The loss, its parts, the norm of the gradient, and the share of the time that drawing the batch took.
+    """
     begin = time.perf_counter()
-    progress = run.step / max(stage.steps, 1)
-    batch = draw_batch(run.rng, stage, progress, videos, settings.stride).to(run.model.device)
+    batch = task.draw(run, stage)
     drawn = time.perf_counter() - begin
     rate = rate_at(stage, run.step)
     for optimizer in run.optimizers:
         for group in optimizer.param_groups:
             group["lr"] = group["base"] * rate
-    plan = replace(stage.prompts, teach=stage.prompts.teach * (1 - progress))
-    assert run.auxiliary is None or isinstance(run.auxiliary, AuxiliaryHeads)
-    with torch.autocast(run.model.device.type, torch.bfloat16, enabled=settings.autocast):
-        result = clip_losses(run.model, batch, plan, settings.loss, run.auxiliary, run.generator, stage.silent)
-    record = {"loss": float(result.total.detach()), **result.parts, **result.summary()}
+    with torch.autocast(run.device.type, torch.bfloat16, enabled=task.settings.autocast):
+        loss, parts = task.loss(run, stage, batch)
+    record = {"loss": float(loss.detach()), **parts}
     if math.isfinite(record["loss"]):
-        result.total.backward()
-        norm = torch.nn.utils.clip_grad_norm_(run.model.parameters(), settings.clip_grad)
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(run.model.parameters(), task.settings.clip_grad)
+        record["norm"] = float(norm)
         if torch.isfinite(norm):
             for optimizer in run.optimizers:
                 optimizer.step()
-            run.average.update(run.model)
+            run.average.update_parameters(run.model)
     else:
         _log.warning("step %d of %s: the loss is not finite, the step is skipped", run.step, stage.name)
     for optimizer in run.optimizers:
@@ -96,122 +92,102 @@ def train_step(run: Run, settings: Settings, stage: Stage, videos: list[Video] |
     return record
 
 
-@torch.no_grad()
-def evaluate(run: Run, stage: Stage, clips: int) -> dict[str, float]:
-    """Evaluate the averaged weights on generated clips of fixed seeds: IoU from a click and a box, absence."""
-    model = run.model
-    kept = {k: v.clone() for k, v in model.state_dict().items()}
-    model.load_state_dict(run.average.values)
-    model.eval()
-    scenes = replace(stage.harder or stage.scenes, size=stage.size)
-    result: dict[str, float] = {}
-    for name, box in (("click", 0.0), ("box", 1.0)):
-        plan = PromptPlan(box=box, mask=0.0, correct=0.0, correct_later=0.0, far=0.0)
-        rng = np.random.default_rng(_EVALUATION_SEED)
-        found: list[dict[str, float]] = []
-        for _ in range(max(1, clips // 4)):
-            batch = synthetic_batch(rng, scenes, 4, 3).to(model.device)
-            generator = torch.Generator().manual_seed(len(found))
-            found.append(clip_losses(model, batch, plan, _NO_LOSS, None, generator).summary())
-        result[f"{name}_iou"] = float(np.nanmean([f["mean_iou"] for f in found]))
-        absent = [f["absent"] for f in found]
-        result[f"{name}_absent"] = float("nan") if np.isnan(absent).all() else float(np.nanmean(absent))
-    model.load_state_dict(kept)
-    model.train()
-    return result
-
-
-def _share_weights(values: Sequence[Tensor]) -> None:
-    """Replace tensors by their mean over all workers."""
-    flat = torch.cat([v.detach().reshape(-1) for v in values])
-    dist.all_reduce(flat)
-    flat /= dist.get_world_size()
-    start = 0
-    with torch.no_grad():
-        for v in values:
-            v.copy_(flat[start : start + v.numel()].view_as(v))
-            start += v.numel()
-
-
-def train(settings: Settings, rank: int = 0, minutes: float = math.inf) -> Run:
-    """Train until the last stage is done or ``minutes`` are over; resumes what ``settings.output`` holds.
+def train(task: Task[Any, Any], rank: int = 0, minutes: float = math.inf) -> Run:
+    """Train until the last stage is done or ``minutes`` are over; resumes the run in the output folder.
 
     Args:
-        settings: the run.
+        task: what to train.
         rank: number of this worker; 0 writes files. The others need an initialised process group.
         minutes: stop (and save) after so much time of this call.
     """
-    torch.set_num_threads(1 if settings.workers > 1 else torch.get_num_threads())
-    videos = None if settings.folder is None else find_videos(settings.folder)
-    run = make_run(settings)
-    resumed = load_run(run, settings.output)
-    if rank == 0 and resumed:
+    settings = task.settings
+    torch.set_num_threads(1 if settings.workers > 1 else settings.threads or torch.get_num_threads())
+    run = make_run(task)
+    if resume(run, task) and rank == 0:
         _log.info("resumed at stage %d, step %d, after %.1f minutes", run.stage, run.step, run.minutes)
     if rank > 0:
         run.rng = np.random.default_rng([settings.seed, rank, run.stage, run.step])
         run.generator.manual_seed(settings.seed + 1000 * rank + run.step)
+    weights = [*run.model.parameters(), *(run.auxiliary.parameters() if run.auxiliary is not None else ())]
     begin, before = time.monotonic(), run.minutes
-    saved = evaluated = begin
-    weights = [*run.model.parameters()]
-    if run.auxiliary is not None:
-        weights += [*run.auxiliary.parameters()]
-    while run.stage < len(settings.stages):
+    saves, evaluations = _Interval(settings.save_minutes), _Interval(settings.evaluate_minutes)
+    stop = False
+    while run.stage < len(settings.stages) and not stop:
         stage = settings.stages[run.stage]
-        set_image_size(run.model, stage.size)
         recent: list[dict[str, float]] = []
         bar = tqdm(total=stage.steps, initial=run.step, desc=stage.name, disable=rank > 0, mininterval=10, ascii=True)
-        stop = False
         while run.step < stage.steps and not stop:
-            recent.append(train_step(run, settings, stage, videos))
-            now = time.monotonic()
-            run.minutes = before + (now - begin) / 60
+            recent.append(train_step(run, task, stage))
+            passed = (time.monotonic() - begin) / 60
+            run.minutes = before + passed
             bar.update()
-            if settings.workers > 1 and run.step % settings.average_every == 0:
-                _share_weights(weights)
-            if rank == 0:
-                if run.step % 20 == 0:
-                    bar.set_postfix(loss=f"{recent[-1]['loss']:.2f}", iou=f"{recent[-1]['mean_iou']:.2f}")
-                if now - evaluated > 60 * settings.evaluate_minutes or run.step == stage.steps:
-                    evaluated = now
-                    _record(run, settings, stage, recent)
-                    recent = []
-                if now - saved > 60 * settings.save_minutes:
-                    saved = now
-                    save_run(run, settings.output)
-            if settings.workers > 1:
-                if run.step % settings.average_every == 0:
-                    flag = torch.tensor(float(now - begin > 60 * minutes))
-                    dist.all_reduce(flag, dist.ReduceOp.MAX)
-                    stop = bool(flag)
-            else:
-                stop = now - begin > 60 * minutes
+            stop = passed > minutes
+            if settings.workers > 1:  # all stop together
+                stop = run.step % settings.average_every == 0 and synchronise(weights, stop)
+            if rank > 0:
+                continue
+            if run.step % 20 == 0:
+                bar.set_postfix({key: f"{value:.2f}" for key, value in _means(recent[-20:]).items()})
+            if evaluations.over() or run.step == stage.steps:
+                _record(run, task, stage, recent)
+                recent = []
+            if saves.over():
+                _save(run, task)
         bar.close()
-        if not stop:
-            run.stage, run.step = run.stage + 1, 0
+        if run.step >= stage.steps:
+            _next_stage(run, task)
         if rank == 0:
-            save_run(run, settings.output)
-            size = export_weights(
-                run.average.values,
-                settings.output / f"{settings.model}.safetensors",
-                {"format": "pt", "minutes": f"{run.minutes:.1f}"},
-            )
-            _log.info("saved %s: %.1f MB of float16 weights", settings.output, size / 1e6)
-        if stop:
-            break
+            _save(run, task)
     return run
 
 
-def _record(run: Run, settings: Settings, stage: Stage, recent: list[dict[str, float]]) -> None:
-    """Add a point to the history, evaluated, and redraw the curve."""
-    means = {k: float(np.nanmean([r[k] for r in recent])) for k in recent[0] if not _all_nan(recent, k)}
-    record: dict[str, Any] = {"minutes": run.minutes, "stage": stage.name, "step": run.step, **means}
-    record |= {f"eval_{k}": v for k, v in evaluate(run, stage, settings.evaluate_clips).items()}
+class _Interval:
+    """Tells when so many minutes have passed since it last told so."""
+
+    def __init__(self, minutes: float) -> None:
+        self._seconds = 60 * minutes
+        self._last = time.monotonic()
+
+    def over(self) -> bool:
+        now = time.monotonic()
+        if now - self._last <= self._seconds:
+            return False
+        self._last = now
+        return True
+
+
+def _next_stage(run: Run, task: Task[Any, Any]) -> None:
+    run.stage, run.step = run.stage + 1, 0
+    if run.stage < len(task.settings.stages):
+        task.enter_stage(run, task.settings.stages[run.stage])
+
+
+def _save(run: Run, task: Task[Any, Any]) -> None:
+    """Save the state, and export the averaged weights."""
+    settings = task.settings
+    run.save(settings.output)
+    path = settings.output / f"{settings.model}.safetensors"
+    size = export_weights(task.released_weights(run), path, {"format": "pt", "minutes": f"{run.minutes:.1f}"})
+    _log.info("saved %s: %.1f MB of float16 weights", settings.output, size / 1e6)
+
+
+def _record(run: Run, task: Task[Any, Any], stage: Stage, recent: Sequence[dict[str, float]]) -> None:
+    """Evaluate, add a point to the history, and redraw the curve."""
+    output = task.settings.output
+    record: dict[str, Any] = {"minutes": run.minutes, "stage": stage.name, "step": run.step, **_means(recent)}
+    record |= {f"eval_{key}": value for key, value in task.evaluate(run, stage).items()}
     run.history.append(record)
-    settings.output.mkdir(parents=True, exist_ok=True)
-    with (settings.output / "history.jsonl").open("a") as file:
+    output.mkdir(parents=True, exist_ok=True)
+    with (output / "history.jsonl").open("a") as file:
         file.write(json.dumps(record) + "\n")
-    draw_curve(run.history, settings.output / "curve.png")
+    draw_curve(run.history, output / "curve.png", task.figures)
 
 
-def _all_nan(records: list[dict[str, float]], key: str) -> bool:
-    return all(math.isnan(r[key]) for r in records)
+def _means(records: Sequence[dict[str, float]]) -> dict[str, float]:
+    """Average each figure over the records that have it; NaN counts as missing."""
+    values: dict[str, list[float]] = {}
+    for record in records:
+        for key, value in record.items():
+            if not math.isnan(value):
+                values.setdefault(key, []).append(value)
+    return {key: float(np.mean(found)) for key, found in values.items()}

@@ -6,21 +6,58 @@ import logging
 import os
 import threading
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import cv2
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from torch import Tensor
 
-from sam_core.training.settings import Settings
-from sam_core.training.trainer import train
+__all__ = ["run_in_workers", "synchronise"]
 
-__all__ = ["train_in_workers"]
+
+@torch.no_grad()
+def synchronise(weights: Sequence[Tensor], stop: bool) -> bool:
+    """Replace tensors by their mean over all workers; returns whether any worker wants to stop."""
+    flat = torch.cat([w.detach().reshape(-1) for w in weights])
+    dist.all_reduce(flat)
+    flat /= dist.get_world_size()
+    for weight, mean in zip(weights, flat.split([w.numel() for w in weights]), strict=True):
+        weight.copy_(mean.view_as(weight))
+    flag = torch.tensor(float(stop))
+    dist.all_reduce(flag, dist.ReduceOp.MAX)
+    return bool(flag)
+
+
+def run_in_workers(work: Callable[[int], object], count: int, folder: Path) -> None:
+    """Run ``work(rank)`` in processes of one thread each that form a process group.
+
+    Args:
+        work: can be pickled.
+        count: number of processes.
+        folder: for the file by which they find each other.
+    """
+    store = (folder / f"rendezvous_{os.getpid()}").resolve()
+    try:
+        mp.spawn(_worker, (work, count, str(store)), nprocs=count)
+    finally:
+        store.unlink(missing_ok=True)
+
+
+def _worker(rank: int, work: Callable[[int], object], count: int, store: str) -> None:
+    logging.basicConfig(level=logging.INFO if rank == 0 else logging.WARNING, format="%(message)s")
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    _end_with_parent()
+    dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=count)
+    work(rank)
+    dist.destroy_process_group()
 
 
 def _end_with_parent() -> None:
-    """End this process when the one that started it dies, however it dies."""
+    """End this process when its parent dies, however it dies."""
     parent = os.getppid()
 
     def watch() -> None:
@@ -29,22 +66,3 @@ def _end_with_parent() -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
-
-
-def _worker(rank: int, settings: Settings, minutes: float, store: str) -> None:
-    logging.basicConfig(level=logging.INFO if rank == 0 else logging.WARNING, format="%(message)s")
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
-    _end_with_parent()
-    dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=settings.workers)
-    train(settings, rank, minutes)
-    dist.destroy_process_group()
-
-
-def train_in_workers(settings: Settings, minutes: float) -> None:
-    """Train in ``settings.workers`` processes of one thread each; see `sam_core.training.trainer.train`."""
-    store = (settings.output / f"rendezvous_{os.getpid()}").resolve()
-    try:
-        mp.spawn(_worker, (settings, minutes, str(store)), nprocs=settings.workers)
-    finally:
-        Path(store).unlink(missing_ok=True)

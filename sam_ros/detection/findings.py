@@ -67,6 +67,7 @@ class Outcome:
 def find(detector: ConceptDetector, frame: Frame, search: Search) -> tuple[list[Finding], float]:
     """Search an image; return the findings, and how long it took in s."""
     started = time.perf_counter()
+    assert frame.picture is not None  # `frame_for` gives frames with pictures alone
     state = detector.encode_image(frame.picture)
     findings = []
     for found in detector.detect(

@@ -12,7 +12,8 @@ from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescri
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from sam_core.streaming import CLICKS, EDGES, OVERLAPS, POLICIES
+from sam_core.streaming import CHOICES, POLICIES
+from sam_core.streaming.renamed import RENAMED
 from sam_ros.detection.detector_manager import DetectorSettings
 
 __all__ = ["TrackerParameters", "check_parameters", "declare_parameters"]
@@ -21,9 +22,8 @@ IMAGE_TRANSPORTS = ("raw", "compressed")
 _CHOICES = {
     "image_transport": IMAGE_TRANSPORTS,
     "memory_policy": ("", *POLICIES),
-    "overlaps": ("", *OVERLAPS),
-    "edges": ("", *EDGES),
-    "clicks": ("", *CLICKS),
+    **{name: ("", *choices) for name, choices in CHOICES.items()},
+    **{old: ("", *values) for old, (_, values) in RENAMED.items()},
 }
 _LISTS = ("overrides", "detector_overrides")  # of strings
 
@@ -41,11 +41,13 @@ class TrackerParameters:
     dtype: str = ""
     overrides: tuple[str, ...] = ()
     max_objects: int = 16
-    history_frames: int = 30
+    history_frames: int = 32
+    stamp_tolerance: float = 0.1
     memory_policy: str = ""
-    overlaps: str = ""
-    edges: str = ""
-    clicks: str = ""
+    non_overlap: str = ""
+    mask_refinement: str = ""
+    click_augmentation: str = ""
+    fill_hole_area: int = 0
     mask_threshold: float = 0.0
     image_transport: str = "raw"
     autostart: bool = False
@@ -67,6 +69,9 @@ class TrackerParameters:
         values: dict[str, Any] = {field.name: node.get_parameter(field.name).value for field in fields(cls)}
         for name in _LISTS:
             values[name] = tuple(text for text in values[name] if text)
+        for old, (new, today) in RENAMED.items():
+            value = node.get_parameter(old).value
+            values[new] = values[new] or today.get(value, value)
         return cls(**values)
 
     def detector_settings(self, device: torch.device) -> DetectorSettings:
@@ -106,35 +111,48 @@ _DESCRIPTORS: dict[str, ParameterDescriptor] = {
         integer_range=[IntegerRange(from_value=1, to_value=256)],
     ),
     "history_frames": _fixed(
-        "Newest images that a prompt may name by their stamp; their features are kept, in at most 256 MiB. 1: the "
-        "newest alone. With a detector the images themselves are kept too.",
+        "Newest images that a prompt may name by their stamp. Their features, the objects' masks and, with a detector, "
+        "the images themselves are kept, in at most 256 MiB. 1: the newest alone.",
         integer_range=[IntegerRange(from_value=1, to_value=1000)],
+    ),
+    "stamp_tolerance": _fixed(
+        "Seconds by which the stamp of a prompt may differ from that of a processed image. The nearest one is meant; an "
+        "exact match goes before.",
+        floating_point_range=[FloatingPointRange(from_value=0.0, to_value=10.0)],
     ),
     "memory_policy": _fixed(
         "Which images enter an object's memory. fifo: the last ones, as SAM 2 was published. strided: every third one. "
-        "visible: those that show the object, so that a long occlusion does not push them out. Empty: what the model's "
-        "configuration says, strided for sam2_nano, else fifo.",
+        "Empty: what the model's configuration says, strided for sam2_nano, else fifo.",
         "empty or one of " + ", ".join(POLICIES),
     ),
-    "overlaps": _fixed(
-        "What becomes of pixels that the masks of several objects cover. keep: all of these keep them, as in SAM 2. "
-        "look: the object keeps them whose colours, when it was prompted, are like theirs, where that is clear; one "
-        "that is left with nothing counts as absent; not for a thing and a part of it. Empty: what the model's "
-        "configuration says, look for sam2_nano, else keep.",
-        "empty or one of " + ", ".join(OVERLAPS),
+    "non_overlap": _fixed(
+        "How overlapping masks are resolved. none: they are published as they are, as in SAM 2. highest_score: each "
+        "pixel goes to the highest logit. color_histogram: pixels go to the object whose colours, when it was prompted, "
+        "are like theirs, where that is clear; an object that is left with nothing counts as absent; not for a thing and "
+        "a part of it. Empty: what the model's configuration says, color_histogram for sam2_nano, else none.",
+        "empty or one of " + ", ".join(CHOICES["non_overlap"]),
     ),
-    "edges": _fixed(
-        "Where masks end. keep: the network's masks, a quarter of its picture's side, are stretched, as in SAM 2. "
-        "guided: they are moved by a few pixels to where the picture's colours change. Empty: what the model's "
-        "configuration says, guided for sam2_nano, else keep.",
-        "empty or one of " + ", ".join(EDGES),
+    "mask_refinement": _fixed(
+        "How masks at the image's size come from the network's coarse ones. none: by interpolation, as in SAM 2. "
+        "guided_filter: their edges are moved by a few pixels to those of the image. Empty: what the model's "
+        "configuration says, guided_filter for sam2_nano, else none.",
+        "empty or one of " + ", ".join(CHOICES["mask_refinement"]),
     ),
-    "clicks": _fixed(
-        "How clicks that begin an object are answered. keep: from the image as it is, as in SAM 2. views: "
-        "mirrored and from closer up as well, in the time of two more images. Empty: what the model's configuration "
-        "says, views for sam2_nano, else keep.",
-        "empty or one of " + ", ".join(CLICKS),
+    "click_augmentation": _fixed(
+        "How clicks that begin an object are answered. none: from the image, as in SAM 2. views: as the mean over the "
+        "image, its mirror image and a magnified part, in the time of two more images. Empty: what the model's "
+        "configuration says, views for sam2_nano, else none.",
+        "empty or one of " + ", ".join(CHOICES["click_augmentation"]),
     ),
+    "fill_hole_area": _fixed(
+        "Holes of masks up to this many pixels of the network's mask (a quarter of its input's side) are filled. Meta's "
+        "builder sets 8. 0: none.",
+        integer_range=[IntegerRange(from_value=0, to_value=10000)],
+    ),
+    **{
+        old: _fixed(f"Former name of {new}; will be removed.", "empty or one of " + ", ".join(values))
+        for old, (new, values) in RENAMED.items()
+    },
     "mask_threshold": _live(
         "A pixel belongs to the object where the mask's logit is above this; 0 is probability one half.",
         floating_point_range=[FloatingPointRange(from_value=-32.0, to_value=32.0)],
@@ -187,6 +205,10 @@ def declare_parameters(node: Node) -> TrackerParameters:
         # An empty list has no type in rclpy; [""] is a list of strings that says nothing, and read() takes it so.
         default = [""] if field.name in _LISTS else field.default
         node.declare_parameter(field.name, default, _DESCRIPTORS[field.name])
+    for old, (new, today) in RENAMED.items():
+        value = node.declare_parameter(old, "", _DESCRIPTORS[old]).value
+        if value:
+            node.get_logger().warning(f"{old}: {value} is now called {new}: {today[value]}; the old name will go")
     return TrackerParameters.read(node)
 
 

@@ -127,9 +127,11 @@ class TrackerNode(LifecycleNode):
             mask_threshold=settings.mask_threshold,
             history_frames=settings.history_frames,
             policy=POLICIES[policy](),
-            overlaps=settings.overlaps or None,
-            edges=settings.edges or None,
-            clicks=settings.clicks or None,
+            stamp_tolerance=settings.stamp_tolerance * 1e9,  # stamps are in ns
+            non_overlap=settings.non_overlap or None,
+            mask_refinement=settings.mask_refinement or None,
+            click_augmentation=settings.click_augmentation or None,
+            fill_hole_area=settings.fill_hole_area,
         )
         self._device = tracker.device
         self._outputs = Publishers(self)

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 import torch
 
+from benchmarks.reference.peers import MissingPeerError
 from benchmarks.speed import __main__ as speed
 from benchmarks.speed import gpu_check, growth
 from benchmarks.speed.checks import Finding, check_all
-from benchmarks.speed.contender import MissingPeerError, make_contender
+from benchmarks.speed.contender import make_contender
 from benchmarks.speed.floor import count_flops, needed_bytes
 from benchmarks.speed.timing import Meter, Timings, interleave, settle
 from benchmarks.speed.work import QUICK, Work, boxes, frames

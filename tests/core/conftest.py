@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 import torch
 
+from benchmarks.reference.weights import make_lively
 from sam_core import Tracker, build_tracker
-from tests.core.reference import make_lively
 
 # Small models gain nothing from two threads, and on a loaded machine two can be many times slower.
 torch.set_num_threads(1)

@@ -12,13 +12,14 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from benchmarks.reference.sam2 import OFFICIAL_CONFIGS
+from benchmarks.reference.weights import randomise
 from sam_core import CheckpointError, build_tracker
 from sam_core.build import build_model, model_names
 from sam_core.checkpoints import load_checkpoint
 from sam_core.checkpoints.hugging_face import rename_hugging_face_sam2
 from sam_core.sam2.hiera import Hiera
-from sam_core.training.settings import load_settings
-from tests.core.reference import OFFICIAL_CONFIGS, randomise
+from sam_core.training.tracking.settings import load_tracking_settings
 
 MICRO = "sam2.1_micro"
 # transformers hard-codes 64 channels of memory in its memory attention.
@@ -260,5 +261,5 @@ def test_building_inside_another_hydra_program(tmp_path: Path) -> None:
     with initialize_config_dir(str(tmp_path), version_base="1.3"):
         assert build_model(MICRO).image_size == 128
         assert compose("app").answer == 42
-        assert load_settings("micro").model == MICRO
+        assert load_tracking_settings("micro").model == MICRO
         assert compose("app").answer == 42

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from benchmarks.reference.errors import relative_error
 from sam_core import Prompt, Tracker, build_tracker
 from sam_core.layers import (
     Attention,
@@ -33,7 +34,6 @@ from sam_core.streaming.bank import Places
 from sam_core.streaming.describe import count_pixels
 from sam_core.streaming.graphs import FrameGraphs
 from sam_core.streaming.masks import logits_at, masks_at
-from tests.core.reference import relative_error
 
 TOLERANCE = 1e-5
 

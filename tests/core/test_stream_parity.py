@@ -14,9 +14,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from benchmarks.reference.errors import relative_error
+from benchmarks.reference.sam2 import OfficialStream, micro_pair
 from sam_core import Prompt, Stream
 from sam_core.streaming import StreamSettings
-from tests.core.reference import OfficialStream, micro_pair, relative_error
+
+pytest.importorskip("sam2.build_sam")
 
 FRAMES = 26
 SIZE = (96, 120)  # the camera's; the model's is 128 × 128

@@ -66,11 +66,11 @@ def test_what_a_phrase_names_is_followed_and_compared_with_the_truth(tmp_path: P
 
 
 def test_a_video_of_ones_own_with_clicks(tmp_path: Path) -> None:
-    clip = Path(__file__).resolve().parents[3] / "shared" / "clips" / "bedroom.mp4"
+    clip = Path(__file__).resolve().parents[3] / "shared" / "clips" / "cup.mp4"
     if not clip.is_file():
         pytest.skip("the clip is not here")
     done = run_demo(
-        "--seconds", "2", "--out", str(tmp_path), "--source", str(clip), "--click", "300,300", "--click", "640,250"
+        "--seconds", "2", "--out", str(tmp_path), "--source", str(clip), "--click", "363,200", "--click", "500,400"
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "prompted 2 objects" in done.stdout

@@ -18,13 +18,13 @@ from sam_msgs.msg import ConceptInstance, LabeledBox, TrackedObject, TrackedObje
 from sam_msgs.srv import DetectConcept, FollowConcept, UnfollowConcept
 from std_srvs.srv import Trigger
 
+from benchmarks.reference.weights import make_lively
 from sam_core import Prompt, build_tracker
 from sam_core.sam3 import ConceptNetwork, build_network
 from sam_ros.conversions.stamps import nanoseconds, stamp_of, to_time
 from sam_ros.detection.detector_thread import DetectorBusyError
 from sam_ros.node.tracker_node import TrackerNode
 from sam_ros.runtime.processes import Executable
-from tests.core.reference import make_lively
 
 Picture = Callable[..., np.ndarray]
 H, W = 96, 128

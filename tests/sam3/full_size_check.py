@@ -20,9 +20,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from conftest import _reference_roi_align, randomise, reference_config
 from torch import Tensor, nn
 
+from benchmarks.reference.sam3 import randomise, reference_config, reference_roi_align
 from sam_core.sam3 import ConceptDetector, ConceptNetwork, Exemplars, build_network
 from sam_core.sam3.hugging_face import _SPLIT, _TEXT, _TRUNK, _rename
 from sam_core.sam3.preprocessing import prepare_image
@@ -44,7 +44,7 @@ def timed(what: str) -> Iterator[None]:
 def reference_with_views(network: ConceptNetwork) -> Any:
     """Build the reference without memory of its own: each parameter is a view of ours."""
     modeling: Any = import_module("transformers.models.sam3.modeling_sam3")
-    modeling.torchvision = SimpleNamespace(ops=SimpleNamespace(roi_align=_reference_roi_align))
+    modeling.torchvision = SimpleNamespace(ops=SimpleNamespace(roi_align=reference_roi_align))
     with torch.device("meta"):
         reference = modeling.Sam3Model(reference_config("sam3")).eval()
     ours = network.state_dict()

@@ -20,15 +20,8 @@ from sam_core.training.concepts.losses import ConceptLossWeights, batch_losses, 
 from sam_core.training.concepts.matching import Matches, Targets, generalised_iou, match
 from sam_core.training.concepts.questions import QuestionMix
 from sam_core.training.concepts.settings import ConceptSettings, load_concept_settings
-from sam_core.training.concepts.trainer import (
-    evaluate,
-    make_run,
-    resume,
-    set_picture_size,
-    tokenizer_of,
-    train,
-    train_step,
-)
+from sam_core.training.concepts.task import ConceptTask, set_picture_size
+from sam_core.training.trainer import make_run, resume, train, train_step
 
 
 @pytest.fixture(autouse=True)
@@ -40,10 +33,14 @@ def _settings(output: Path, *overrides: str) -> ConceptSettings:
     return load_concept_settings("sam3_micro", [f"output={output}", *overrides])
 
 
+def _task(output: Path, *overrides: str) -> ConceptTask:
+    return ConceptTask(_settings(output, *overrides))
+
+
 def _batch(settings: ConceptSettings, seed: int = 0) -> ConceptBatch:
     stage = settings.stages[1]
     rng = np.random.default_rng(seed)
-    return draw_batch(rng, stage.scenes, QuestionMix(exemplar=0.2), 2, 4, tokenizer_of(settings))
+    return draw_batch(rng, stage.scenes, QuestionMix(exemplar=0.2), 2, 4, ConceptTask(settings).tokenizer)
 
 
 def test_generalised_iou_by_hand() -> None:
@@ -136,8 +133,8 @@ def test_queries_start_on_a_grid_and_look_around_themselves() -> None:
 
 def test_a_batch_is_grounded_as_the_detector_grounds_each_picture(tmp_path: Path) -> None:
     settings = _settings(tmp_path)
-    run = make_run(settings)
-    set_picture_size(run, 112)
+    run = make_run(ConceptTask(settings))
+    set_picture_size(run.model, 112)
     network = run.model.eval()
     batch = _batch(settings)
     with torch.no_grad():
@@ -164,12 +161,12 @@ def test_a_batch_is_grounded_as_the_detector_grounds_each_picture(tmp_path: Path
 
 def test_every_part_learns(tmp_path: Path) -> None:
     settings = _settings(tmp_path)
-    run = make_run(settings)
+    run = make_run(ConceptTask(settings))
     # Only a negative example has a label embedding of 0, and only boxes are shown in training.
     mix = QuestionMix(absent=0.2, exemplar=0.3, excluded=0.4)
     stage = settings.stages[1]
-    set_picture_size(run, stage.scenes.size)
-    batch = draw_batch(np.random.default_rng(1), stage.scenes, mix, 4, 6, tokenizer_of(settings))
+    set_picture_size(run.model, stage.scenes.size)
+    batch = draw_batch(np.random.default_rng(1), stage.scenes, mix, 4, 6, ConceptTask(settings).tokenizer)
     batch_losses(run.model, run.auxiliary, batch, stage.loss, run.generator).total.backward()  # type: ignore[arg-type]
     silent = [n for n, p in run.model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
     unused = ("points_", "text_projection", "instance_seg_head", "bbox_embed")
@@ -178,8 +175,8 @@ def test_every_part_learns(tmp_path: Path) -> None:
 
 def test_a_few_steps_on_one_batch_lower_the_loss(tmp_path: Path) -> None:
     settings = _settings(tmp_path)
-    run = make_run(settings)
-    set_picture_size(run, 112)
+    run = make_run(ConceptTask(settings))
+    set_picture_size(run.model, 112)
     batch = _batch(settings)
     losses = []
     for _ in range(12):
@@ -193,41 +190,56 @@ def test_a_few_steps_on_one_batch_lower_the_loss(tmp_path: Path) -> None:
 
 
 def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(tmp_path: Path) -> None:
-    whole = train(_settings(tmp_path / "whole"))
-    stopped = train(_settings(tmp_path / "parts"), minutes=0.0)  # after one step
+    whole = train(_task(tmp_path / "whole"))
+    stopped = train(_task(tmp_path / "parts"), minutes=0.0)  # after one step
     assert (stopped.stage, stopped.step) == (0, 1)
-    fresh = make_run(_settings(tmp_path / "parts"))
-    resume(fresh, _settings(tmp_path / "parts"))
+    task = _task(tmp_path / "parts")
+    fresh = make_run(task)
+    assert resume(fresh, task)
     assert (fresh.stage, fresh.step) == (0, 1)
-    parts = train(_settings(tmp_path / "parts"))
+    stopped = train(_task(tmp_path / "parts"), minutes=0.0)  # where a stage ends and the next has larger pictures
+    assert (stopped.stage, stopped.step) == (1, 0)
+    parts = train(_task(tmp_path / "parts"))
     for name, value in whole.model.state_dict().items():
         assert torch.equal(value, parts.model.state_dict()[name]), name
+    for name, value in whole.average.state_dict().items():
+        assert torch.equal(value, parts.average.state_dict()[name]), name
     assert parts.stage == 2
 
 
 def test_what_a_run_leaves_loads_as_a_detector(tmp_path: Path) -> None:
     settings = _settings(tmp_path)
-    run = train(settings)
+    run = train(ConceptTask(settings))
     files = {path.name for path in tmp_path.iterdir()}
     assert {"state.pt", "sam3_toy.safetensors", "history.jsonl", "curve.png"} <= files
     overrides = settings.model_overrides
     detector = build_detector("sam3_toy", tmp_path / "sam3_toy.safetensors", "cpu", "float32", overrides)
     name = "transformer.decoder.reference_points.weight"
-    expected = run.average.values[name].half().float()
+    expected = run.averaged.state_dict()[name].half().float()
     assert torch.equal(detector.network.state_dict()[name], expected)
     state = detector.encode_image(np.zeros((48, 64, 3), np.uint8))
     assert detector.detect(state, "red ring", threshold=0.0)[0].masks.shape[1:] == (48, 64)
 
 
+def test_a_run_starts_from_the_shipped_weights(tmp_path: Path) -> None:
+    settings = load_concept_settings("sam3_nano", [f"output={tmp_path}", "checkpoint=shipped"])
+    network = ConceptTask(settings).build_model()
+    shipped = build_detector("sam3_nano", None, "cpu", "float32").network.state_dict()
+    assert all(torch.equal(value, shipped[name]) for name, value in network.state_dict().items())
+    without = load_concept_settings("sam3_micro", ["checkpoint=shipped"])
+    with pytest.raises(ValueError, match="no weights ship with sam3_toy"):
+        ConceptTask(without).build_model()
+
+
 def test_an_evaluation_does_not_disturb_the_run(tmp_path: Path) -> None:
-    settings = _settings(tmp_path)
-    run = make_run(settings)
-    tokenizer = tokenizer_of(settings)
-    set_picture_size(run, 112)
-    train_step(run, settings, settings.stages[1], tokenizer)
+    task = _task(tmp_path)
+    run = make_run(task)
+    stage = task.settings.stages[1]
+    task.enter_stage(run, stage)
+    train_step(run, task, stage)
     before = {name: value.clone() for name, value in run.model.state_dict().items()}
-    first = evaluate(run, settings.stages[1], 8, tokenizer)
+    first = task.evaluate(run, stage)
     assert first.keys() >= {"seen_f1", "unseen_mcc", "seen_false_alarms"}
-    assert evaluate(run, settings.stages[1], 8, tokenizer)["seen_mcc"] == first["seen_mcc"]
+    assert task.evaluate(run, stage)["seen_mcc"] == first["seen_mcc"]
     assert run.model.training
     assert all(torch.equal(value, before[name]) for name, value in run.model.state_dict().items())

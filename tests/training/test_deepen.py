@@ -10,15 +10,16 @@ import torch
 from sam_core import CheckpointError
 from sam_core.build import build_model
 from sam_core.sam2 import Sam2
-from sam_core.training.batches import synthetic_batch
-from sam_core.training.deepen import load_shallower
-from sam_core.training.initialise import initialise
-from sam_core.training.losses import LossWeights
+from sam_core.training.run import export_weights
 from sam_core.training.scenes import SceneSettings
-from sam_core.training.settings import load_settings
-from sam_core.training.state import export_weights, set_image_size
+from sam_core.training.tracking.batches import synthetic_batch
+from sam_core.training.tracking.deepen import load_shallower
+from sam_core.training.tracking.initialise import initialise
+from sam_core.training.tracking.losses import LossWeights
+from sam_core.training.tracking.settings import load_tracking_settings
+from sam_core.training.tracking.task import TrackingTask
+from sam_core.training.tracking.unroll import PromptPlan, clip_losses
 from sam_core.training.trainer import make_run, train_step
-from sam_core.training.unroll import PromptPlan, clip_losses
 
 _DEEP = (
     "model.image_encoder.trunk.stages=[2,2,3,2]",
@@ -51,16 +52,17 @@ def test_a_deepened_model_computes_what_the_shallow_one_does() -> None:
 
 
 def test_a_run_starts_from_a_shallower_checkpoint_and_moves_what_is_new(tmp_path: Path) -> None:
-    settings = load_settings("micro", [f"output={tmp_path}", "deepen=true"])
+    settings = load_tracking_settings("micro", [f"output={tmp_path}", "deepen=true"])
     path = tmp_path / "shallow.safetensors"
     export_weights(_model().state_dict(), path, {"format": "pt"})
-    run = make_run(replace(settings, checkpoint=str(path), model_overrides=_DEEP))
+    task = TrackingTask(replace(settings, checkpoint=str(path), model_overrides=_DEEP))
+    run = make_run(task)
     layer = run.model.memory_attention.layers[-1]
     assert not layer.linear2.weight.any()
     assert layer.linear1.weight.any()
     stage = settings.stages[1]  # of clips: memory takes part
-    set_image_size(run.model, stage.size)
-    train_step(run, settings, stage, None)
+    task.enter_stage(run, stage)
+    train_step(run, task, stage)
     assert layer.linear2.weight.any()
 
 

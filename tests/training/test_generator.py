@@ -6,9 +6,9 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from sam_core.training.batches import collate, synthetic_batch
 from sam_core.training.generator import Clip, make_clip
 from sam_core.training.scenes import SceneSettings
+from sam_core.training.tracking.batches import collate, synthetic_batch
 
 SMALL = SceneSettings(size=64, frames=5, photo_share=0.0, events=0.7)
 

@@ -5,8 +5,9 @@ import math
 import pytest
 import torch
 
-from sam_core.training.losses import LossWeights, dice_loss, focal_loss, frame_loss, grid_loss, mask_iou
-from sam_core.training.prompts import sample_boxes, sample_clicks, sample_corrections
+from sam_core.training.mask_losses import dice_loss, focal_loss, mask_iou
+from sam_core.training.tracking.losses import LossWeights, frame_loss, grid_loss
+from sam_core.training.tracking.prompts import sample_boxes, sample_clicks, sample_corrections
 
 
 def test_focal_loss_by_hand() -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,14 +11,16 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from sam_core.training.batches import synthetic_batch
-from sam_core.training.davis import clip_from, find_videos
-from sam_core.training.losses import LossWeights
+from sam_core.training.__main__ import load_task
 from sam_core.training.optim import rate_at
-from sam_core.training.settings import Settings, load_settings
-from sam_core.training.state import export_weights, set_image_size
-from sam_core.training.trainer import evaluate, make_run, train, train_step
-from sam_core.training.unroll import PromptPlan, clip_losses
+from sam_core.training.run import export_weights
+from sam_core.training.tracking.batches import synthetic_batch
+from sam_core.training.tracking.davis import clip_from, find_videos
+from sam_core.training.tracking.losses import LossWeights
+from sam_core.training.tracking.settings import TrackingSettings, load_tracking_settings
+from sam_core.training.tracking.task import TrackingTask, set_image_size
+from sam_core.training.tracking.unroll import PromptPlan, clip_losses
+from sam_core.training.trainer import make_run, train, train_step
 
 
 @pytest.fixture(autouse=True)
@@ -24,13 +28,17 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def _settings(output: Path, *overrides: str) -> Settings:
-    return load_settings("micro", [f"output={output}", *overrides])
+def _settings(output: Path, *overrides: str) -> TrackingSettings:
+    return load_tracking_settings("micro", [f"output={output}", *overrides])
+
+
+def _task(output: Path, *overrides: str) -> TrackingTask:
+    return TrackingTask(_settings(output, *overrides))
 
 
 def test_training_on_one_batch_lowers_the_loss(tmp_path: Path) -> None:
     settings = _settings(tmp_path)
-    run = make_run(settings)
+    run = make_run(TrackingTask(settings))
     stage = settings.stages[1]
     set_image_size(run.model, stage.size)
     batch = synthetic_batch(np.random.default_rng(0), stage.scenes, 1, 2)
@@ -55,7 +63,7 @@ def test_training_on_one_batch_lowers_the_loss(tmp_path: Path) -> None:
 
 def test_every_part_gets_a_gradient(tmp_path: Path) -> None:
     settings = _settings(tmp_path)
-    run = make_run(settings)
+    run = make_run(TrackingTask(settings))
     batch = synthetic_batch(np.random.default_rng(0), settings.stages[1].scenes, 2, 3)
     set_image_size(run.model, settings.stages[1].size)
     for seed, plan in enumerate((PromptPlan(box=0.0, mask=0.0, correct=1.0), PromptPlan(mask=1.0, correct_later=1.0))):
@@ -68,38 +76,37 @@ def test_every_part_gets_a_gradient(tmp_path: Path) -> None:
 
 
 def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path: Path) -> None:
-    whole = train(_settings(tmp_path / "a"))
-    train(_settings(tmp_path / "b"), minutes=0.0)  # one step, then stop and save
-    rest = train(_settings(tmp_path / "b"))
+    whole = train(_task(tmp_path / "a"))
+    train(_task(tmp_path / "b"), minutes=0.0)  # one step, then stop and save
+    rest = train(_task(tmp_path / "b"))
     assert (rest.stage, rest.step) == (whole.stage, whole.step) == (2, 0)
     for name, value in whole.model.state_dict().items():
         assert torch.equal(value, rest.model.state_dict()[name]), name
-    assert torch.equal(
-        whole.average.values["obj_ptr_proj.layers.0.weight"], rest.average.values["obj_ptr_proj.layers.0.weight"]
-    )
+    for name, value in whole.average.state_dict().items():
+        assert torch.equal(value, rest.average.state_dict()[name]), name
     assert (tmp_path / "a" / "history.jsonl").is_file()
     assert (tmp_path / "a" / "sam2.1_micro.safetensors").is_file()
 
 
 def test_exported_weights_load_as_a_checkpoint(tmp_path: Path) -> None:
     settings = _settings(tmp_path)
-    run = make_run(settings)
+    run = make_run(TrackingTask(settings))
     path = tmp_path / "half.safetensors"
-    size = export_weights(run.average.values, path, {"format": "pt"})
+    size = export_weights(run.averaged.state_dict(), path, {"format": "pt"})
     assert size == path.stat().st_size
     assert all(v.dtype == torch.float16 for v in load_file(str(path)).values())
-    again = make_run(replace(settings, checkpoint=str(path)))
-    for name, value in run.average.values.items():
+    again = make_run(TrackingTask(replace(settings, checkpoint=str(path))))
+    for name, value in run.averaged.state_dict().items():
         assert torch.allclose(again.model.state_dict()[name], value, atol=1e-3, rtol=1e-3), name
 
 
 def test_frozen_parts_stay(tmp_path: Path) -> None:
     settings = _settings(tmp_path, "freeze=[image_encoder]")
-    run = make_run(settings)
+    run = make_run(TrackingTask(settings))
     before = {k: v.clone() for k, v in run.model.state_dict().items()}
     stage = settings.stages[0]
     set_image_size(run.model, stage.size)
-    record = train_step(run, settings, stage, None)
+    record = train_step(run, TrackingTask(settings), stage)
     after = run.model.state_dict()
     assert record["loss"] > 0
     assert all(torch.equal(after[k], v) for k, v in before.items() if k.startswith("image_encoder"))
@@ -109,18 +116,39 @@ def test_frozen_parts_stay(tmp_path: Path) -> None:
 
 
 def test_evaluation_leaves_the_run_as_it_was(tmp_path: Path) -> None:
-    settings = _settings(tmp_path)
-    run = make_run(settings)
-    set_image_size(run.model, settings.stages[1].size)
+    task = _task(tmp_path)
+    run = make_run(task)
+    task.enter_stage(run, task.settings.stages[1])
     before = {k: v.clone() for k, v in run.model.state_dict().items()}
-    figures = evaluate(run, settings.stages[1], clips=4)
+    figures = task.evaluate(run, task.settings.stages[1])
     assert 0 <= figures["box_iou"] <= 1
     assert run.model.training
     assert all(torch.equal(run.model.state_dict()[k], v) for k, v in before.items())
 
 
+def test_the_average_follows_the_weights(tmp_path: Path) -> None:
+    task = _task(tmp_path, "ema=0.75", "lr=0.1")
+    run = make_run(task)
+    stage = task.settings.stages[0]
+    task.enter_stage(run, stage)
+    name = "sam_mask_decoder.iou_token.weight"
+    expected = None
+    for _ in range(3):
+        train_step(run, task, stage)
+        weight = run.model.state_dict()[name].clone()
+        expected = weight if expected is None else 0.75 * expected + 0.25 * weight
+    assert expected is not None
+    torch.testing.assert_close(run.averaged.state_dict()[name], expected)
+    assert not torch.equal(expected, weight)
+    # What is evaluated are these weights, not values that were computed from earlier ones and kept.
+    fresh = make_run(task)
+    fresh.average.load_state_dict(run.average.state_dict())
+    task.enter_stage(fresh, stage)
+    assert task.evaluate(run, stage) == pytest.approx(task.evaluate(fresh, stage), nan_ok=True)
+
+
 def test_learning_rate_warms_up_and_falls() -> None:
-    stage = replace(load_settings("nano").stages[0], steps=100, rate=1.0, rate_end=0.1, warmup=10)
+    stage = replace(load_tracking_settings("nano").stages[0], steps=100, rate=1.0, rate_end=0.1, warmup=10)
     assert rate_at(stage, 0) == pytest.approx(0.1)
     assert rate_at(stage, 10) > 0.97
     assert rate_at(stage, 100) == pytest.approx(0.1)
@@ -128,9 +156,9 @@ def test_learning_rate_warms_up_and_falls() -> None:
 
 def test_settings_refuse_what_is_not_there() -> None:
     with pytest.raises(ValueError, match="known are"):
-        load_settings("no_such_run")
+        load_tracking_settings("no_such_run")
     with pytest.raises(ValueError, match="not valid"):
-        load_settings("nano", ["learning_rate=1"])
+        load_tracking_settings("nano", ["learning_rate=1"])
 
 
 @pytest.fixture
@@ -164,9 +192,35 @@ def test_davis_folder_becomes_clips(davis: Path) -> None:
 
 def test_davis_folder_trains(davis: Path, tmp_path: Path) -> None:
     settings = _settings(tmp_path / "run", f"folder={davis}")
-    run = train(settings)
+    run = train(TrackingTask(settings))
     assert run.stage == len(settings.stages)
     assert all(torch.isfinite(p).all() for p in run.model.parameters())
+
+
+def test_workers_share_their_weights(tmp_path: Path) -> None:
+    output = tmp_path / "run"
+    subprocess.run(
+        [sys.executable, "-m", "sam_core.training", "micro", f"output={output}", "workers=2", "average_every=1"],
+        check=True,
+        timeout=300,
+    )
+    assert [path.name for path in output.iterdir() if path.name.startswith("rendezvous")] == []
+    state = torch.load(output / "state.pt", weights_only=True)
+    alone = train(_task(tmp_path / "alone"))
+    assert (state["stage"], state["step"]) == (2, 0)
+    name = "sam_mask_decoder.iou_token.weight"
+    assert torch.isfinite(state["model"][name]).all()
+    assert not torch.equal(state["model"][name], alone.model.state_dict()[name])  # the other worker draws other clips
+
+
+@pytest.mark.parametrize(("name", "kind"), [("micro", "TrackingTask"), ("sam3_micro", "ConceptTask")])
+def test_a_configuration_names_its_task(name: str, kind: str) -> None:
+    assert type(load_task(name)).__name__ == kind
+
+
+def test_an_unknown_task_is_refused() -> None:
+    with pytest.raises(ValueError, match="known are tracking and concepts"):
+        load_task("micro", ["task=depth"])
 
 
 def test_davis_folder_must_have_the_layout(tmp_path: Path) -> None:

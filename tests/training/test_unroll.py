@@ -1,4 +1,4 @@
-"""Unrolling: frames that are only tracked cost no gradient and change no number, and a picture is asked both ways."""
+"""Unrolling: silent frames get no gradient and change no number; a still image is prompted by click and by box."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import pytest
 import torch
 
 from sam_core.sam2 import Sam2, SamOutput
-from sam_core.training.batches import Batch, synthetic_batch
-from sam_core.training.losses import LossWeights
-from sam_core.training.settings import load_settings
-from sam_core.training.state import set_image_size
+from sam_core.training.tracking.batches import Batch, synthetic_batch
+from sam_core.training.tracking.losses import LossWeights
+from sam_core.training.tracking.settings import load_tracking_settings
+from sam_core.training.tracking.task import TrackingTask, set_image_size
+from sam_core.training.tracking.unroll import PromptPlan, clip_losses
 from sam_core.training.trainer import make_run
-from sam_core.training.unroll import PromptPlan, clip_losses
 
 FRAMES = 6
 SILENT = 3
@@ -27,8 +27,8 @@ PLAN = PromptPlan(box=1.0, mask=0.0, correct=0.0, correct_later=0.0, far=0.0)
 @pytest.fixture
 def case(tmp_path: Path) -> tuple[Sam2, Batch]:
     torch.set_num_threads(1)
-    settings = load_settings("micro", [f"output={tmp_path}"])
-    model = make_run(settings).model
+    settings = load_tracking_settings("micro", [f"output={tmp_path}"])
+    model = make_run(TrackingTask(settings)).model
     stage = settings.stages[1]
     set_image_size(model, stage.size)
     return model, synthetic_batch(np.random.default_rng(0), replace(stage.scenes, frames=FRAMES), 2, 2)
@@ -49,7 +49,7 @@ def test_silent_frames_change_no_answer(case: tuple[Sam2, Batch]) -> None:
         for i in range(FRAMES - SILENT)
     ]
     assert matches[0] == [0]
-    assert all(len(m) >= 1 for m in matches)  # every loud frame has the answer that it has without silence
+    assert all(len(m) >= 1 for m in matches)  # every supervised frame has the same output as without silent frames
 
 
 def test_silent_frames_get_no_gradient(case: tuple[Sam2, Batch]) -> None:

@@ -34,7 +34,7 @@ class ConceptBatch:
         ids: (U, L) token ids of the different phrases.
         phrase: (N * P,) which of them each question has.
         exemplars: of the N * P questions.
-        named: (N * P, 4) int64: colour, shape, texture and size that a prompt stands for; -1 where it leaves it open.
+        named: (N * P, 4) int64: colour, shape, texture and size that a prompt means; -1 for any.
         answers: for each question the labels of its instances.
     """
 
@@ -90,7 +90,7 @@ def _exemplars(questions: Sequence[Question]) -> GeometryPrompts:
 
 
 def _named(question: Question, scene: ConceptScene) -> list[int]:
-    """Return the attributes that a prompt stands for: by its words, or by what its box shows."""
+    """Return the attributes that a prompt means: those of its words, or of the thing in its box."""
     means = question.concept if all(question.positive) else None
     if question.phrase == EXEMPLARS_ALONE:
         shown = next(thing.look for thing in scene.things if thing.label in question.answer)

@@ -48,13 +48,13 @@ class Tally:
 
     def add(self, predicted: Tensor, truth: Tensor) -> None:
         """Count one question: predicted masks (N, h, w) and true ones (M, h, w), bool."""
-        said = len(predicted) > 0
+        any_found = len(predicted) > 0
         if len(truth) == 0:
-            self.absent = (self.absent[0] + said, self.absent[1] + (not said))
+            self.absent = (self.absent[0] + any_found, self.absent[1] + (not any_found))
             return
-        self.present = (self.present[0] + said, self.present[1] + (not said))
+        self.present = (self.present[0] + any_found, self.present[1] + (not any_found))
         pairs = 0
-        if said:
+        if any_found:
             ious = mask_ious(predicted, truth)
             good = torch.where(ious >= self.threshold, ious, torch.zeros_like(ious)).cpu().numpy()
             rows, columns = linear_sum_assignment(-good)

@@ -1,4 +1,4 @@
-"""The network on a batch of pictures with several questions each, with what deep supervision needs on the way."""
+"""The network on a batch of pictures with several questions each, with intermediate outputs for deep supervision."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["OUTLINE_CELLS", "BatchGrounding", "LayerOutput", "Readouts", "ground
 
 @dataclass(frozen=True, eq=False)
 class LayerOutput:
-    """What one layer of the decoder says about B questions: logits (B, Q), and the rest as in `DecodedQueries`."""
+    """Outputs of one layer of the decoder for B questions: logits (B, Q), and the rest as in `DecodedQueries`."""
 
     logits: Tensor
     found: DecodedQueries
@@ -27,7 +27,7 @@ class LayerOutput:
 
 @dataclass(frozen=True, eq=False)
 class BatchGrounding:
-    """What the network says about N pictures with P questions each, B = N * P.
+    """Outputs of the network for N pictures with P questions each, B = N * P.
 
     Attributes:
         levels: maps (N, C, h, w) of the pictures, from fine to coarse.
@@ -45,7 +45,7 @@ class BatchGrounding:
 
 
 def ground_batch(network: ConceptNetwork, batch: ConceptBatch) -> BatchGrounding:
-    """Run image encoder, text encoder, fusion and decoder; masks are made by `segment`, for they are dear."""
+    """Run image encoder, text encoder, fusion and decoder; masks cost much and are computed by `segment`."""
     features = network.encode_image(batch.images)
     count = len(batch.images)
     picture = torch.arange(count, device=batch.images.device).repeat_interleave(len(batch.phrase) // count)
@@ -66,11 +66,11 @@ def ground_batch(network: ConceptNetwork, batch: ConceptBatch) -> BatchGrounding
 def segment(
     network: ConceptNetwork, grounding: BatchGrounding, questions: Tensor, rows: Tensor, queries: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Make masks of some queries.
+    """Compute the masks of some queries.
 
     Args:
         network: the network.
-        grounding: what it said.
+        grounding: the outputs for the whole batch.
         questions: (K,) indices of the questions whose pixels are embedded.
         rows: (M,) for each mask its place in `questions`.
         queries: (M, C) features of its query.
@@ -86,14 +86,14 @@ def segment(
     return everywhere[torch.arange(len(rows), device=rows.device), rows], semantic
 
 
-OUTLINE_CELLS = 4  # parts of a place along each side, of which its readout says whether a thing covers them
+OUTLINE_CELLS = 4  # cells of a feature along each side; a readout predicts which of them a thing covers
 _ROI = 4  # cells along each side of a thing's box
 
 
 class Readouts(nn.Module):
-    """Linear readouts for training alone: what each thing looks like, where outlines run, where the concept is.
+    """Linear readouts used in training only: attributes of things, outlines, extent of the concept.
 
-    They teach the image encoder and the queries to tell colours and shapes apart long before words do.
+    The image encoder and the queries learn colours and shapes from them long before they do from words.
 
     Args:
         channels: channels of the features.
@@ -114,5 +114,5 @@ class Readouts(nn.Module):
         return self.things(roi_align(level, corners, _ROI).flatten(2))
 
     def split(self, logits: Tensor) -> list[Tensor]:
-        """Take logits (..., all values) apart by attribute."""
+        """Split logits (..., all values) by attribute."""
         return list(logits.split(self.widths, dim=-1))

@@ -1,4 +1,4 @@
-"""Random weights that begin as a detector ought to: queries on a grid, which look at the picture around their boxes."""
+"""Initial weights of the decoder: queries on a grid, whose attention to the image is local."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ __all__ = ["initialise"]
 
 
 def initialise(network: ConceptNetwork, side: float = 0.2) -> None:
-    """Set the decoder's start, in place.
+    """Initialise the decoder, in place.
 
-    Queries start from boxes on a grid over the picture, their boxes stay there until something is learnt, and the
-    relative position bias falls off outside of a box, so that attention to the picture begins local.
+    The reference boxes of the queries form a grid over the picture, the box head predicts no offset at first, and the
+    relative position bias falls off outside of a box, so that attention to the image begins local.
 
     Args:
         network: with random weights.
@@ -45,9 +45,9 @@ def initialise(network: ConceptNetwork, side: float = 0.2) -> None:
 def _look_at_parts(mlp: MLP, across: bool, steep: float = 6.0) -> None:
     """Make a bias MLP (distances from the near and the far edge of a box to heads) start as a position kernel.
 
-    Outside of the box it falls off for every head. Within, the first nine heads look at the nine parts of a 3 x 3
-    grid over the box, so that together they see a shape ("R-FCN", Dai et al., 2016, pools such parts); any others
-    look everywhere.
+    Outside of the box the bias falls off for every head. Within, the first nine heads attend to the nine parts of a
+    3 x 3 grid over the box, so that together they represent a shape ("R-FCN", Dai et al., 2016, pools such parts); any
+    others attend to the whole box.
     """
     first, last = mlp.layers[0], mlp.layers[-1]
     assert isinstance(first, nn.Linear)

@@ -1,4 +1,4 @@
-"""How things look: outlines, surfaces of two tones, and their sprites."""
+"""Drawing of things: outlines, surfaces of two tones, sprites."""
 
 from __future__ import annotations
 

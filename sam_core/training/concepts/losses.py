@@ -20,7 +20,7 @@ from sam_core.training.concepts.grounding import (
     segment,
 )
 from sam_core.training.concepts.matching import Matches, Targets, generalised_iou, match
-from sam_core.training.losses import dice_loss, focal_loss
+from sam_core.training.mask_losses import dice_loss, focal_loss
 
 __all__ = ["ConceptLossWeights", "ConceptLosses", "batch_losses", "layer_losses", "targets_of"]
 
@@ -38,16 +38,16 @@ class ConceptLossWeights:
         dice: dice loss of the masks.
         semantic: cross-entropy and dice of the mask of the whole concept.
         concept: readout of the fused image: how much of each cell the concept covers.
-        things: readout of the image features: what each thing looks like.
-        queries: the same of the queries that found it, every layer.
-        prompts: the same readout of the pooled prompts: which looks they stand for. It brings words, boxes and
-            queries into one space before any score is right.
+        things: readout of the image features: attributes of each thing.
+        queries: the same readout of the matched queries of every layer.
+        prompts: the same readout of the pooled prompts: attributes that they mean. Words, boxes and queries get a
+            common feature space from it before scores are useful.
         outlines: readout of the image features: where within each place a thing is.
         anchor: weight of a query's starting place in the matching.
         alpha: weight of the positive class in the focal loss of the queries.
         gamma: its exponent.
-        mask_alpha: the same weight in the focal loss of the masks. Above one half, unsure pixels are rather taken in,
-            which the IoU wants: masks trained with 0.5 were better cut off at a logit of -1 than at 0.
+        mask_alpha: the same weight in the focal loss of the masks. Above one half, uncertain pixels are more
+            often foreground, which raises the IoU (of masks trained with 0.5, a threshold of -1 was better than 0).
         mask_questions: questions of a batch whose masks are supervised.
     """
 
@@ -116,7 +116,7 @@ def _mask_losses(
     network: ConceptNetwork, grounding: BatchGrounding, batch: ConceptBatch, matches: Matches, targets: Targets,
     weights: ConceptLossWeights, generator: torch.Generator,
 ) -> dict[str, Tensor]:  # fmt: skip
-    """Supervise the masks of some of the questions: with an instance two thirds of them, the others without."""
+    """Return the losses of masks of some questions, two thirds of which have an instance."""
     present = targets.valid.any(1)
     priority = torch.rand(len(present), generator=generator).to(present.device) + present.float()
     questions = priority.argsort(descending=True)[: weights.mask_questions]
@@ -143,15 +143,17 @@ def _mask_losses(
 
 
 def _look_loss(readouts: Readouts, logits: Tensor, truth: Tensor) -> tuple[Tensor, float]:
-    """Compare what things are said to look like, (..., values), with their attributes, (..., 4); -1 does not count.
+    """Compare the predicted attributes of things, (..., values), with their attributes, (..., 4); -1 does not count.
 
     Returns:
         The mean cross-entropy of the attributes, and how often the shape is right.
     """
     parts = [
-        F.cross_entropy(said.float().flatten(0, -2), truth[..., column].flatten(), ignore_index=-1, reduction="sum")
+        F.cross_entropy(
+            predicted.float().flatten(0, -2), truth[..., column].flatten(), ignore_index=-1, reduction="sum"
+        )
         / (truth[..., column] >= 0).sum().clamp(min=1)
-        for column, said in enumerate(readouts.split(logits))
+        for column, predicted in enumerate(readouts.split(logits))
     ]
     shape = list(ATTRIBUTES).index("shape")
     counts = truth[..., shape] >= 0
@@ -160,7 +162,7 @@ def _look_loss(readouts: Readouts, logits: Tensor, truth: Tensor) -> tuple[Tenso
 
 
 def _thing_losses(readouts: Readouts, levels: tuple[Tensor, ...], batch: ConceptBatch) -> dict[str, Tensor]:
-    """Let the image features alone say what stands where."""
+    """Return the losses of readouts on the image features alone: which thing is where."""
     most = max(1, int((batch.attributes[..., 0] > 0).sum(1).max()))
     counted = slice(1, 1 + most + 4)  # labels of things, a few more for those that do not count
     boxes = batch.thing_boxes[:, counted]
@@ -174,24 +176,26 @@ def _thing_losses(readouts: Readouts, levels: tuple[Tensor, ...], batch: Concept
 
 
 def _outline_loss(readouts: Readouts, levels: tuple[Tensor, ...], batch: ConceptBatch) -> Tensor:
-    """Compare where, within each place of the coarsest level, a thing is said to be with where it is."""
+    """Return the loss of the outlines readout: which parts of each cell of the coarsest level things cover."""
     level = levels[-1]
     covered = F.adaptive_avg_pool2d((batch.labels > 0).float()[:, None], OUTLINE_CELLS * level.shape[-1])
     wanted = F.pixel_unshuffle(covered, OUTLINE_CELLS).permute(0, 2, 3, 1)
-    said = readouts.outlines(level.permute(0, 2, 3, 1)).float()
-    return F.binary_cross_entropy_with_logits(said, wanted)
+    predicted = readouts.outlines(level.permute(0, 2, 3, 1)).float()
+    return F.binary_cross_entropy_with_logits(predicted, wanted)
 
 
 def _concept_loss(readouts: Readouts, grounding: BatchGrounding, batch: ConceptBatch, targets: Targets) -> Tensor:
-    """Compare what is read at each place of the fused image with how much of it the concept covers."""
+    """Return the loss of the readout of the fused image: how much of each cell the concept covers."""
     side = grounding.levels[-1].shape[-1]
     coverage = _coverage(batch, batch.labels.shape[-1] // side)
     named = torch.zeros(len(targets.labels), coverage.shape[1], device=coverage.device)
     named.scatter_(1, targets.labels, 1.0)
     named[:, 0] = 0
     covered = torch.einsum("bl,blhw->bhw", named, coverage[grounding.picture])
-    said = readouts.concept(grounding.image).squeeze(-1).unflatten(1, (side, side)).float()
-    return 2 * F.binary_cross_entropy_with_logits(said, covered.clamp(max=1)) + dice_loss(said, covered).mean()
+    predicted = readouts.concept(grounding.image).squeeze(-1).unflatten(1, (side, side)).float()
+    return (
+        2 * F.binary_cross_entropy_with_logits(predicted, covered.clamp(max=1)) + dice_loss(predicted, covered).mean()
+    )
 
 
 def _weighted(parts: dict[str, Tensor], weights: ConceptLossWeights) -> Tensor:
@@ -207,7 +211,7 @@ def batch_losses(
 ) -> ConceptLosses:
     """Run the network on a batch and compare: every layer of the decoder, then masks and readouts.
 
-    Without questions, the image encoder alone runs, and learns from the readouts what stands where.
+    Without questions, only the image encoder runs, and is trained by the readouts.
     """
     if not batch.answers:
         if readouts is None:
@@ -224,8 +228,8 @@ def batch_losses(
         parts = layer_losses(layer, matches, targets, weights)  # the last layer's are shown
         if readouts is not None:
             picture, label = grounding.picture[matches.question], targets.labels[matches.question, matches.instance]
-            said = readouts.queries(layer.found.queries[matches.question, matches.query])
-            parts["queries"], right = _look_loss(readouts, said, batch.attributes[picture, label] - 1)
+            predicted = readouts.queries(layer.found.queries[matches.question, matches.query])
+            parts["queries"], right = _look_loss(readouts, predicted, batch.attributes[picture, label] - 1)
             parts["query_shape_right"] = torch.tensor(right)
         total = total + _weighted(parts, weights)
     rest = _mask_losses(network, grounding, batch, matches, targets, weights, generator)

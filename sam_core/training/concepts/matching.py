@@ -1,4 +1,4 @@
-"""Boxes compared, and each true instance given its query: bipartite matching as in DETR (Carion et al., 2020)."""
+"""Bipartite matching of queries and true instances, as in DETR (Carion et al., 2020)."""
 
 from __future__ import annotations
 
@@ -51,11 +51,11 @@ def generalised_iou(first: Tensor, second: Tensor) -> Tensor:
 
 @torch.no_grad()
 def match(logits: Tensor, boxes: Tensor, anchors: Tensor, targets: Targets, anchor_weight: float = 0.0) -> Matches:
-    """Give every instance a query of its own so that the sum of the costs is least.
+    """Match every instance with a query of its own such that the sum of the costs is minimal.
 
     The cost is 2 x (1 - class probability) + 5 x L1 distance - 2 x generalised IoU, and `anchor_weight` x L1 distance
-    of the instance's centre from the place where the query starts: a stable assignment from the first step on, where
-    DETR's own wanders for long ("DN-DETR", Li et al., 2022, section 3.1).
+    of the instance's centre from the query's reference box. The last term makes the assignment stable from the first
+    step on; DETR's own changes often in early training ("DN-DETR", Li et al., 2022, section 3.1).
 
     Args:
         logits: (B, Q).

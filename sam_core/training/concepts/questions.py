@@ -1,4 +1,4 @@
-"""What is asked of a picture: phrases and exemplar boxes, and the things that answer them."""
+"""Questions about a picture: phrases and exemplar boxes, and the instances that answer them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Box = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class QuestionMix:
-    """How often each form is asked; the rest are phrases of something that is there.
+    """Shares of the kinds of questions; the rest are phrases that name something in the picture.
 
     Attributes:
         absent: phrases that nothing in the picture answers.
@@ -77,7 +77,7 @@ def _pick(rng: np.random.Generator, options: Sequence[str]) -> str:
 
 
 def phrase_of(rng: np.random.Generator, concept: Concept) -> str:
-    """Say a concept in one of its forms."""
+    """Return one of the phrases of a concept."""
     words: list[str] = []
     if concept.size is not None:
         words.append(_pick(rng, SIZE_WORDS[concept.size]))
@@ -107,7 +107,7 @@ def _forms(rng: np.random.Generator, sizes: bool) -> tuple[bool, bool, bool, boo
 
 
 def _about(rng: np.random.Generator, thing: Thing, sizes: bool) -> Concept:
-    """Name a thing by some of what can be said of it."""
+    """Return a concept with some of the attributes of a thing."""
     colour, shape, texture, size = _forms(rng, sizes)
     look = thing.look
     concept = Concept(
@@ -120,7 +120,7 @@ def _about(rng: np.random.Generator, thing: Thing, sizes: bool) -> Concept:
 
 
 def random_concept(rng: np.random.Generator, sizes: bool = True) -> Concept:
-    """Name anything at all."""
+    """Return a random concept."""
     colour, shape, texture, size = _forms(rng, sizes)
     return Concept(
         _pick(rng, tuple(COLOURS)) if colour else None,
@@ -131,7 +131,7 @@ def random_concept(rng: np.random.Generator, sizes: bool = True) -> Concept:
 
 
 def _nearly(rng: np.random.Generator, things: Sequence[Thing], sizes: bool) -> Concept:
-    """Name a thing of the picture wrongly in one respect, often by what another thing has."""
+    """Return a concept that differs from a thing in one attribute, which often is that of another thing."""
     concept = _about(rng, things[int(rng.integers(len(things)))], sizes)
     other = things[int(rng.integers(len(things)))].look
     named = [name for name in ("colour", "shape", "texture", "size") if getattr(concept, name) is not None]
@@ -150,7 +150,7 @@ def _nearly(rng: np.random.Generator, things: Sequence[Thing], sizes: bool) -> C
 
 @lru_cache(maxsize=1)
 def _strange_words() -> tuple[str, ...]:
-    """List words of CLIP's vocabulary that ours has no meaning for."""
+    """List words of CLIP's vocabulary that are not in ours."""
     ours = {w for words in (COLOUR_WORDS, SHAPE_WORDS, TEXTURE_WORDS, SIZE_WORDS) for v in words.values() for w in v}
     ours |= {w + "s" for w in ours} | {w + "es" for w in ours} | set(THING_WORDS) | set(ARTICLES) | {EXEMPLARS_ALONE}
     ours |= {"circular", "gray", "grey", "brown", "shape", "shapes", "things", "objects", "item", "plus"}
@@ -160,7 +160,7 @@ def _strange_words() -> tuple[str, ...]:
 
 
 def strange_phrase(rng: np.random.Generator) -> str:
-    """Say something that no picture answers: a noun outside the vocabulary, perhaps with a known colour."""
+    """Return a phrase that no picture answers: a noun outside the vocabulary, perhaps with a known colour."""
     colour = _pick(rng, tuple(COLOURS)) if rng.random() < 0.6 else ""
     return " ".join(filter(None, (_pick(rng, ARTICLES), colour, _pick(rng, _strange_words()))))
 
@@ -189,7 +189,7 @@ def box_of(scene: ConceptScene, label: int) -> Box:
 
 
 def _shown(rng: np.random.Generator, scene: ConceptScene, label: int, jitter: float = 0.07) -> Box:
-    """Return a thing's box as a person would draw it."""
+    """Return a thing's box, drawn inexactly as by a user."""
     box: NDArray[np.float64] = np.asarray(box_of(scene, label))
     extent = np.tile(box[2:] - box[:2], 2)
     x1, y1, x2, y2 = (box + extent * rng.uniform(-jitter, jitter, 4)).clip(0, 1)
@@ -201,7 +201,7 @@ def _alike(things: Sequence[Thing], thing: Thing) -> tuple[int, ...]:
 
 
 def _clear(things: Sequence[Thing], thing: Thing) -> bool:
-    """Tell whether what looks like a thing is beyond doubt: no other kind has both its colour and its shape."""
+    """Return whether a thing's look is unambiguous: no other kind has both its colour and its shape."""
     same = (thing.look.colour, thing.look.shape)
     return all(t.kind == thing.kind or (t.look.colour, t.look.shape) != same for t in things)
 
@@ -238,7 +238,7 @@ def ask(rng: np.random.Generator, scene: ConceptScene, mix: QuestionMix, unseen:
 
 
 def _excluded(rng: np.random.Generator, scene: ConceptScene, thing: Thing, mix: QuestionMix) -> Question:
-    """Name a thing, preferably together with others, and show it as what is not meant."""
+    """Return a question with a negative box on one of the things that its phrase names."""
     alike = _alike(scene.things, thing)
     wanted = 0 if rng.random() < 0.2 else 1
     for _ in range(8):

@@ -29,12 +29,12 @@ class PictureSettings:
         kinds: smallest and largest number of different looks.
         things: largest number of things.
         plain: probability that a look is plain for sure; otherwise it has any texture.
-        zoom: factor on the sizes of things; what is small or large is said for a factor of 1.
+        zoom: factor on the sizes of things; "small" and "large" refer to a factor of 1.
         unseen: probability that a look is of a combination that training never sees; 0 in training.
         backgrounds: kinds of procedural backgrounds.
         photos: file names of photo backgrounds.
         photo_share: probability that the background is a photo.
-        decals: largest number of patches on the background that nothing names.
+        decals: largest number of patches on the background that have no name.
         turn: largest rotation of a thing that is not round, radians.
         overlap: how far things may reach into each other, as a share of their radii.
         degrade: probability of each of changed light, blur and noise.
@@ -60,7 +60,7 @@ class Thing:
     """One thing of a picture.
 
     Attributes:
-        look: what words can say of it.
+        look: its attributes.
         kind: number of the look's kind in the picture: things of one kind look the same but for size and turn.
         label: its number in the truth.
     """
@@ -124,7 +124,7 @@ def _background(rng: np.random.Generator, settings: PictureSettings) -> Image:
 
 
 def _decorate(rng: np.random.Generator, settings: PictureSettings, image: Image) -> None:
-    """Lay large muted ovals and posts onto the background, in place: rugs and pillars, which nothing names."""
+    """Lay large muted ovals and posts onto the background, in place: rugs and pillars, which have no name."""
     size = settings.size
     for _ in range(int(rng.integers(0, settings.decals + 1))):
         mask = np.zeros((size, size), np.uint8)
@@ -222,7 +222,7 @@ def _free_place(
     radius: float,
     aspect: float,
 ) -> tuple[float, float] | None:
-    """Find a centre (shares of the side) where a thing hides little of the others."""
+    """Find a centre (shares of the side) where a thing covers little of the others."""
     for _ in range(12):
         x, y = rng.uniform(0.05, 0.95, 2)
         clear = ((1 - settings.overlap) * (radius + r) for _, _, r in placed)

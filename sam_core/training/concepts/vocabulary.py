@@ -1,7 +1,7 @@
-"""What can be named: colours, shapes, textures and sizes, their words, and the combinations kept out of training.
+"""The vocabulary: colours, shapes, textures, sizes, their words, and the combinations held out of training.
 
 A phrase is an article, then adjectives, then a noun: "the large striped red ring". A `Concept` is its meaning, and
-says of a `Look` whether it is meant.
+can be compared with a `Look`.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ class Batch:
 
 
 def collate(clips: list[Clip], objects: int, rng: np.random.Generator) -> Batch:
-    """Choose up to ``objects`` objects a clip that show in its first frame, preferably such that vanish later.
+    """Choose up to ``objects`` objects a clip that show in its first frame, preferably ones that are absent later.
 
     Raises:
         ValueError: no clip has an object in its first frame.

@@ -1,7 +1,7 @@
-"""Initial weights that let a small model leave the plateau of its first minutes.
+"""Initial weights that shorten the first plateau of a small model's training.
 
-Attention begins as a similarity kernel: queries and keys use the same projection, so that a prompt looks at its own
-place and a frame looks at what resembles it. The networks themselves know nothing of this; a checkpoint replaces it.
+Attention begins as a similarity kernel: queries and keys have the same projection, so that a prompt attends to its own
+position and a frame to similar features of the memories. A checkpoint replaces these weights.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A clip through the model as a stream would see it, differentiable: prompts, then memory, frame after frame."""
+"""The differentiable unroll of a clip: prompts on the first frame, then memory, frame after frame, as in a stream."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from torch import Tensor, nn
 
 from sam_core.sam2.features import ImageFeatures, SamOutput
 from sam_core.sam2.model import Sam2
-from sam_core.training.batches import Batch
-from sam_core.training.losses import FrameLoss, LossWeights, frame_loss, grid_loss
-from sam_core.training.prompts import sample_boxes, sample_clicks, sample_corrections
+from sam_core.training.tracking.batches import Batch
+from sam_core.training.tracking.losses import FrameLoss, LossWeights, frame_loss, grid_loss
+from sam_core.training.tracking.prompts import sample_boxes, sample_clicks, sample_corrections
 
 __all__ = ["AuxiliaryHeads", "ClipLoss", "PromptPlan", "clip_losses"]
 
 
 @dataclass(frozen=True)
 class ClipLoss:
-    """What a batch cost; F answers per object (frames, and corrections).
+    """The loss of a batch, and the outputs that it was computed from: F an object (frames, and corrections).
 
     Attributes:
         total: () loss, differentiable.
@@ -28,7 +28,7 @@ class ClipLoss:
         iou: (O, F) IoU of the chosen mask with the truth, before absence is applied.
         score: (O, F) object score logits.
         visible: (O, F) whether the object was there.
-        sure: (O, F) whether the truth of that is clear.
+        sure: (O, F) whether that is clear: False where only a few pixels show.
     """
 
     total: Tensor
@@ -39,7 +39,7 @@ class ClipLoss:
     sure: Tensor
 
     def summary(self) -> dict[str, float]:
-        """Return the mean IoU over visible frames (0 where said absent) and the share of absent frames said absent."""
+        """Return the mean IoU over visible frames (0 where predicted absent), and the recall of absent frames."""
         here, gone = self.visible & self.sure, ~self.visible & self.sure
         tracked = (self.iou * (self.score > 0))[here]
         absent = (self.score <= 0)[gone]
@@ -56,9 +56,9 @@ class PromptPlan:
     Attributes:
         box: a box rather than a click on the first frame.
         mask: a mask as the prompt of the whole clip's objects.
-        correct: a correction click on the first frame after the first answer.
+        correct: a correction click on the first frame after the first output.
         correct_later: a correction click on a later frame of a clip.
-        teach: the true mask rather than the predicted one goes into a frame's memory.
+        teach: the true mask rather than the predicted one is encoded as a frame's memory (teacher forcing).
         far: the distance to the prompted frame is enlarged by up to ``far_frames``, as late in a stream.
         far_frames: see ``far``.
     """
@@ -73,7 +73,7 @@ class PromptPlan:
 
 
 class AuxiliaryHeads(nn.Module):
-    """Two linear readouts on the feature grid, used only in training: deep supervision of what they read.
+    """Two linear readouts on the feature grid for deep supervision, used only in training.
 
     They predict the object's mask from the memory-conditioned features and from the image side of the decoder's
     transformer, so that both get a gradient that does not pass through the decoder's product of tokens and pixels
@@ -92,7 +92,7 @@ class AuxiliaryHeads(nn.Module):
         self._image = output[1]
 
     def close(self) -> None:
-        """Stop listening to the model."""
+        """Remove the hook from the model."""
         self._handle.remove()
 
     def from_memory(self, embedding: Tensor, target: Tensor) -> Tensor:
@@ -107,13 +107,13 @@ class AuxiliaryHeads(nn.Module):
 
 @dataclass
 class _Memory:
-    """What O objects remember: one entry a frame, the first is the prompted frame."""
+    """Memories of O objects: one entry a frame, the first is the prompted frame."""
 
     spatial: list[Tensor]
     pointers: list[Tensor]
 
     def tokens(self, model: Sam2, extra: int) -> object:
-        """Line up the memories as a stream does; ``extra`` frames are added to the prompted frame's distance."""
+        """Assemble the memories as a stream does; ``extra`` frames are added to the prompted frame's distance."""
         now = len(self.spatial)
         recent = list(range(max(1, now - model.num_memories + 1), now))
         device = self.spatial[0].device
@@ -144,7 +144,7 @@ def clip_losses(
         auxiliary: readouts for deep supervision.
         generator: CPU randomness of the prompts.
         silent: so many successive frames, somewhere between the first and the last, are only tracked: no loss, no
-            gradient, a third of the cost. Memories then are as old, and as wrong, as late in a stream.
+            gradient, a third of the cost. Memories then are as old, and have as many errors, as late in a stream.
     """
     frames = batch.images.shape[1]
 
@@ -153,10 +153,10 @@ def clip_losses(
 
     silent = min(silent, max(frames - 2, 0))
     start = int(torch.randint(1, max(frames - silent, 2), (), generator=generator))
-    hushed = range(start, start + silent)
-    views, features = _encode(model, batch, hushed)
+    silent_frames = range(start, start + silent)
+    views, features = _encode(model, batch, silent_frames)
 
-    # Still images only have objects that are there: the score would saturate and take long to come back.
+    # Objects of still images are always present: trained on them, the score would saturate.
     scored = torch.tensor(frames > 1, device=batch.clip.device)
     memory = _Memory([], [])
     losses: list[FrameLoss] = []
@@ -164,15 +164,17 @@ def clip_losses(
     extras: list[Tensor] = []
     by_mask = frames > 1 and chance(plan.mask)
     kinds = [chance(plan.box)]
-    if frames == 1 and 0 < plan.box < 1:  # a picture is encoded once: ask both ways
+    if frames == 1 and 0 < plan.box < 1:  # a still image is encoded once, and prompted both ways
         kinds = [False, True]
     extra = int(torch.randint(plan.far_frames, (), generator=generator)) if chance(plan.far) else 0
     later = int(torch.randint(1, frames, (), generator=generator)) if frames > 1 and chance(plan.correct_later) else -1
     for t in range(frames):
-        loud = t not in hushed
+        supervised = t not in silent_frames
         target, visible, sure = batch.targets[:, t], batch.visible[:, t], batch.sure[:, t]
 
-        def judge(output: SamOutput, target: Tensor = target, visible: Tensor = visible, sure: Tensor = sure) -> None:
+        def add_loss(
+            output: SamOutput, target: Tensor = target, visible: Tensor = visible, sure: Tensor = sure
+        ) -> None:
             losses.append(
                 frame_loss(output.raw_masks, output.ious, output.object_score, target, visible, scored & sure, weights)
             )
@@ -180,7 +182,7 @@ def clip_losses(
             if auxiliary is not None:
                 extras.append(auxiliary.from_decoder(target, model.feature_size))
 
-        with torch.set_grad_enabled(loud and torch.is_grad_enabled()):
+        with torch.set_grad_enabled(supervised and torch.is_grad_enabled()):
             view = views(t)
             if t == 0:
                 embedding = model.embed_without_memory(view)
@@ -190,16 +192,16 @@ def clip_losses(
                 else:
                     for by_box in kinds:
                         output = _first_answer(
-                            model, view, embedding, target, by_box, judge, chance(plan.correct), generator
+                            model, view, embedding, target, by_box, add_loss, chance(plan.correct), generator
                         )
             else:
                 embedding = model.embed_with_memory(view, memory.tokens(model, extra))  # type: ignore[arg-type]
-                if auxiliary is not None and loud:
+                if auxiliary is not None and supervised:
                     extras.append(auxiliary.from_memory(embedding, target))
                 output = model.decode(embedding, view, multimask=model.uses_multimask(0, begins=False))
-                if loud:
-                    judge(output)
-                if loud and t == later:
+                if supervised:
+                    add_loss(output)
+                if supervised and t == later:
                     points, labels = sample_corrections(
                         output.low_res[:, 0].detach(), target, model.image_size, generator
                     )
@@ -207,7 +209,7 @@ def clip_losses(
                     clamped = output.low_res.detach().clamp(-32, 32)
                     multimask = model.uses_multimask(points.shape[1], begins=False)
                     output = model.decode(embedding, view, points, labels, clamped, multimask=multimask)
-                    judge(output)
+                    add_loss(output)
             if t + 1 < frames:
                 low_res, score = output.low_res, output.object_score
                 if chance(plan.teach):
@@ -230,23 +232,27 @@ def clip_losses(
     return ClipLoss(total, parts, torch.stack([x.iou for x in losses], 1), score, visible, sure)
 
 
-def _encode(model: Sam2, batch: Batch, hushed: range) -> tuple[Callable[[int], ImageFeatures], ImageFeatures]:
-    """Encode all pictures, those of ``hushed`` frames without a gradient.
+def _encode(model: Sam2, batch: Batch, silent_frames: range) -> tuple[Callable[[int], ImageFeatures], ImageFeatures]:
+    """Encode all pictures, those of ``silent_frames`` frames without a gradient.
 
     Returns:
         A function from a frame to the features of its objects, and the features of all pictures with a gradient.
     """
     frames = batch.images.shape[1]
-    loud = [t for t in range(frames) if t not in hushed]
-    features = model.encode_image(model.normalise(batch.images[:, loud].flatten(0, 1)))
+    supervised = [t for t in range(frames) if t not in silent_frames]
+    features = model.encode_image(model.normalise(batch.images[:, supervised].flatten(0, 1)))
     with torch.no_grad():
-        still = model.encode_image(model.normalise(batch.images[:, list(hushed)].flatten(0, 1))) if hushed else None
+        still = (
+            model.encode_image(model.normalise(batch.images[:, list(silent_frames)].flatten(0, 1)))
+            if silent_frames
+            else None
+        )
 
     def view(t: int) -> ImageFeatures:
-        if t in hushed:
+        if t in silent_frames:
             assert still is not None
-            return still.select(batch.clip * len(hushed) + hushed.index(t))
-        return features.select(batch.clip * len(loud) + loud.index(t))
+            return still.select(batch.clip * len(silent_frames) + silent_frames.index(t))
+        return features.select(batch.clip * len(supervised) + supervised.index(t))
 
     return view, features
 
@@ -257,7 +263,7 @@ def _first_answer(
     embedding: Tensor,
     target: Tensor,
     by_box: bool,
-    judge: Callable[[SamOutput], None],
+    add_loss: Callable[[SamOutput], None],
     correct: bool,
     generator: torch.Generator | None,
 ) -> SamOutput:
@@ -270,10 +276,10 @@ def _first_answer(
         points = sample_clicks(target, size, generator)
         labels = torch.ones(points.shape[:2], dtype=torch.long, device=target.device)
     output = model.decode(embedding, view, points, labels, multimask=model.uses_multimask(points.shape[1], begins=True))
-    judge(output)
+    add_loss(output)
     if correct:
         more, kinds = sample_corrections(output.low_res[:, 0].detach(), target, size, generator)
         points, labels = torch.cat([points, more], 1), torch.cat([labels, kinds], 1)
         output = model.decode(embedding, view, points, labels, output.low_res.detach().clamp(-32, 32), multimask=False)
-        judge(output)
+        add_loss(output)
     return output

@@ -1,4 +1,4 @@
-"""Start a deep model from a shallower one: blocks that the shallow one lacks begin as identities.
+"""Start a deep model from a shallower one: new blocks begin as identities.
 
 Source: "Net2Net: Accelerating Learning via Knowledge Transfer" (Chen et al., 2016), section 2.4. A new residual block
 adds nothing at first, because the last projection of each of its branches is zero.
@@ -26,8 +26,8 @@ _ENDS_OF_BRANCHES = ("attn.proj", "mlp.layers.1", "out_proj", "linear2")
 def load_shallower(model: Sam2, weights: Mapping[str, Tensor]) -> list[str]:
     """Load a model with fewer blocks per stage of the trunk or fewer layers of memory attention, in place.
 
-    What the shallow model computes, the deep one computes, too. A new layer of memory attention starts with the
-    queries and keys of the layer before it, so that it compares what that one compares.
+    The deep model then computes the same as the shallow one. A new layer of memory attention starts with the
+    queries and keys of the layer before it, so that it compares the same features.
 
     Args:
         model: the deep model, with its initial weights.
@@ -74,6 +74,6 @@ def _places(names: Iterable[str]) -> dict[int, tuple[int, int]]:
 
 
 def _moved(name: str, places: dict[int, tuple[int, int]], blocks: dict[tuple[int, int], int]) -> str:
-    """Return a parameter's name in the deep model, given where the shallow one's blocks stand and the deep one's."""
+    """Return a parameter's name in the deep model; the blocks' places are those of the shallow and the deep one."""
     found = _TRUNK.fullmatch(name)
     return f"{found[1]}{blocks.get(places[int(found[2])], '?')}{found[3]}" if found else name

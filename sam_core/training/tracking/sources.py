@@ -1,4 +1,4 @@
-"""Where batches come from: the generator, or a user's folder."""
+"""Sources of batches: the generator, or a user's folder."""
 
 from __future__ import annotations
 
@@ -6,25 +6,25 @@ from dataclasses import replace
 
 import numpy as np
 
-from sam_core.training.batches import Batch, collate, synthetic_batch
-from sam_core.training.davis import Video, clip_from
 from sam_core.training.scenes import SceneSettings
-from sam_core.training.settings import Stage
+from sam_core.training.tracking.batches import Batch, collate, synthetic_batch
+from sam_core.training.tracking.davis import Video, clip_from
+from sam_core.training.tracking.settings import ClipStage
 
 __all__ = ["draw_batch", "scenes_at"]
 
 _TRIES = 50
 
 
-def scenes_at(stage: Stage, progress: float, rng: np.random.Generator) -> SceneSettings:
-    """Return the distribution of a step: the harder one with a probability that rises over the stage."""
+def scenes_at(stage: ClipStage, progress: float, rng: np.random.Generator) -> SceneSettings:
+    """Return the distribution of a step: the harder one with a probability of ``progress``."""
     if stage.harder is not None and rng.random() < progress:
         return stage.harder
     return stage.scenes
 
 
 def draw_batch(
-    rng: np.random.Generator, stage: Stage, progress: float, videos: list[Video] | None, stride: int
+    rng: np.random.Generator, stage: ClipStage, progress: float, videos: list[Video] | None, stride: int
 ) -> Batch:
     """Draw a batch.
 

@@ -1,4 +1,4 @@
-"""The official SAM 2 code beside ours: the same weights in both, the same frames through both."""
+"""Meta's `sam2` package as the reference: its networks on our weights, its video predictor fed frame by frame."""
 
 from __future__ import annotations
 
@@ -6,22 +6,23 @@ from collections.abc import Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import pytest
-import torch
 from torch import Tensor
 
+from benchmarks.reference.peers import required
+from benchmarks.reference.weights import make_lively
 from sam_core.build import build_model
 from sam_core.sam2 import Sam2
 
-_MEMORY_GAIN = 3.0
-# Widths that the official code hard-codes, set in ours, on top of the test model.
+__all__ = ["OFFICIAL_CONFIGS", "OfficialStream", "micro_pair", "official_predictor"]
+
+# The test model, with the widths that the official code has as constants.
 MICRO = "sam2.1_micro"
 MICRO_LIKE_OFFICIAL = (
     "model.mask_decoder.num_heads=8",
     "model.mask_decoder.mlp_dim=2048",
     "model.mask_decoder.iou_head_hidden_dim=256",
 )
-# The test model, said in the official configuration's words.
+# The same model as overrides of the official configuration.
 _OFFICIAL_MICRO = (
     "++model.image_size=128",
     "++model.image_encoder.trunk.embed_dim=16",
@@ -58,8 +59,16 @@ OFFICIAL_CONFIGS = {
 
 
 def official_predictor(name: str, overrides: Sequence[str] = ()) -> Any:
-    """Build the official video predictor with random weights on the CPU; skips where the package is missing."""
-    build = pytest.importorskip("sam2.build_sam")
+    """Build the official video predictor with random weights on the CPU.
+
+    Args:
+        name: one of `OFFICIAL_CONFIGS`.
+        overrides: Hydra overrides of the official configuration.
+
+    Raises:
+        MissingPeerError: `sam2` is not installed.
+    """
+    build = required("sam2.build_sam")
     extra = ["++model.fill_hole_area=0", *overrides]
     return build.build_sam2_video_predictor(OFFICIAL_CONFIGS[name], device="cpu", hydra_overrides_extra=extra)
 
@@ -70,6 +79,9 @@ def micro_pair(version: str = "sam2.1", object_score_bias: float | None = 5.0) -
     Args:
         version: `sam2` or `sam2.1`.
         object_score_bias: last bias of the presence head, so that objects count as present; None leaves it random.
+
+    Raises:
+        MissingPeerError: `sam2` is not installed.
     """
     extra = () if version == "sam2.1" else ("model.pointer_time_encoding=false", "model.no_object_memory=false")
     ours = build_model(MICRO, (*MICRO_LIKE_OFFICIAL, *extra))
@@ -79,39 +91,14 @@ def micro_pair(version: str = "sam2.1", object_score_bias: float | None = 5.0) -
     return ours.requires_grad_(False), official.eval()
 
 
-@torch.no_grad()
-def make_lively(model: Sam2, object_score_bias: float | None = 5.0) -> None:
-    """Give a model random weights under which what is remembered matters to the masks, and objects are present."""
-    randomise(model)
-    for parameter in [*model.memory_attention.parameters(), model.maskmem_tpos_enc]:
-        if parameter.ndim > 1:
-            parameter.mul_(_MEMORY_GAIN)
-    if object_score_bias is not None:
-        presence = model.sam_mask_decoder.pred_obj_score_head.layers[-1]
-        assert isinstance(presence, torch.nn.Linear)
-        presence.bias.fill_(object_score_bias)
-
-
-@torch.no_grad()
-def randomise(model: torch.nn.Module, seed: int = 0) -> None:
-    """Give every parameter that starts as a constant (zeros, ones, layer scale) random values too."""
-    generator = torch.Generator().manual_seed(seed)
-    for parameter in model.parameters():
-        noise = torch.randn(parameter.shape, generator=generator)
-        if parameter.numel() > 1 and parameter.std() == 0:
-            parameter.add_(0.2 * noise)
-        else:
-            parameter.copy_(noise * parameter.std() if parameter.numel() > 1 else parameter)
-
-
-def relative_error(ours: Tensor, theirs: Tensor) -> float:
-    """Largest absolute difference over the reference's largest magnitude."""
-    assert ours.shape == theirs.shape, (ours.shape, theirs.shape)
-    return float((ours - theirs).abs().max() / theirs.abs().max().clamp_min(1e-12))
-
-
 class OfficialStream:
-    """Feed the official video predictor frame by frame, as a camera would."""
+    """Feed the official video predictor frame by frame, as a camera would.
+
+    The predictor is offline code that loads a whole video: it gets a video of one frame, and then one frame at a time.
+
+    Args:
+        predictor: of `official_predictor`.
+    """
 
     def __init__(self, predictor: Any) -> None:
         self.predictor = predictor
@@ -119,7 +106,15 @@ class OfficialStream:
         self.frame = -1
 
     def step(self, image: Tensor, size: tuple[int, int]) -> Tensor | None:
-        """Show the next frame (3, S, S), normalised; returns mask logits (N, H, W) where objects are tracked."""
+        """Track all objects into the next frame.
+
+        Args:
+            image: (3, S, S), normalised.
+            size: height and width of the original frame, px.
+
+        Returns:
+            Mask logits (N, H, W); None on the first frame and while there is no object.
+        """
         self.frame += 1
         if self.state is None:
             with _frames(image, size):
@@ -136,7 +131,7 @@ class OfficialStream:
         return logits[:, 0]
 
     def prompt(self, object_id: int, **prompt: Any) -> Tensor:
-        """Prompt the newest frame; returns that object's mask logits (H, W)."""
+        """Prompt an object on the newest frame; returns its mask logits (H, W)."""
         if "mask" in prompt:
             _, ids, logits = self.predictor.add_new_mask(self.state, self.frame, object_id, **prompt)
         else:
@@ -153,8 +148,7 @@ class OfficialStream:
 @contextmanager
 def _frames(image: Tensor, size: tuple[int, int]) -> Any:
     """Replace the official video loader by one frame."""
-    import sam2.sam2_video_predictor as module
-
+    module = required("sam2.sam2_video_predictor")
     loader = module.load_video_frames
     module.load_video_frames = lambda **_: ([image], *size)
     try:

@@ -13,18 +13,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["FrameLoss", "LossWeights", "dice_loss", "focal_loss", "frame_loss", "grid_loss", "mask_iou"]
+from sam_core.training.mask_losses import dice_loss, focal_loss, mask_iou
+
+__all__ = ["FrameLoss", "LossWeights", "frame_loss", "grid_loss"]
 
 
 @dataclass(frozen=True)
 class LossWeights:
     """Weights of the parts; ``alpha`` and ``gamma`` are the focal loss's (alpha < 0: no class weighting).
 
-    ``absent`` weighs the object score's loss on frames without the object: w moves the score at which the model is in
-    two minds by -ln w, so that it says "absent" when it is no longer fairly sure.
-    ``auxiliary`` weighs the training-only readouts. ``size`` weighs the mean square of the image features above 1: they
-    have no norm of their own, and once they had grown to 60 times the mask embedding (seen after 1,800 steps on still
-    images), memories held no mask any more and video training stood still.
+    ``absent`` weighs the object score's loss on frames without the object: a weight w moves the decision threshold of
+    the score by -ln w, in favour of "absent".
+    ``auxiliary`` weighs the training-only readouts. ``size`` weighs the mean square of the image features above 1: no
+    layer normalises them, and after 1,800 steps on still images they had grown to 60 times the mask embedding, so that
+    memories carried no mask and training on clips stopped improving.
     """
 
     focal: float = 20.0
@@ -45,50 +47,12 @@ class FrameLoss:
     Attributes:
         total: () weighted sum, differentiable.
         parts: unweighted means by name, detached.
-        iou: (O,) true IoU of the candidate that the model would choose (by its predicted IoU), detached.
+        iou: (O,) true IoU of the candidate with the highest predicted IoU, detached.
     """
 
     total: Tensor
     parts: dict[str, Tensor]
     iou: Tensor
-
-
-def focal_loss(logits: Tensor, target: Tensor, alpha: float = 0.25, gamma: float = 2.0) -> Tensor:
-    """Return the sigmoid focal loss, mean over the last two dimensions.
-
-    Source: "Focal Loss for Dense Object Detection" (Lin et al., 2017), equation 5.
-
-    Args:
-        logits: (..., H, W).
-        target: (..., H, W), 0 or 1, same shape.
-        alpha: weight of the positive class; negative for none.
-        gamma: focusing exponent.
-
-    Returns:
-        (...).
-    """
-    cross = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
-    probability = logits.sigmoid()
-    wrong = probability + target - 2 * probability * target  # 1 - p_t
-    loss = cross * wrong**gamma
-    if alpha >= 0:
-        loss = loss * (alpha * target + (1 - alpha) * (1 - target))
-    return loss.mean((-2, -1))
-
-
-def dice_loss(logits: Tensor, target: Tensor) -> Tensor:
-    """Return 1 - (2 p.t + 1) / (p + t + 1) over the last two dimensions (V-Net, Milletari et al., 2016; smoothed)."""
-    probability = logits.sigmoid()
-    overlap = (probability * target).sum((-2, -1))
-    return 1 - (2 * overlap + 1) / (probability.sum((-2, -1)) + target.sum((-2, -1)) + 1)
-
-
-def mask_iou(logits: Tensor, target: Tensor) -> Tensor:
-    """Return the IoU of ``logits > 0`` and a 0/1 target over the last two dimensions; 1 where both are empty."""
-    mask, truth = logits > 0, target > 0.5
-    union = (mask | truth).sum((-2, -1))
-    overlap = (mask & truth).sum((-2, -1))
-    return torch.where(union > 0, overlap / union.clamp(min=1), 1.0)
 
 
 def _mean_where(values: Tensor, where: Tensor) -> Tensor:
@@ -107,7 +71,7 @@ def frame_loss(
         score: (O, 1) object score logits.
         target: (O, H, W) float 0/1; the logits are resized to it.
         visible: (O,) bool, the object is in the frame.
-        sure: (O,) bool, the frame says clearly whether it is (False for a few pixels).
+        sure: (O,) bool, False where only a few pixels show.
         weights: weights of the parts.
     """
     logits = masks.float()

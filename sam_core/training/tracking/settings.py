@@ -1,0 +1,86 @@
+"""Typed settings of a tracker's training run, composed by Hydra from ``config/training``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sam_core.training.scenes import SceneSettings
+from sam_core.training.settings import RunSettings, Stage, compose
+from sam_core.training.tracking.losses import LossWeights
+from sam_core.training.tracking.unroll import PromptPlan
+
+__all__ = ["ClipStage", "TrackingSettings", "load_tracking_settings"]
+
+
+@dataclass(frozen=True)
+class ClipStage(Stage):
+    """One stage of a run.
+
+    Attributes:
+        size: side of the model's image, px: a multiple of 32.
+        clips: clips a step.
+        objects: largest number of objects of a clip.
+        prompts: how objects are prompted.
+        scenes: distribution of the clips; of one frame for a stage of still images.
+        harder: a second distribution whose share rises linearly from 0 to 1 during the stage; None for none.
+        stills: share of steps on still images in a stage of clips, so that answers to prompts stay good.
+        still_clips: images of such a step.
+        silent: successive frames of a clip that are only tracked, without loss and gradient (see ``clip_losses``).
+    """
+
+    size: int
+    clips: int
+    objects: int
+    prompts: PromptPlan
+    scenes: SceneSettings
+    harder: SceneSettings | None
+    stills: float = 0.0
+    still_clips: int = 8
+    silent: int = 0
+
+
+@dataclass(frozen=True)
+class TrackingSettings(RunSettings):
+    """A training run; ``config/training/nano.yaml`` explains each value."""
+
+    deepen: bool
+    folder: str | None
+    stride: int
+    freeze: tuple[str, ...]
+    initialise: bool
+    loss: LossWeights
+    evaluate_clips: int
+    stages: tuple[ClipStage, ...]
+
+
+def load_tracking_settings(name: str, overrides: Sequence[str] = ()) -> TrackingSettings:
+    """Compose the settings of a run; arguments and errors as in `compose`."""
+
+    def build(values: dict[str, Any]) -> TrackingSettings:
+        scenes = values.pop("scenes", {})
+        stages = tuple(_stage(dict(stage), scenes) for stage in values.pop("stages"))
+        loss = LossWeights(**values.pop("loss", {}))
+        return TrackingSettings(**{**values, "freeze": tuple(values["freeze"])}, stages=stages, loss=loss)
+
+    return compose(name, overrides, build)
+
+
+def _stage(raw: dict[str, Any], common: dict[str, Any]) -> ClipStage:
+    base = {**common, **raw.pop("scenes", {})}
+    harder = raw.pop("harder", None)
+    size = int(raw["size"])
+    if size % 32:
+        raise ValueError(f"stage {raw.get('name')!r}: size {size} is not a multiple of 32")
+    return ClipStage(
+        prompts=PromptPlan(**raw.pop("prompts", {})),
+        scenes=_scenes(base, size),
+        harder=None if harder is None else _scenes({**base, **harder}, size),
+        **raw,
+    )
+
+
+def _scenes(raw: dict[str, Any], size: int) -> SceneSettings:
+    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in raw.items()}
+    return SceneSettings(**{**values, "size": size})
