@@ -127,9 +127,7 @@ class FrameTracker:
             frames: frames of the history before that one, oldest first.
         """
         known = {
-            frame.number: frame
-            for frame in frames
-            if object_id in frame.objects and frame.number > version.first_frame
+            frame.number: frame for frame in frames if object_id in frame.objects and frame.number > version.first_frame
         }
         recent, pointers = version.index.recent, version.index.pointers
         admitted = [n for n, frame in known.items() if self._policy.admits(frame.objects[object_id].seen)]
@@ -159,9 +157,7 @@ class FrameTracker:
 
     # --- what results show -----------------------------------------------------------------------------------------
 
-    def show(
-        self, versions: Sequence[ObjectVersion], tracked: Tracked, frame: Frame, threshold: float
-    ) -> ObjectMasks:
+    def show(self, versions: Sequence[ObjectVersion], tracked: Tracked, frame: Frame, threshold: float) -> ObjectMasks:
         """Return the masks of versions as results show them."""
         masks = self._masks(tracked, frame, threshold)
         for k, postprocess in enumerate(self._postprocessors):
@@ -190,4 +186,3 @@ def on_frame(outcome: Outcome, shown: ObjectMasks | None = None) -> list[ObjectO
     pointers = outcome.tracked.pointer.unbind()
     suppressed = (False,) * len(low_res) if shown is None else shown.suppressed
     return [ObjectOnFrame(*parts) for parts in zip(low_res, visible, pointers, outcome.seen, suppressed, strict=True)]
-

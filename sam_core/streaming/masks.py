@@ -19,7 +19,9 @@ def logits_at(low_res: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(low_res[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]
 
 
-def logits_at_pixels(low_res: Tensor, size: tuple[int, int], rows: ArrayLike, columns: ArrayLike) -> NDArray[np.float32]:
+def logits_at_pixels(
+    low_res: Tensor, size: tuple[int, int], rows: ArrayLike, columns: ArrayLike
+) -> NDArray[np.float32]:
     """Return the logits of N masks at K pixels of an image: those of `logits_at` to rounding, without making them all.
 
     Args:

@@ -48,9 +48,7 @@ class PromptDecoder:
             pixels = (pixels >= 0.5).float()
         return self._cleaned(self._network.adopt_mask(frame.features, pixels))
 
-    def from_clicks(
-        self, frame: Frame, clicks: Clicks, embedding: Tensor | None, previous: Tensor | None
-    ) -> SamOutput:
+    def from_clicks(self, frame: Frame, clicks: Clicks, embedding: Tensor | None, previous: Tensor | None) -> SamOutput:
         """Answer points and a box.
 
         Args:

@@ -23,6 +23,8 @@ def with_new_names(settings: Mapping[str, Any]) -> dict[str, Any]:
             continue
         new, values = RENAMED[name]
         today = values.get(value, value)
-        warnings.warn(f"{name}: {value} is now called {new}: {today}; the old name will go.", FutureWarning, stacklevel=3)
+        warnings.warn(
+            f"{name}: {value} is now called {new}: {today}; the old name will go.", FutureWarning, stacklevel=3
+        )
         renamed[new] = today
     return renamed

@@ -277,12 +277,9 @@ class Stream:
         )
 
 
-def _nothing(
-    network: TrackingNetwork, frame: Frame, threshold: float
-) -> tuple[Tracked, Sequence[Any], ObjectMasks]:
+def _nothing(network: TrackingNetwork, frame: Frame, threshold: float) -> tuple[Tracked, Sequence[Any], ObjectMasks]:
     """Return what is said of a frame without objects, as `frame_result` takes it."""
     side, device = network.mask_size, network.device
     none = torch.zeros(0, device=device)
     tracked = Tracked(torch.zeros(0, 1, side, side, device=device), none, none[:, None], none[:, None])
     return tracked, (), ObjectMasks(tracked.low_res[:, 0], none, (), frame.size, threshold)
-

@@ -60,7 +60,12 @@ class Tracked:
 
 
 def track(
-    network: TrackingNetwork, bank: MemoryBank, features: ImageFeatures, batches: MemoryBatches, *, remember: bool = True
+    network: TrackingNetwork,
+    bank: MemoryBank,
+    features: ImageFeatures,
+    batches: MemoryBatches,
+    *,
+    remember: bool = True,
 ) -> Tracked:
     """Track objects without a prompt: memory attention per batch, then mask decoder and memory encoder for all at once.
 

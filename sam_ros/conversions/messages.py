@@ -148,7 +148,9 @@ def label_image(masks: Masks) -> NDArray[np.uint16]:
         here, chosen = labels[where], masks.crops[i]
         ys, xs = np.nonzero(chosen & (here != 0))
         if len(ys):
-            logits = logits_at_pixels(masks.result.low_res, masks.result.image_size, ys + where[0].start, xs + where[1].start)
+            logits = logits_at_pixels(
+                masks.result.low_res, masks.result.image_size, ys + where[0].start, xs + where[1].start
+            )
             owners = np.searchsorted(ids, here[ys, xs])  # ids ascend
             chosen = chosen.copy()
             chosen[ys, xs] = logits[i] > np.take_along_axis(logits, owners[None], axis=0)[0]

@@ -9,18 +9,14 @@ from __future__ import annotations
 import time
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
 from sam_msgs.srv import DetectConcept, FollowConcept, UnfollowConcept
-from std_msgs.msg import Header
 
-from sam_core import ObjectState
 from sam_core.association import FollowedConcept, MatchRules
 from sam_core.sam3 import ConceptDetector
-from sam_ros.conversions.messages import Masks, concept_instance_message
-from sam_ros.conversions.stamps import nanoseconds, stamp_of, to_time
+from sam_ros.conversions.messages import concept_instance_message
+from sam_ros.conversions.stamps import nanoseconds, to_time
 from sam_ros.detection.detector_manager import DetectorManager, DetectorReport, DetectorSettings
 from sam_ros.detection.findings import Outcome, find, track
 from sam_ros.detection.search import (

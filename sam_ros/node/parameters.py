@@ -127,9 +127,9 @@ _DESCRIPTORS: dict[str, ParameterDescriptor] = {
     ),
     "non_overlap": _fixed(
         "How overlapping masks are resolved. none: they are published as they are, as in SAM 2. highest_score: each "
-        "pixel goes to the highest logit. color_histogram: pixels go to the object whose colours, when it was prompted, "
-        "are like theirs, where that is clear; an object that is left with nothing counts as absent; not for a thing and "
-        "a part of it. Empty: what the model's configuration says, color_histogram for sam2_nano, else none.",
+        "pixel goes to the highest logit. color_histogram: pixels go to the object whose colours, when it was "
+        "prompted, are like theirs, where that is clear; an object that is left with nothing counts as absent; not for "
+        "a thing and a part of it. Empty: what the model's configuration says, color_histogram for sam2_nano, else none.",
         "empty or one of " + ", ".join(CHOICES["non_overlap"]),
     ),
     "mask_refinement": _fixed(
@@ -145,8 +145,8 @@ _DESCRIPTORS: dict[str, ParameterDescriptor] = {
         "empty or one of " + ", ".join(CHOICES["click_augmentation"]),
     ),
     "fill_hole_area": _fixed(
-        "Holes of masks up to this many pixels of the network's mask (a quarter of its input's side) are filled. Meta's "
-        "builder sets 8. 0: none.",
+        "Holes of masks up to this many pixels of the network's mask (a quarter of its input's side) are filled. "
+        "Meta's builder sets 8. 0: none.",
         integer_range=[IntegerRange(from_value=0, to_value=10000)],
     ),
     **{

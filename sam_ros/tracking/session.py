@@ -27,9 +27,7 @@ class Session:
     stream: Stream
     watch: Callable[[Stream], None] | None = None
 
-    def add_prompt(
-        self, prompt: Prompt, object_id: int | None, label: str, *, or_newest: bool = False
-    ) -> FrameResult:
+    def add_prompt(self, prompt: Prompt, object_id: int | None, label: str, *, or_newest: bool = False) -> FrameResult:
         """Start an object (`object_id` None) or correct one, in the image of the prompt's stamp (None: the newest).
 
         Returns:

@@ -104,9 +104,7 @@ class MemoryIndex:
 
         Conditioning frames are written by prompts alone, into a row that nobody reads yet, and need no spare slot.
         """
-        return cls(
-            SlotTable.empty(conditioning), SlotTable.empty(recent, spare=1), SlotTable.empty(pointers, spare=1)
-        )
+        return cls(SlotTable.empty(conditioning), SlotTable.empty(recent, spare=1), SlotTable.empty(pointers, spare=1))
 
     def forget_from(self, frame: int) -> MemoryIndex:
         """Return an index without this frame and later ones."""

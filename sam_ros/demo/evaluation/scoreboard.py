@@ -19,7 +19,9 @@ _SAME_WORD = {"ball": "circle", "disc": "circle", "box": "square"}
 _FILLERS = {"a", "the", "every", "each", "all", "thing", "object"}
 _TOUCHES = 0.1  # share of an object from which on it is not beside a thing
 # As `Redetector` logs it.
-_REUNION = re.compile(rf"object (\d+) is {re.escape(Association.REIDENTIFIED.value)}, in the image of (\d+)\.(\d{{9}}) s")
+_REUNION = re.compile(
+    rf"object (\d+) is {re.escape(Association.REIDENTIFIED.value)}, in the image of (\d+)\.(\d{{9}}) s"
+)
 
 
 def reunions_in(log: str) -> list[Reunion]:
