@@ -1,4 +1,4 @@
-"""Which frames enter an object's memory, in which places, and what a policy spares."""
+"""Memory policies: which frames are kept, in which temporal positions, and what need not be computed."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import pytest
 import torch
 
 from sam_core import FrameResult, Prompt, Tracker, build_tracker
-from sam_core.streaming import FifoPolicy, MemoryPolicy, StridedPolicy, VisibleFramesPolicy
-from sam_core.streaming.policy import Observation
+from sam_core.streaming import POLICIES, FifoPolicy, MemoryPolicy, Observation, StridedPolicy
 from tests.core.pattern import frame
 
 CLICK = Prompt(points=[[60, 45]], labels=[1])
@@ -41,14 +40,13 @@ def equal(one: list[FrameResult], other: list[FrameResult]) -> list[bool]:
     return [torch.equal(a.mask_logits, b.mask_logits) for a, b in zip(one, other, strict=True)]
 
 
-def test_visible_frames_policy_keeps_what_showed_the_object() -> None:
-    policy = VisibleFramesPolicy()
-    seen = [Observation(i, predicted_iou=0.9, object_score=1.0 if i < 9 else -1.0, prompted=i == 11) for i in range(12)]
-    stored = [observation.frame for observation in seen if policy.admits(observation)]
-    assert stored == [0, 1, 2, 3, 4, 5, 6, 7, 8, 11]
-    assert policy.place_in_time(40, stored, 7) == [(4, 1), (5, 2), (6, 3), (7, 4), (8, 5), (11, 6)]
-    assert policy.place_in_time(40, [8], 7) == [(8, 6)]
-    assert FifoPolicy().place_in_time(12, stored, 7) == [(6, 1), (7, 2), (8, 3), (11, 6)]
+def test_fifo_policy_keeps_every_frame_and_places_it_by_its_age() -> None:
+    policy = FifoPolicy()
+    seen = [Observation(i, predicted_iou=0.1, object_score=-1.0, prompted=False) for i in range(12)]
+    assert all(policy.considers(observation.frame) and policy.admits(observation) for observation in seen)
+    stored = [0, 5, 6, 7, 8, 11]
+    assert policy.place_in_time(12, stored, 7) == [(6, 1), (7, 2), (8, 3), (11, 6)]
+    assert policy.place_in_time(9, stored[:5], 7) == [(5, 3), (6, 4), (7, 5), (8, 6)]
 
 
 def test_strided_policy_keeps_every_third_frame_and_prompted_ones() -> None:
@@ -86,14 +84,10 @@ def test_an_observation_counts_the_frames_of_an_absence(micro_tracker: Tracker) 
                 stream.add_prompt(CLICK)
             if i == 6:
                 stream.add_prompt(CORRECTION, object_id=1)
-            counts.append(stream._objects[1].last_seen.absent_for)
+            counts.append(stream._state.objects[1].latest.last_seen.absent_for)
     finally:
         hook.remove()
     assert counts == [0, 0, 1, 2, 3, 4, 0, 1, 2, 0, 0, 0, 0, 0]
-
-
-def test_visible_is_fifo_while_the_object_is_visible(micro_tracker: Tracker) -> None:
-    assert all(equal(run(micro_tracker, FifoPolicy(), 12), run(micro_tracker, VisibleFramesPolicy(), 12)))
 
 
 def test_stride_of_one_is_fifo(micro_tracker: Tracker) -> None:
@@ -132,12 +126,13 @@ def test_a_policy_that_admits_what_it_did_not_consider_is_an_error(micro_tracker
         run(micro_tracker, Forgetful(), 2)
 
 
-def test_a_models_configuration_names_its_policy(micro_tracker: Tracker) -> None:
+def test_a_model_names_its_policy(micro_tracker: Tracker) -> None:
     assert micro_tracker.memory_policy == "fifo"
     assert build_tracker("sam2_nano", device="cpu").memory_policy == "strided"
-    assert build_tracker("sam2_nano", device="cpu", overrides=["memory_policy=visible"]).memory_policy == "visible"
-    with pytest.raises(ValueError, match="no memory policy 'lifo'; known are fifo, strided, visible"):
-        build_tracker("sam2_nano", device="cpu", overrides=["memory_policy=lifo"])
+    assert build_tracker("sam2_nano", device="cpu", overrides=["memory_policy=fifo"]).memory_policy == "fifo"
+    assert sorted(POLICIES) == ["fifo", "strided"]
+    with pytest.raises(ValueError, match="no memory policy 'visible'; known are fifo, strided"):
+        build_tracker("sam2_nano", device="cpu", overrides=["memory_policy=visible"])
 
 
 def test_the_models_policy_holds_unless_a_stream_asks_for_another(micro_tracker: Tracker) -> None:

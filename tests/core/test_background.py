@@ -1,4 +1,4 @@
-"""Work beside its owner: truly at the same time, or before it; done when the owner goes on; errors not lost."""
+"""A background task runs at the same time as its owner, or before it; it ends with the `with` statement, and its errors are raised."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from sam_core.streaming import beside
-from sam_core.streaming.beside import Beside
+from sam_core.streaming import background
+from sam_core.streaming.background import BackgroundTask
 
 CPU = torch.device("cpu")
 
@@ -23,7 +23,7 @@ def _one_thread() -> Iterator[None]:
 
 
 def test_both_go_on_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(beside, "_cores", lambda: 2)
+    monkeypatch.setattr(background, "_cores", lambda: 2)
     here, there = threading.Event(), threading.Event()
     threads = []
 
@@ -32,36 +32,36 @@ def test_both_go_on_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
         there.set()
         assert here.wait(30)
 
-    with Beside(CPU).doing(work):
+    with BackgroundTask(CPU).running(work):
         assert there.wait(30)  # neither could end if one waited for the other
         here.set()
     assert threads == [1]
 
 
 def test_without_a_free_core_the_work_is_done_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(beside, "_cores", lambda: 1)
+    monkeypatch.setattr(background, "_cores", lambda: 1)
     order: list[tuple[str, int]] = []
-    with Beside(CPU).doing(lambda: order.append(("work", threading.get_ident()))):
+    with BackgroundTask(CPU).running(lambda: order.append(("work", threading.get_ident()))):
         order.append(("owner", threading.get_ident()))
     assert order == [("work", threading.get_ident()), ("owner", threading.get_ident())]
 
 
 @pytest.mark.parametrize("cores", [1, 2])
 def test_an_error_of_the_work_is_raised(monkeypatch: pytest.MonkeyPatch, cores: int) -> None:
-    monkeypatch.setattr(beside, "_cores", lambda: cores)
+    monkeypatch.setattr(background, "_cores", lambda: cores)
 
     def work() -> None:
         raise ValueError("of the work")
 
-    aside = Beside(CPU)
-    with pytest.raises(ValueError, match="of the work"), aside.doing(work):
+    task = BackgroundTask(CPU)
+    with pytest.raises(ValueError, match="of the work"), task.running(work):
         pass
-    with aside.doing(lambda: None):  # and it goes on
+    with task.running(lambda: None):  # and it goes on
         pass
 
 
 def test_an_error_of_the_owner_waits_for_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(beside, "_cores", lambda: 2)
+    monkeypatch.setattr(background, "_cores", lambda: 2)
     begun, done = threading.Event(), threading.Event()
 
     def work() -> None:
@@ -70,7 +70,7 @@ def test_an_error_of_the_owner_waits_for_the_work(monkeypatch: pytest.MonkeyPatc
         done.set()
 
     def own() -> None:
-        with Beside(CPU).doing(work):
+        with BackgroundTask(CPU).running(work):
             assert begun.wait(30)
             raise KeyError
 

@@ -1,4 +1,4 @@
-"""Masks that end at the picture's edges."""
+"""Mask refinement by a guided filter: against the truth, the equations, and for what it must leave alone."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sam_core import Prompt, Stream, Tracker, build_tracker
-from sam_core.streaming import edges
-from sam_core.streaming.edges import Guide, LocalMean, refined
 from sam_core.streaming.masks import logits_at
+from sam_core.streaming.postprocessing import guided_filter
+from sam_core.streaming.postprocessing.guided_filter import Guide, LocalMean, refine
 from tests.core.pattern import HEIGHT, WIDTH, frame
 
 GRID, SIDE = 24, 96
 
 
 def scene(corners: list[list[float]], noise: float = 6.0) -> tuple[Tensor, Tensor, Tensor]:
-    """Draw a polygon: its mask (SIDE, SIDE), its picture (3, SIDE, SIDE), and coarse logits (GRID, GRID) of it."""
+    """Draw a polygon: its mask (SIDE, SIDE), its image (3, SIDE, SIDE), and coarse logits (GRID, GRID) of it."""
     rng = np.random.default_rng(0)
     mask = np.zeros((SIDE, SIDE), np.uint8)
     cv2.fillPoly(mask, [np.array(corners, np.int32)], 1)
-    picture = np.where(mask[..., None] > 0, (200, 90, 40), (60, 110, 120)) + rng.normal(0, noise, (SIDE, SIDE, 3))
+    image = np.where(mask[..., None] > 0, (200, 90, 40), (60, 110, 120)) + rng.normal(0, noise, (SIDE, SIDE, 3))
     truth = torch.from_numpy(mask).bool()
     blurred = cv2.GaussianBlur(mask.astype(np.float32), (0, 0), 4.0)
     coarse = F.avg_pool2d(torch.from_numpy(blurred)[None], SIDE // GRID)[0]
-    levels = torch.from_numpy(picture.clip(0, 255).astype(np.uint8)).permute(2, 0, 1)
+    levels = torch.from_numpy(image.clip(0, 255).astype(np.uint8)).permute(2, 0, 1)
     return truth, levels, (coarse - 0.5) * 12
 
 
@@ -48,42 +48,42 @@ SMALL = [[36, 38], [60, 42], [50, 62]]
 @pytest.mark.parametrize("corners", [STAR, SMALL], ids=["star", "small triangle"])
 @pytest.mark.parametrize("threshold", [0.0, 1.0])
 def test_masks_come_closer_to_the_truth(corners: list[list[float]], threshold: float) -> None:
-    truth, picture, coarse = scene(corners)
+    truth, image, coarse = scene(corners)
     before = iou(stretched(coarse[None])[0] > 0, truth)
-    after = iou(refined(coarse[None] + threshold, picture, threshold)[0] > threshold, truth)
+    after = iou(refine(coarse[None] + threshold, image, threshold)[0] > threshold, truth)
     assert after > before + 0.4 * (1 - before), (before, after)
 
 
 def test_only_pixels_near_the_edge_change() -> None:
-    _, picture, coarse = scene(STAR)
-    size = 2 * edges._BAND + 1
+    _, image, coarse = scene(STAR)
+    size = 2 * guided_filter._BAND + 1
     mask = (coarse > 0).float()[None]
-    far = F.max_pool2d(mask, size, 1, edges._BAND) == -F.max_pool2d(-mask, size, 1, edges._BAND)
+    far = F.max_pool2d(mask, size, 1, guided_filter._BAND) == -F.max_pool2d(-mask, size, 1, guided_filter._BAND)
     far = far.repeat_interleave(SIDE // GRID, 1).repeat_interleave(SIDE // GRID, 2)
-    result = refined(coarse[None], picture, 0.0)
+    result = refine(coarse[None], image, 0.0)
     assert result.shape == (1, SIDE, SIDE)
     assert torch.equal(result[far], stretched(coarse[None])[far])
     assert not torch.equal(result[~far], stretched(coarse[None])[~far])
 
 
-def test_what_would_vanish_stays() -> None:
+def test_a_mask_that_would_vanish_stays() -> None:
     """A faint mask of something that does not stand out from a patterned ground, and no mask at all."""
-    _, picture, _ = scene(STAR)
+    _, image, _ = scene(STAR)
     faint, none = torch.full((2, GRID, GRID), -6.0)
     faint[2:4, 19] = 0.1
-    result = refined(torch.stack((faint, none)), picture, 0.0)
+    result = refine(torch.stack((faint, none)), image, 0.0)
     assert torch.equal(result, stretched(torch.stack((faint, none))))
 
 
-def test_looking_only_around_an_object_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a CPU each object is refined in a window; elsewhere, all in the whole picture."""
+def test_refining_only_around_an_object_is_enough() -> None:
+    """On a CPU each object is refined in a window; elsewhere, all in the whole image."""
     low_res = torch.stack([scene(corners)[2] for corners in (STAR, SMALL)])
-    picture = scene(STAR)[1]
-    windows = refined(low_res, picture, 0.0)
-    whole = edges._guided(low_res, stretched(low_res), picture, 0.0, GRID)
+    image = scene(STAR)[1]
+    windows = refine(low_res, image, 0.0)
+    whole = guided_filter._guided(low_res, stretched(low_res), image, 0.0, GRID)
     torch.testing.assert_close(windows, whole, rtol=0, atol=1e-3)
     assert ((windows > 0) != (whole > 0)).float().mean() < 1e-3
-    torch.testing.assert_close(refined(low_res, picture.float(), 0.0), windows, rtol=0, atol=1e-5)
+    torch.testing.assert_close(refine(low_res, image.float(), 0.0), windows, rtol=0, atol=1e-5)
 
 
 def test_the_fit_is_ridge_regression_in_every_square() -> None:
@@ -94,28 +94,28 @@ def test_the_fit_is_ridge_regression_in_every_square() -> None:
     lines = np.zeros((height, width, 4))
     for y in range(height):
         for x in range(width):
-            rows = slice(max(0, y - edges._RADIUS), y + edges._RADIUS + 1)
-            columns = slice(max(0, x - edges._RADIUS), x + edges._RADIUS + 1)
+            rows = slice(max(0, y - guided_filter._RADIUS), y + guided_filter._RADIUS + 1)
+            columns = slice(max(0, x - guided_filter._RADIUS), x + guided_filter._RADIUS + 1)
             inside, values = colours[:, rows, columns].reshape(3, -1), share[rows, columns].ravel()
             centred = inside - inside.mean(1, keepdims=True)
-            system = centred @ centred.T / inside.shape[1] + edges._NOISE * np.eye(3)
+            system = centred @ centred.T / inside.shape[1] + guided_filter._NOISE * np.eye(3)
             slopes = np.linalg.solve(system, centred @ (values - values.mean()) / inside.shape[1])
             lines[y, x] = *slopes, values.mean() - slopes @ inside.mean(1)
     expected = np.zeros((height, width))
     for y in range(height):
         for x in range(width):
-            rows = slice(max(0, y - edges._RADIUS), y + edges._RADIUS + 1)
-            columns = slice(max(0, x - edges._RADIUS), x + edges._RADIUS + 1)
+            rows = slice(max(0, y - guided_filter._RADIUS), y + guided_filter._RADIUS + 1)
+            columns = slice(max(0, x - guided_filter._RADIUS), x + guided_filter._RADIUS + 1)
             line = lines[rows, columns].reshape(-1, 4).mean(0)
             expected[y, x] = line[:3] @ colours[:, y, x] + line[3]
-    picture = torch.from_numpy(colours).float()
-    guide = Guide(picture, LocalMean(picture, edges._RADIUS, longest=14))
+    image = torch.from_numpy(colours).float()
+    guide = Guide(image, LocalMean(image, guided_filter._RADIUS, longest=14))
     mine = guide.apply(guide.fit(torch.from_numpy(share).float()[None]))[0]
     np.testing.assert_allclose(mine.numpy(), expected, atol=2e-4)
 
 
 def run(open_stream: Callable[..., Stream], chosen: str) -> tuple[Stream, list[Tensor]]:
-    stream = open_stream(max_objects=2, edges=chosen)
+    stream = open_stream(max_objects=2, mask_refinement=chosen)
     stream.step(frame(0))
     answers = [stream.add_prompt(Prompt(box=[10, 10, 50, 50])).masks]
     answers += [stream.add_prompt(Prompt(points=[[WIDTH / 2, HEIGHT / 2]], labels=[1])).masks]
@@ -126,55 +126,59 @@ def run(open_stream: Callable[..., Stream], chosen: str) -> tuple[Stream, list[T
     return stream, answers
 
 
-def test_what_is_remembered_does_not_change(micro_tracker: Tracker) -> None:
-    kept, masks = run(micro_tracker.open_stream, "keep")
-    guided, shown = run(micro_tracker.open_stream, "guided")
-    assert torch.equal(kept._bank.spatial, guided._bank.spatial)
-    assert torch.equal(kept._bank.pointers, guided._bank.pointers)
-    assert torch.equal(kept._low_res, guided._low_res)
+def test_memory_does_not_change(micro_tracker: Tracker) -> None:
+    kept, masks = run(micro_tracker.open_stream, "none")
+    guided, shown = run(micro_tracker.open_stream, "guided_filter")
+    assert torch.equal(kept._tracker.bank.spatial, guided._tracker.bank.spatial)
+    assert torch.equal(kept._tracker.bank.pointers, guided._tracker.bank.pointers)
+    for one, other in zip(kept.history.frames, guided.history.frames, strict=True):
+        assert one.objects.keys() == other.objects.keys()
+        assert all(torch.equal(known.low_res, other.objects[i].low_res) for i, known in one.objects.items())
     assert any(not torch.equal(a, b) for a, b in zip(masks, shown, strict=True))
 
 
-def test_a_prompt_in_the_past_sees_the_edges_of_then(micro_tracker: Tracker) -> None:
-    late, timely = (micro_tracker.open_stream(edges="guided") for _ in range(2))
+def test_a_prompt_on_an_earlier_frame_is_refined_with_the_image_of_that_frame(micro_tracker: Tracker) -> None:
+    late, timely = (micro_tracker.open_stream(mask_refinement="guided_filter") for _ in range(2))
     timely.step(frame(0), "then")
     expected = timely.add_prompt(Prompt(box=[10, 10, 50, 50]))
     for t in range(8):
         late.step(frame(t), "then" if t == 0 else "later")
     answer = late.add_prompt(Prompt(box=[10, 10, 50, 50], stamp="then"))
     assert torch.equal(answer.masks, expected.masks)
-    assert answer.low_res.shape[1:] == (late._model.image_size,) * 2
+    assert answer.low_res.shape[1:] == (micro_tracker.image_size,) * 2
 
 
-def test_a_model_names_its_edges(micro_tracker: Tracker) -> None:
-    assert micro_tracker.edges == "keep"
-    assert build_tracker("sam2_nano", device="cpu").edges == "guided"
-    assert build_tracker("sam2_nano", device="cpu", overrides=["edges=keep"]).edges == "keep"
-    assert micro_tracker.open_stream(edges=None)._settings.edges == "keep"
-    with pytest.raises(ValueError, match="edges must be one of keep, guided, not 'sharp'"):
-        micro_tracker.open_stream(edges="sharp")
+def test_a_model_names_its_mask_refinement(micro_tracker: Tracker) -> None:
+    chosen = build_tracker("sam2_nano", device="cpu")
+    assert chosen.open_stream(mask_refinement=None)._settings.mask_refinement == "guided_filter"
+    assert chosen.open_stream(mask_refinement="none")._settings.mask_refinement == "none"
+    assert micro_tracker.open_stream(mask_refinement=None)._settings.mask_refinement == "none"
+    without = build_tracker("sam2_nano", device="cpu", overrides=["mask_refinement=none"])
+    assert without.choices["mask_refinement"] == "none"
+    with pytest.raises(ValueError, match="mask_refinement must be one of none, guided_filter, not 'sharp'"):
+        micro_tracker.open_stream(mask_refinement="sharp")
 
 
 def test_masks_do_not_depend_on_what_is_refined_beside_them() -> None:
     """Not a bit: five objects of several sizes, together and one by one."""
-    picture = scene(STAR)[1]
+    image = scene(STAR)[1]
     corners = [STAR, SMALL, [[2, 2], [20, 4], [9, 24]], [[70, 60], [95, 70], [72, 95]], [[60, 5], [90, 9], [75, 40]]]
     low_res = torch.stack([scene(shape)[2] for shape in corners])
-    together = refined(low_res, picture, 0.0)
+    together = refine(low_res, image, 0.0)
     for k, logits in enumerate(low_res):
-        assert torch.equal(refined(logits[None], picture, 0.0)[0], together[k])
+        assert torch.equal(refine(logits[None], image, 0.0)[0], together[k])
 
 
 @pytest.mark.parametrize(("span", "window"), [((20, 30), (12, 39)), ((3, 9), (0, 18)), ((60, 71), (52, 72))])
 def test_windows_hold_their_objects(span: tuple[int, int], window: tuple[int, int]) -> None:
-    assert edges._around(span, 72) == window
+    assert guided_filter._around(span, 72) == window
 
 
 def test_nothing_is_kept_for_every_size_of_an_object() -> None:
     """A stream's memory does not grow when an object is for once as large as never before."""
-    picture = scene(STAR)[1]
-    refined(scene(SMALL)[2][None], picture, 0.0)
-    kept = edges._near.cache_info().currsize
+    image = scene(STAR)[1]
+    refine(scene(SMALL)[2][None], image, 0.0)
+    kept = guided_filter._near.cache_info().currsize
     for side in range(3, 60, 4):
-        refined(scene([[20, 20], [20 + side, 20], [20 + side, 20 + side], [20, 20 + side]])[2][None], picture, 0.0)
-    assert edges._near.cache_info().currsize == kept
+        refine(scene([[20, 20], [20 + side, 20], [20 + side, 20 + side], [20, 20 + side]])[2][None], image, 0.0)
+    assert guided_filter._near.cache_info().currsize == kept

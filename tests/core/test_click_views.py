@@ -1,4 +1,4 @@
-"""Clicks that begin an object, answered from several views of the picture."""
+"""Click augmentation: clicks that begin an object, answered from several views of the image."""
 
 from __future__ import annotations
 
@@ -9,17 +9,16 @@ from torch import Tensor
 
 from sam_core import Prompt, Stream, Tracker, build_tracker
 from sam_core.sam2 import SamOutput
-from sam_core.streaming import views
-from sam_core.streaming.frames import Frame
-from sam_core.streaming.views import answer_from_views
+from sam_core.streaming import Frame, click_views
+from sam_core.streaming.click_views import ClickViews
 from tests.core.pattern import HEIGHT, WIDTH, frame
 
 CLICK = Prompt(points=[[40.0, 50.0]], labels=[1])
 
 
 @pytest.mark.parametrize("points", [[(1, 2)], [(71, 70)], [(35, 40)], [(5, 60), (40, 30)], [(0, 0), (47, 47)]])
-def test_the_part_holds_what_was_clicked_on(points: list[tuple[int, int]]) -> None:
-    corner = views._corner(torch.tensor(points, dtype=torch.float32), 48, 72)
+def test_the_magnified_part_holds_the_clicks(points: list[tuple[int, int]]) -> None:
+    corner = click_views._corner(torch.tensor(points, dtype=torch.float32), 48, 72)
     assert corner is not None
     left, top = corner
     for x, y in points:
@@ -28,8 +27,8 @@ def test_the_part_holds_what_was_clicked_on(points: list[tuple[int, int]]) -> No
 
 
 @pytest.mark.parametrize("points", [[], [(2, 30), (60, 30)]])
-def test_there_may_be_no_such_part(points: list[tuple[int, int]]) -> None:
-    assert views._corner(torch.tensor(points, dtype=torch.float32).reshape(-1, 2), 48, 72) is None
+def test_no_part_holds_clicks_that_are_far_apart(points: list[tuple[int, int]]) -> None:
+    assert click_views._corner(torch.tensor(points, dtype=torch.float32).reshape(-1, 2), 48, 72) is None
 
 
 def answered(tracker: Tracker, frame_: Frame, points: Tensor, labels: Tensor) -> SamOutput:
@@ -39,11 +38,11 @@ def answered(tracker: Tracker, frame_: Frame, points: Tensor, labels: Tensor) ->
 
 
 def test_views_show_the_network_what_was_clicked_on(micro_tracker: Tracker, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The pixel under each point has, in every view, the colour that it has in the picture."""
+    """The pixel under each point has, in every view, the colour that it has in the image."""
     model = micro_tracker.model
     size = model.image_size
     ys, xs = np.mgrid[:size, :size] * (255 / size)
-    picture = torch.from_numpy(np.stack([xs, ys, 0 * xs]).astype(np.uint8))  # every place has a colour of its own
+    image = torch.from_numpy(np.stack([xs, ys, 0 * xs]).astype(np.uint8))  # every place has a colour of its own
     points = torch.tensor([[0.2, 0.6], [0.3, 0.7], [0.4, 0.5]]) * size
     labels = torch.tensor([1, 1, 0])
     shown: list[Tensor] = []
@@ -59,14 +58,14 @@ def test_views_show_the_network_what_was_clicked_on(micro_tracker: Tracker, monk
         return decode(embedding, features, points, labels, mask, multimask=multimask)
 
     with torch.inference_mode():
-        features = model.encode_image(model.normalise_picture(picture[None]))
-        frame_ = Frame(0, None, (size, size), features, picture)
+        features = model.encode_image(model.normalise_picture(image[None]))
+        frame_ = Frame(0, None, (size, size), features, image)
         first = answered(micro_tracker, frame_, points, labels)
         monkeypatch.setattr(model, "decode", listen)
-        answer_from_views(model, encode, frame_, points, labels, first)
+        ClickViews(model, encode).refine(frame_, points, labels, first)
     assert len(shown) == 2
     assert len(asked) == 3
-    assert torch.equal(asked[-1], points), "the object pointer is of the picture as it is"
+    assert torch.equal(asked[-1], points), "the object pointer is of the image as it is"
     for view, places in zip(shown, asked[:-1], strict=True):
         assert view.shape == (3, size, size)
         for (x, y), (px, py) in zip(points.tolist(), places.tolist(), strict=True):
@@ -77,7 +76,7 @@ def test_views_show_the_network_what_was_clicked_on(micro_tracker: Tracker, monk
 def test_the_answer_is_the_mean_of_what_the_views_say(micro_tracker: Tracker, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a decoder that marks where the points are, all views agree on the place."""
     model, stream = micro_tracker.model, open_with(micro_tracker, "views")
-    newest = stream._frames.newest
+    newest = stream.history.newest
     assert newest is not None
     grid, stride = model.mask_size, model.image_size // model.mask_size
     decode = model.decode
@@ -93,7 +92,7 @@ def test_the_answer_is_the_mean_of_what_the_views_say(micro_tracker: Tracker, mo
     points, labels = torch.tensor([[0.3, 0.4]]) * model.image_size, torch.tensor([1])
     with torch.inference_mode():
         first = mark(model.embed_without_memory(newest.features), newest.features, points[None], None, multimask=False)
-        result = answer_from_views(model, stream._graphs.encode, newest, points, labels, first).low_res[0, 0]
+        result = ClickViews(model, stream._tracker.encode).refine(newest, points, labels, first).low_res[0, 0]
     x, y = (points[0] / stride).long().tolist()
     assert (result[y - 1 : y + 2, x - 1 : x + 2] > 0).all()
     assert (result[: y - 5] == -6).all()
@@ -104,7 +103,7 @@ def test_views_that_see_nothing_do_not_empty_the_answer(
     micro_tracker: Tracker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, stream = micro_tracker.model, open_with(micro_tracker, "views")
-    newest = stream._frames.newest
+    newest = stream.history.newest
     assert newest is not None
     points, labels = torch.tensor([[0.3, 0.4]]) * model.image_size, torch.tensor([1])
     with torch.inference_mode():
@@ -112,22 +111,22 @@ def test_views_that_see_nothing_do_not_empty_the_answer(
         absent = SamOutput(**{**vars(first), "low_res": torch.full_like(first.low_res, -1024.0)})
         present = SamOutput(**{**vars(first), "low_res": first.low_res.abs(), "object_score": torch.ones(1, 1)})
         monkeypatch.setattr(model, "decode", lambda *_, **__: absent)
-        answer = answer_from_views(model, stream._graphs.encode, newest, points, labels, present)
+        answer = ClickViews(model, stream._tracker.encode).refine(newest, points, labels, present)
     assert answer is present
 
 
-def open_with(tracker: Tracker, clicks: str, frames: int = 1) -> Stream:
-    stream = tracker.open_stream(clicks=clicks)
+def open_with(tracker: Tracker, augmentation: str, frames: int = 1) -> Stream:
+    stream = tracker.open_stream(click_augmentation=augmentation)
     for t in range(frames):
         stream.step(frame(t), t)
     return stream
 
 
-def test_a_click_is_answered_otherwise(micro_tracker: Tracker) -> None:
-    kept, seen = (open_with(micro_tracker, clicks).add_prompt(CLICK) for clicks in ("keep", "views"))
-    assert not torch.equal(kept.low_res, seen.low_res)
-    assert seen.low_res.shape == kept.low_res.shape
-    assert seen.masks.any()
+def test_the_answer_to_a_click_changes(micro_tracker: Tracker) -> None:
+    plain, averaged = (open_with(micro_tracker, choice).add_prompt(CLICK) for choice in ("none", "views"))
+    assert not torch.equal(plain.low_res, averaged.low_res)
+    assert averaged.low_res.shape == plain.low_res.shape
+    assert averaged.masks.any()
 
 
 @pytest.mark.parametrize(
@@ -139,24 +138,22 @@ def test_a_click_is_answered_otherwise(micro_tracker: Tracker) -> None:
     ],
     ids=["box", "box and point", "mask"],
 )
-def test_other_prompts_say_how_large_a_thing_is(micro_tracker: Tracker, prompt: Prompt) -> None:
-    kept, seen = (open_with(micro_tracker, clicks).add_prompt(prompt) for clicks in ("keep", "views"))
-    assert torch.equal(kept.low_res, seen.low_res)
+def test_other_prompts_are_answered_as_without_views(micro_tracker: Tracker, prompt: Prompt) -> None:
+    plain, averaged = (open_with(micro_tracker, choice).add_prompt(prompt) for choice in ("none", "views"))
+    assert torch.equal(plain.low_res, averaged.low_res)
 
 
-def test_corrections_build_on_the_mask_that_is_there(micro_tracker: Tracker, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_corrections_are_not_augmented(micro_tracker: Tracker, monkeypatch: pytest.MonkeyPatch) -> None:
     stream = open_with(micro_tracker, "views")
     stream.add_prompt(CLICK)
     more = Prompt(points=[[90.0, 20.0]], labels=[0])
-    monkeypatch.setattr(
-        "sam_core.streaming.answers.answer_from_views", lambda *_: pytest.fail("this does not begin an object")
-    )
+    monkeypatch.setattr(ClickViews, "refine", lambda *_: pytest.fail("this click does not begin an object"))
     stream.add_prompt(more, object_id=1)
     stream.step(frame(1))
     stream.add_prompt(more, object_id=1)
 
 
-def test_who_is_renewed_begins(micro_tracker: Tracker) -> None:
+def test_a_click_that_renews_an_object_is_augmented(micro_tracker: Tracker) -> None:
     stream, fresh = open_with(micro_tracker, "views", frames=3), open_with(micro_tracker, "views", frames=4)
     stream.add_prompt(Prompt(box=[10, 10, 50, 50]))
     stream.step(frame(3))
@@ -164,26 +161,26 @@ def test_who_is_renewed_begins(micro_tracker: Tracker) -> None:
     assert torch.equal(renewed.low_res, fresh.add_prompt(CLICK).low_res)
 
 
-def test_a_click_in_the_past_looks_at_the_picture_of_then(micro_tracker: Tracker) -> None:
+def test_a_click_on_an_earlier_frame_uses_the_image_of_that_frame(micro_tracker: Tracker) -> None:
     expected = open_with(micro_tracker, "views").add_prompt(CLICK)
     late = open_with(micro_tracker, "views", frames=6)
     answer = late.add_prompt(Prompt(points=[[40.0, 50.0]], labels=[1], stamp=0))
     assert torch.equal(answer.low_res, expected.low_res)
 
 
-def test_who_is_not_there_is_not_looked_for(micro_tracker: Tracker) -> None:
+def test_an_absent_object_is_not_asked_for_again(micro_tracker: Tracker) -> None:
     model, stream = micro_tracker.model, open_with(micro_tracker, "views")
-    newest = stream._frames.newest
+    newest = stream.history.newest
     assert newest is not None
     points, labels = torch.ones(1, 2), torch.ones(1, dtype=torch.long)
     with torch.inference_mode():
         answer = answered(micro_tracker, newest, points, labels)
         absent = SamOutput(**{**vars(answer), "object_score": torch.full((1, 1), -3.0)})
-        assert answer_from_views(model, stream._graphs.encode, newest, points, labels, absent) is absent
+        assert ClickViews(model, stream._tracker.encode).refine(newest, points, labels, absent) is absent
 
 
-def test_a_model_names_how_clicks_are_answered(micro_tracker: Tracker) -> None:
-    assert micro_tracker.clicks == "keep"
-    assert build_tracker("sam2_nano", device="cpu").clicks == "views"
-    with pytest.raises(ValueError, match="clicks must be one of keep, views, not 'twice'"):
-        micro_tracker.open_stream(clicks="twice")
+def test_a_model_names_its_click_augmentation(micro_tracker: Tracker) -> None:
+    assert micro_tracker.open_stream()._settings.click_augmentation == "none"
+    assert build_tracker("sam2_nano", device="cpu").choices["click_augmentation"] == "views"
+    with pytest.raises(ValueError, match="click_augmentation must be one of none, views, not 'twice'"):
+        micro_tracker.open_stream(click_augmentation="twice")
