@@ -1,4 +1,4 @@
-"""A background task runs at the same time as its owner, or before it; it ends with the `with` statement, and its errors are raised."""
+"""A background task runs at the same time as its owner, or before it, and its errors are raised."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
-"""Two masks of one thing: the object that looks like it keeps it."""
+"""Non-overlap by colour histogram: where two masks overlap, pixels go to the object whose colours they have."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,20 +12,19 @@ from torch import Tensor
 
 from sam_core import Prompt, Tracker, build_tracker
 from sam_core.streaming import ObjectState, Stream
-from sam_core.streaming.overlaps import Overlaps, colours_of, look_of
-from sam_core.streaming.policy import Observation
-from sam_core.streaming.tracking import Tracked
+from sam_core.streaming.postprocessing import ColorHistogramOverlap, ObjectMasks
+from sam_core.streaming.postprocessing.color_histogram import colours_of, histogram_of
 from tests.core.pattern import HEIGHT, WIDTH, frame
 
 SIDE = 12
 RED, BLUE = (220, 30, 30), (30, 30, 220)
 
 
-def picture(left: tuple[int, int, int], right: tuple[int, int, int]) -> Tensor:
-    """Return the colour bins of a picture of two halves."""
+def halves(left: tuple[int, int, int], right: tuple[int, int, int]) -> Tensor:
+    """Return an image (3, 30, 40) uint8 of two colours, side by side."""
     image = np.zeros((30, 40, 3), np.uint8)
     image[:, :20], image[:, 20:] = left, right
-    return colours_of(torch.from_numpy(image).permute(2, 0, 1), SIDE)
+    return torch.from_numpy(image).permute(2, 0, 1)
 
 
 def block(columns: slice, rows: slice = slice(None)) -> Tensor:
@@ -34,92 +34,88 @@ def block(columns: slice, rows: slice = slice(None)) -> Tensor:
     return logits
 
 
-def tracked(*logits: Tensor) -> Tracked:
-    n = len(logits)
-    return Tracked(torch.stack(logits)[:, None], torch.full((n,), 0.9), torch.full((n, 1), 4.0), torch.zeros(n, 8))
-
-
-def seen(count: int) -> list[Observation]:
-    return [Observation(7, 0.9, 4.0, prompted=False) for _ in range(count)]
-
-
 LEFT, RIGHT, ALL = slice(0, 6), slice(6, 12), slice(0, 12)
 
 
-def settled(overlaps: Overlaps, *logits: Tensor, colours: Tensor, threshold: float = 0.0) -> tuple[Tensor, list[bool]]:
-    shown, observations = overlaps.settle(
-        range(1, len(logits) + 1), tracked(*logits), seen(len(logits)), colours, threshold
-    )
-    assert [o.yielded for o in observations] == (shown.score[:, 0] < 0).tolist()
-    return shown.low_res[:, 0], [o.yielded for o in observations]
+def masks_of(*logits: Tensor, threshold: float = 0.0) -> ObjectMasks:
+    count = len(logits)
+    return ObjectMasks(torch.stack(logits), torch.full((count,), 4.0), (False,) * count, (30, 40), threshold)
+
+
+def resolved(references: list[Tensor | None], *logits: Tensor, image: Tensor, threshold: float = 0.0) -> ObjectMasks:
+    return ColorHistogramOverlap()(masks_of(*logits, threshold=threshold), image, references)
 
 
 @pytest.fixture
-def rivals() -> Overlaps:
-    """Object 1 is red, object 2 blue."""
-    overlaps = Overlaps()
-    colours = picture(RED, BLUE)
-    for object_id, columns in ((1, LEFT), (2, RIGHT)):
-        overlaps.prompted(object_id, (block(columns) > 0).flatten(), colours)
-    assert settled(overlaps, block(LEFT), block(RIGHT), colours=colours)[1] == [False, False]
-    return overlaps
+def rivals() -> list[Tensor | None]:
+    """References of two objects: the first was red when it was prompted, the second blue."""
+    image = halves(RED, BLUE)
+    references = [ColorHistogramOverlap().reference(masks_of(block(half)), image) for half in (LEFT, RIGHT)]
+    assert resolved(references, block(LEFT), block(RIGHT), image=image).suppressed == (False, False)
+    return references
 
 
 @pytest.mark.parametrize(("left", "owner"), [(RED, 0), (BLUE, 1)])
-def test_a_thing_belongs_to_the_object_that_looks_like_it(
-    rivals: Overlaps, left: tuple[int, int, int], owner: int
+def test_pixels_go_to_the_object_of_their_colour(
+    rivals: list[Tensor | None], left: tuple[int, int, int], owner: int
 ) -> None:
-    logits, yielded = settled(rivals, block(LEFT), block(LEFT), colours=picture(left, (90, 90, 90)))
-    assert torch.equal(logits[owner], block(LEFT))
-    assert (logits[1 - owner] <= 0).all()
-    assert yielded == [owner != 0, owner != 1]
+    shown = resolved(rivals, block(LEFT), block(LEFT), image=halves(left, (90, 90, 90)))
+    assert torch.equal(shown.logits[owner], block(LEFT))
+    assert (shown.logits[1 - owner] <= 0).all()
+    assert shown.suppressed == (owner != 0, owner != 1)
+    assert (shown.scores < 0).tolist() == list(shown.suppressed)
 
 
-def test_who_covers_two_things_keeps_its_own(rivals: Overlaps) -> None:
-    """As at a crossing: the mask of one object swallows the other."""
-    logits, yielded = settled(rivals, block(LEFT), block(ALL), colours=picture(RED, BLUE))
-    assert torch.equal(logits[0] > 0, block(LEFT) > 0)
-    assert torch.equal(logits[1] > 0, block(RIGHT) > 0)
-    assert yielded == [False, False]
+def test_a_mask_that_covers_two_things_keeps_its_own(rivals: list[Tensor | None]) -> None:
+    """As at a crossing: the mask of one object covers the other, too."""
+    shown = resolved(rivals, block(LEFT), block(ALL), image=halves(RED, BLUE))
+    assert torch.equal(shown.logits[0] > 0, block(LEFT) > 0)
+    assert torch.equal(shown.logits[1] > 0, block(RIGHT) > 0)
+    assert shown.suppressed == (False, False)
 
 
-def test_the_threshold_of_masks_counts(rivals: Overlaps) -> None:
-    logits, yielded = settled(rivals, block(LEFT), block(ALL), colours=picture(RED, BLUE), threshold=1.5)
-    assert torch.equal(logits[1] > 1.5, block(RIGHT) > 0)
-    assert yielded == [False, False]
-    logits, yielded = settled(rivals, block(LEFT), block(ALL), colours=picture(RED, BLUE), threshold=2.5)
-    assert torch.equal(logits, torch.stack([block(LEFT), block(ALL)]))
-    assert yielded == [False, False]
+def test_the_threshold_of_masks_counts(rivals: list[Tensor | None]) -> None:
+    shown = resolved(rivals, block(LEFT), block(ALL), image=halves(RED, BLUE), threshold=1.5)
+    assert torch.equal(shown.logits[1] > 1.5, block(RIGHT) > 0)
+    assert shown.suppressed == (False, False)
+    shown = resolved(rivals, block(LEFT), block(ALL), image=halves(RED, BLUE), threshold=2.5)
+    assert torch.equal(shown.logits, torch.stack([block(LEFT), block(ALL)]))
+    assert shown.suppressed == (False, False)
 
 
-def test_two_masks_of_two_things_are_shared_out(rivals: Overlaps) -> None:
+def test_two_masks_of_both_things_are_split(rivals: list[Tensor | None]) -> None:
     """Near the border, where both colours are around, some pixels may stay with both."""
-    logits, yielded = settled(rivals, block(ALL), block(ALL), colours=picture(RED, BLUE))
-    for own, mask in zip((LEFT, RIGHT), logits > 0, strict=True):
+    shown = resolved(rivals, block(ALL), block(ALL), image=halves(RED, BLUE))
+    for own, mask in zip((LEFT, RIGHT), shown.logits > 0, strict=True):
         assert torch.equal(mask | (block(slice(5, 7)) > 0), (block(own) > 0) | (block(slice(5, 7)) > 0))
-    assert yielded == [False, False]
+    assert shown.suppressed == (False, False)
 
 
-def test_what_looks_like_neither_is_left_to_both(rivals: Overlaps) -> None:
-    shown, yielded = settled(rivals, block(LEFT), block(LEFT), colours=picture((30, 220, 30), BLUE))
-    assert torch.equal(shown, torch.stack([block(LEFT), block(LEFT)]))
-    assert yielded == [False, False]
+def test_pixels_of_neither_colour_stay_with_both(rivals: list[Tensor | None]) -> None:
+    shown = resolved(rivals, block(LEFT), block(LEFT), image=halves((30, 220, 30), BLUE))
+    assert torch.equal(shown.logits, torch.stack([block(LEFT), block(LEFT)]))
+    assert shown.suppressed == (False, False)
 
 
-def test_a_small_common_border_is_left_to_both(rivals: Overlaps) -> None:
+def test_a_small_common_border_stays_with_both(rivals: list[Tensor | None]) -> None:
     masks = block(LEFT), block(RIGHT)
     masks[0][:6, 6] = 2.0
-    assert torch.equal(settled(rivals, *masks, colours=picture(RED, BLUE))[0], torch.stack(masks))
+    assert torch.equal(resolved(rivals, *masks, image=halves(RED, BLUE)).logits, torch.stack(masks))
 
 
-@pytest.mark.parametrize("change", ["forgotten", "prompted on nothing"])
-def test_an_object_without_a_look_does_not_contend(rivals: Overlaps, change: str) -> None:
-    colours = picture(RED, BLUE)
-    if change == "forgotten":
-        rivals.forget(2)
-    else:
-        rivals.prompted(2, torch.zeros(SIDE**2, dtype=torch.bool), colours)
-    assert settled(rivals, block(LEFT), block(LEFT), colours=colours)[1] == [False, False]
+def test_a_single_object_and_one_without_a_reference_do_not_compete(rivals: list[Tensor | None]) -> None:
+    image = halves(RED, BLUE)
+    assert ColorHistogramOverlap().reference(masks_of(torch.full((SIDE, SIDE), -1.0)), image) is None
+    alone = masks_of(block(ALL))
+    assert ColorHistogramOverlap()(alone, image, rivals[:1]) is alone
+    both = masks_of(block(LEFT), block(LEFT))
+    assert ColorHistogramOverlap()(both, image, [rivals[0], None]) is both
+
+
+def test_a_mask_that_was_suppressed_before_stays_suppressed(rivals: list[Tensor | None]) -> None:
+    """As by another postprocessor, which comes first."""
+    masks = replace(masks_of(block(LEFT), block(ALL)), suppressed=(True, False))
+    assert ColorHistogramOverlap()(masks, halves(RED, BLUE), rivals).suppressed == (True, False)
 
 
 def test_colours_are_sampled_from_any_size() -> None:
@@ -130,14 +126,14 @@ def test_colours_are_sampled_from_any_size() -> None:
     row = int(1.5 * 37 / 8)
     red, green, blue = (image[row, int(0.5 * 51 / 8)] // 32).tolist()
     assert colours[8] == (red * 8 + green) * 8 + blue
-    look = look_of(torch.ones(64, dtype=torch.bool), colours)
-    assert look.shape == (512,)
-    assert look.exp().sum() == pytest.approx(1 + 512 * 0.003)
+    histogram = histogram_of(torch.ones(64, dtype=torch.bool), colours)
+    assert histogram.shape == (512,)
+    assert histogram.exp().sum() == pytest.approx(1 + 512 * 0.003)
 
 
-def run(open_stream: Callable[..., Stream], overlaps: str) -> tuple[Stream, list[Tensor]]:
+def run(open_stream: Callable[..., Stream], non_overlap: str) -> tuple[Stream, list[Tensor]]:
     """Track three objects, one of them prompted on an earlier frame."""
-    stream = open_stream(max_objects=3, history_frames=3, overlaps=overlaps)
+    stream = open_stream(max_objects=3, history_frames=3, non_overlap=non_overlap)
     shown = []
     for t in range(8):
         shown.append(stream.step(frame(t), t).masks)
@@ -149,26 +145,33 @@ def run(open_stream: Callable[..., Stream], overlaps: str) -> tuple[Stream, list
     return stream, shown
 
 
-def test_what_is_remembered_does_not_change(micro_tracker: Tracker) -> None:
-    """Objects stay independent of each other; only what is shown of them differs."""
-    kept, masks = run(micro_tracker.open_stream, "keep")
-    looked, shown = run(micro_tracker.open_stream, "look")
-    assert torch.equal(kept._bank.spatial, looked._bank.spatial)
-    assert torch.equal(kept._bank.pointers, looked._bank.pointers)
+def test_memory_does_not_change(micro_tracker: Tracker) -> None:
+    """Objects stay independent of each other; only the masks that results show differ."""
+    plain, masks = run(micro_tracker.open_stream, "none")
+    resolving, shown = run(micro_tracker.open_stream, "color_histogram")
+    assert torch.equal(plain._tracker.bank.spatial, resolving._tracker.bank.spatial)
+    assert torch.equal(plain._tracker.bank.pointers, resolving._tracker.bank.pointers)
     assert all((b <= a).all() for a, b in zip(masks, shown, strict=True))
     assert any((b < a).any() for a, b in zip(masks, shown, strict=True))
-    assert looked.report().bytes_allocated > kept.report().bytes_allocated
 
 
-def test_results_and_objects_agree_on_who_has_yielded(micro_tracker: Tracker) -> None:
-    stream = micro_tracker.open_stream(max_objects=2, overlaps="look")
+def with_references(stream: Stream, object_id: int, *references: Tensor) -> None:
+    """Give an object other references for the postprocessors."""
+    target = stream._state.objects[object_id]
+    assert target.shown is not None
+    changed = target.tracked(replace(target.shown, references=references))
+    stream._state = stream._state.with_objects([changed])
+
+
+def test_results_objects_and_history_agree_on_who_is_suppressed(micro_tracker: Tracker) -> None:
+    stream = micro_tracker.open_stream(max_objects=2, non_overlap="color_histogram")
     stream.step(frame(0))
     for _ in range(2):
         stream.add_prompt(Prompt(box=[10, 10, 50, 50]))
     assert stream.step(frame(1)).states == (ObjectState.TRACKED, ObjectState.TRACKED)
-    assert stream._overlaps is not None
-    looks = stream._overlaps._looks
-    looks[2] = looks[1] - 1  # every colour is the first one's
+    first = stream._state.objects[1].shown
+    assert first is not None
+    with_references(stream, 2, first.references[0] - 1)  # every colour is rather the first object's
     result = stream.step(frame(2))
     assert result.states == (ObjectState.TRACKED, ObjectState.ABSENT)
     assert result.masks[0].any()
@@ -176,13 +179,37 @@ def test_results_and_objects_agree_on_who_has_yielded(micro_tracker: Tracker) ->
     for info, state, presence in zip(stream.objects, result.states, result.presence.tolist(), strict=True):
         assert info.state is state
         assert info.presence == pytest.approx(presence, abs=1e-5)
+    newest = stream.history.newest
+    assert newest is not None
+    assert [newest.objects[i].suppressed for i in (1, 2)] == [False, True]
+    assert newest.mask_of(1, 0.0) is not None
+    assert newest.mask_of(2, 0.0) is None
 
 
-def test_a_model_names_how_overlaps_are_treated(micro_tracker: Tracker) -> None:
-    assert micro_tracker.overlaps == "keep"
-    assert build_tracker("sam2_nano", device="cpu").overlaps == "look"
-    assert build_tracker("sam2_nano", device="cpu", overrides=["overlaps=keep"]).overlaps == "keep"
-    with pytest.raises(ValueError, match="keep, look"):
-        build_tracker("sam2_nano", device="cpu", overrides=["overlaps=share"])
-    with pytest.raises(ValueError, match="keep, look"):
-        micro_tracker.open_stream(overlaps="share")
+def test_a_prompt_renews_the_reference(micro_tracker: Tracker) -> None:
+    stream = micro_tracker.open_stream(max_objects=2, non_overlap="color_histogram")
+    stream.step(frame(0))
+    stream.add_prompt(Prompt(box=[10, 10, 50, 50]))
+    with_references(stream, 1, torch.zeros(512))
+    stream.step(frame(1))
+    drawn = np.zeros((HEIGHT, WIDTH), bool)
+    drawn[20:60, 30:80] = True
+    answer = stream.add_prompt(Prompt(mask=drawn), object_id=1)
+    newest, shown = stream.history.newest, stream._state.objects[1].shown
+    assert newest is not None
+    assert newest.image is not None
+    assert shown is not None
+    mask = (answer.low_res[0] > 0).flatten()
+    assert mask.any()
+    assert torch.equal(shown.references[0], histogram_of(mask, colours_of(newest.image, answer.low_res.shape[1])))
+
+
+def test_a_model_names_how_overlaps_are_resolved(micro_tracker: Tracker) -> None:
+    assert micro_tracker.open_stream()._settings.non_overlap == "none"
+    assert build_tracker("sam2_nano", device="cpu").choices["non_overlap"] == "color_histogram"
+    without = build_tracker("sam2_nano", device="cpu", overrides=["non_overlap=none"])
+    assert without.open_stream()._settings.non_overlap == "none"
+    with pytest.raises(ValueError, match="none, highest_score, color_histogram, not 'share'"):
+        build_tracker("sam2_nano", device="cpu", overrides=["non_overlap=share"])
+    with pytest.raises(ValueError, match="none, highest_score, color_histogram, not 'share'"):
+        micro_tracker.open_stream(non_overlap="share")
