@@ -1,4 +1,4 @@
-"""Concepts: masks drawn by hand, decisions worked out by hand, and the hand-over to a real stream."""
+"""Association of detections and tracks: masks drawn by hand, decisions worked out by hand, and a real stream."""
 
 from __future__ import annotations
 
@@ -9,21 +9,31 @@ import pytest
 import torch
 
 from sam_core import CapacityError, Prompt, StampError, Tracker
-from sam_core.concepts import (
-    CroppedMask,
+from sam_core.association import (
+    Association,
     Decision,
     FollowedConcept,
-    Following,
     Instance,
     KnownObject,
     MatchRules,
-    Sightings,
-    Verdict,
+    RedetectionSchedule,
+    TrackHistory,
+    associate,
     concept_key,
-    decide,
-    hand_over,
+    track_instance,
 )
-from sam_core.streaming import ObjectInfo, ObjectState, Stream
+from sam_core.sam2 import ImageFeatures
+from sam_core.streaming import (
+    CroppedMask,
+    Frame,
+    FrameHistory,
+    ObjectInfo,
+    ObjectOnFrame,
+    ObjectPhase,
+    ObjectState,
+    Observation,
+    Stream,
+)
 
 H, W = 40, 60
 
@@ -80,38 +90,38 @@ def test_overlap_is_intersection_over_union() -> None:
 @pytest.mark.parametrize("right", [20, 25, 28])
 def test_an_instance_on_a_tracked_object_is_that_object(right: int) -> None:
     known = [KnownObject(4, "", box(40, 0, 50, 10)), KnownObject(7, "", box(right - 10, 10, right, 20))]
-    decision = decide(cup(box(10, 10, 20, 20), score=0.1), known, MatchRules(match_iou=0.1))
-    assert (decision.verdict, decision.object_id) == (Verdict.TRACKED, 7)
+    decision = associate(cup(box(10, 10, 20, 20), score=0.1), known, MatchRules(match_iou=0.1))
+    assert (decision.association, decision.object_id) == (Association.TRACKED, 7)
     assert decision.overlap == pytest.approx((30 - right) / (10 + right - 20))
 
 
 def test_of_two_tracked_objects_the_better_match_is_meant() -> None:
     known = [KnownObject(1, "", box(10, 10, 16, 20)), KnownObject(2, "", box(12, 10, 20, 20))]
-    assert decide(cup(box(10, 10, 20, 20)), known, MatchRules()) == Decision(Verdict.TRACKED, 2, 0.8)
+    assert associate(cup(box(10, 10, 20, 20)), known, MatchRules()) == Decision(Association.TRACKED, 2, 0.8)
 
 
 def test_what_overlaps_too_little_is_new_if_its_score_suffices() -> None:
     known = [KnownObject(1, "cup", box(19, 10, 29, 20))]  # IoU 10 / 190
     instance = cup(box(10, 10, 20, 20), score=0.7)
-    assert decide(instance, known, MatchRules()) == Decision(Verdict.NEW, None, 10 / 190)
-    assert decide(instance, known, MatchRules(match_iou=0.05)).verdict is Verdict.TRACKED
-    assert decide(instance, known, MatchRules(new_score=0.71)).verdict is Verdict.UNSURE
-    assert decide(instance, [], MatchRules()).verdict is Verdict.NEW
+    assert associate(instance, known, MatchRules()) == Decision(Association.NEW, None, 10 / 190)
+    assert associate(instance, known, MatchRules(match_iou=0.05)).association is Association.TRACKED
+    assert associate(instance, known, MatchRules(new_score=0.71)).association is Association.UNSURE
+    assert associate(instance, [], MatchRules()).association is Association.NEW
 
 
 def test_the_limit_counts_objects_of_the_concept_alone() -> None:
     known = [KnownObject(1, "cup", box(0, 0, 5, 5)), KnownObject(2, "plate", box(50, 0, 55, 5))]
     instance = cup(box(10, 10, 20, 20), phrase="  CUP ")
-    assert decide(instance, known, MatchRules(max_objects=2)).verdict is Verdict.NEW
-    assert decide(instance, known, MatchRules(max_objects=1)).verdict is Verdict.ONE_TOO_MANY
+    assert associate(instance, known, MatchRules(max_objects=2)).association is Association.NEW
+    assert associate(instance, known, MatchRules(max_objects=1)).association is Association.LIMIT_REACHED
 
 
-def test_a_lost_object_of_the_concept_is_found_again_whatever_the_score_and_the_limit() -> None:
+def test_a_lost_object_of_the_concept_is_reidentified_whatever_the_score_and_the_limit() -> None:
     lost = KnownObject(3, "cup", box(50, 30, 60, 40), lost=True)
     rules = MatchRules(max_objects=1)
-    decision = decide(cup(box(10, 10, 20, 20), score=0.55), [lost], rules)
-    assert (decision.verdict, decision.object_id) == (Verdict.FOUND_AGAIN, 3)
-    assert decide(cup(box(10, 10, 20, 20), phrase="plate"), [lost], rules).verdict is Verdict.NEW
+    decision = associate(cup(box(10, 10, 20, 20), score=0.55), [lost], rules)
+    assert (decision.association, decision.object_id) == (Association.REIDENTIFIED, 3)
+    assert associate(cup(box(10, 10, 20, 20), phrase="plate"), [lost], rules).association is Association.NEW
 
 
 def test_of_lost_objects_the_one_last_seen_nearest_is_meant() -> None:
@@ -120,20 +130,20 @@ def test_of_lost_objects_the_one_last_seen_nearest_is_meant() -> None:
         KnownObject(2, "cup", box(50, 30, 60, 40), lost=True),
         KnownObject(3, "cup", box(14, 10, 24, 20), lost=True),
     ]
-    assert decide(cup(box(10, 10, 20, 20)), known, MatchRules()).object_id == 3
-    assert decide(cup(box(45, 25, 55, 35)), known, MatchRules()).object_id == 2
-    assert decide(cup(box(45, 25, 55, 35)), known[:1], MatchRules()).object_id == 1
+    assert associate(cup(box(10, 10, 20, 20)), known, MatchRules()).object_id == 3
+    assert associate(cup(box(45, 25, 55, 35)), known, MatchRules()).object_id == 2
+    assert associate(cup(box(45, 25, 55, 35)), known[:1], MatchRules()).object_id == 1
 
 
 def test_where_a_lost_object_was_seen_last_it_does_not_match() -> None:
     """A lost cup's old place may hold another thing: a plate there is a new object."""
     lost = KnownObject(3, "cup", box(10, 10, 20, 20), lost=True)
-    assert decide(cup(box(10, 10, 20, 20), phrase="plate"), [lost], MatchRules()).verdict is Verdict.NEW
+    assert associate(cup(box(10, 10, 20, 20), phrase="plate"), [lost], MatchRules()).association is Association.NEW
 
 
 def test_an_empty_mask_is_nothing() -> None:
     empty = cup(CroppedMask.of(np.zeros((H, W), bool)))
-    assert decide(empty, [KnownObject(1, "cup", None, lost=True)], MatchRules()) == Decision(Verdict.EMPTY)
+    assert associate(empty, [KnownObject(1, "cup", None, lost=True)], MatchRules()) == Decision(Association.EMPTY)
 
 
 @pytest.mark.parametrize(
@@ -149,84 +159,150 @@ def test_concepts_differ_by_more_than_case_and_spacing() -> None:
     assert concept_key(" Yellow  CUP\n") == concept_key("yellow cup") != concept_key("yellowcup")
 
 
-# --- Sightings --------------------------------------------------------------------------------------------------------
-
-IMAGE = np.zeros((H, W, 3), np.uint8)
+# --- Track history ----------------------------------------------------------------------------------------------------
 
 
-def info(object_id: int, state: ObjectState = ObjectState.TRACKED) -> ObjectInfo:
-    return ObjectInfo(object_id, "", 0, 0, state, 0.9, 0.9)
+class DrawnStream:
+    """Stands in for a stream: a history of frames with masks drawn by hand.
+
+    Args:
+        max_frames: bound of the history.
+    """
+
+    mask_threshold = 0.0
+
+    def __init__(self, max_frames: int) -> None:
+        self.history = FrameHistory(max_frames, max_bytes=2**30)
+        self.objects: tuple[ObjectInfo, ...] = ()
+        self.frames = 0
+
+    def step(self, masks: dict[int, CroppedMask | None]) -> Frame:
+        """Add a frame; None stands for an object that is absent."""
+        nothing = torch.zeros(1, 1, 1, 1)
+        features = ImageFeatures(nothing, (nothing, nothing), nothing)
+        known = {i: self._on_frame(mask) for i, mask in masks.items()}
+        frame = Frame(self.frames, self.frames, (H, W), features, objects=known)
+        self.history = self.history.pushed(frame)
+        self.frames += 1
+        self.objects = tuple(self._info(i, known[i].state) for i in masks)
+        return frame
+
+    def begin(self, object_id: int) -> None:
+        """Begin an object that still has to catch up, so that no frame shows it."""
+        self.objects = (*self.objects, self._info(object_id, ObjectState.TRACKED, ObjectPhase.CATCHING_UP))
+
+    def _on_frame(self, mask: CroppedMask | None) -> ObjectOnFrame:
+        seen = Observation(self.frames, 0.9, -1.0 if mask is None else 1.0, prompted=False)
+        logits = torch.full((4, 6), -1.0)
+        return ObjectOnFrame(logits, logits, torch.zeros(1), seen, outline=mask)
+
+    def _info(self, object_id: int, state: ObjectState, phase: ObjectPhase = ObjectPhase.SHOWN) -> ObjectInfo:
+        return ObjectInfo(object_id, "", phase, 0, 0, state, 0.9, 0.9)
 
 
-def test_the_ring_keeps_the_newest_frames() -> None:
-    seen = Sightings(3)
-    assert seen.newest is seen.oldest is None
-    for stamp in "abcd":
-        seen.push(stamp, IMAGE, {}, source=stamp.upper())
-    assert len(seen) == 3
-    assert (seen.oldest.stamp, seen.newest.stamp) == ("b", "d")  # type: ignore[union-attr]
-    assert seen.with_stamp("a") is None
-    assert seen.with_stamp("c").source == "C"  # type: ignore[union-attr]
-    assert seen.newest.image_size == (H, W)  # type: ignore[union-attr]
+def known(tracks: TrackHistory, stream: Any, frame: Frame) -> dict[int, KnownObject]:
+    return {one.object_id: one for one in tracks.known(stream, frame)}
+
+
+def observe(tracks: TrackHistory, stream: Any, masks: dict[int, CroppedMask | None]) -> frozenset[str]:
+    stream.step(masks)
+    return tracks.observe(stream)
 
 
 def test_a_tracked_object_is_where_it_is_on_the_frame_or_on_the_nearest_with_it() -> None:
-    seen = Sightings(9)
+    stream, tracks = DrawnStream(9), TrackHistory()
     masks = [box(i, 0, i + 10, 10) for i in range(5)]
-    for stamp, mask in enumerate(masks):
-        seen.push(stamp, IMAGE, {1: mask} if stamp in (0, 3, 4) else {})
-    where = {stamp: seen.known([info(1)], seen.with_stamp(stamp))[0].mask for stamp in range(5)}  # type: ignore[arg-type]
-    assert where == {0: masks[0], 1: masks[0], 2: masks[3], 3: masks[3], 4: masks[4]}
-    assert seen.known([info(2)], seen.newest)[0].mask is None  # type: ignore[arg-type]
+    frames = [stream.step({1: mask} if i in (0, 3, 4) else {}) for i, mask in enumerate(masks)]
+    where = [known(tracks, stream, frame)[1].mask for frame in frames]
+    assert where == [masks[0], masks[0], masks[3], masks[3], masks[4]]
+    stream.begin(2)
+    assert known(tracks, stream, frames[-1])[2].mask is None
+
+
+def test_what_became_known_of_a_frame_counts() -> None:
+    """The caller may hold a frame from before a prompt on it; the history knows more."""
+    stream, tracks = DrawnStream(9), TrackHistory()
+    old = stream.step({})
+    stream.history = stream.history.with_objects(1, {0: stream._on_frame(box(0, 0, 9, 9))})
+    stream.begin(1)
+    mask = known(tracks, stream, old)[1].mask
+    assert mask is not None
+    assert mask.box == (0, 0, 9, 9)
 
 
 def test_an_object_is_lost_where_it_is_seen_neither_then_nor_now() -> None:
-    seen = Sightings(2)
-    seen.push(0, IMAGE, {1: box(0, 0, 9, 9)})
-    seen.note(0, 1, box(0, 0, 9, 9), "cup")
-    for stamp in (1, 2, 3):
-        seen.push(stamp, IMAGE, {1: None})
-    (now,) = seen.known([info(1, ObjectState.ABSENT)], seen.newest)  # type: ignore[arg-type]
+    stream, tracks = DrawnStream(2), TrackHistory()
+    observe(tracks, stream, {1: box(0, 0, 9, 9)})
+    first = stream.history.frame_at()
+    tracks.found(1, "cup", box(0, 0, 9, 9))
+    assert not known(tracks, stream, first)[1].lost
+    assert observe(tracks, stream, {1: box(3, 3, 9, 9)}) == frozenset()
+    assert observe(tracks, stream, {1: None}) == {"cup"}
+    now = known(tracks, stream, stream.history.frame_at())[1]
     assert (now.lost, now.concept) == (True, "cup")
+    then = known(tracks, stream, first)[1]
+    assert (then.lost, then.mask) == (False, first.objects[1].outline), "it was there on that frame"
+
+
+def test_the_last_mask_of_a_lost_object_outlives_the_history() -> None:
+    stream, tracks = DrawnStream(2), TrackHistory()
+    observe(tracks, stream, {1: box(0, 0, 9, 9)})
+    tracks.found(1, "cup", box(0, 0, 9, 9))
+    observe(tracks, stream, {1: box(20, 10, 30, 20)})
+    for _ in range(10):
+        observe(tracks, stream, {1: None})
+        assert len(stream.history) <= 2
+    now = known(tracks, stream, stream.history.frame_at())[1]
+    assert now.lost
     assert now.mask is not None
-    assert now.mask.box == (0, 0, 9, 9), "where it was last, though that frame has left the ring"
-    seen.note(3, 1, box(5, 5, 9, 9))
-    (now,) = seen.known([info(1, ObjectState.ABSENT)], seen.newest)  # type: ignore[arg-type]
-    assert (now.lost, now.concept) == (False, "cup"), "a prompt has just put it there"
+    assert now.mask.box == (20, 10, 30, 20), "where it was last, not where it was found"
+    tracks.found(1, "cup", box(5, 5, 9, 9))
+    again = known(tracks, stream, stream.history.frame_at())[1]
+    assert again.mask is not None
+    assert again.mask.box == (5, 5, 9, 9)
 
 
 def test_a_lost_object_is_told_once_by_its_concept() -> None:
-    seen = Sightings(2)
+    stream, tracks = DrawnStream(2), TrackHistory()
     mask = box(0, 0, 9, 9)
-    seen.push(0, IMAGE, {1: mask, 2: mask, 3: mask})
-    seen.note(0, 1, mask, "cup")
-    seen.note(0, 2, mask, "plate")
-    empty = CroppedMask.of(np.zeros((H, W), bool))
-    assert seen.push(1, IMAGE, {1: mask, 2: None, 3: None}) == {"plate"}, "3 was found by no concept"
-    assert seen.push(2, IMAGE, {1: empty, 2: None}) == {"cup"}
-    assert seen.push(3, IMAGE, {1: None, 2: None}) == frozenset()
-    assert seen.push(4, IMAGE, {1: mask, 2: None}) == frozenset()
-    assert seen.push(5, IMAGE, {}) == frozenset(), "who is removed is not lost"
+    observe(tracks, stream, {1: mask, 2: mask, 3: mask})
+    tracks.found(1, "cup", mask)
+    tracks.found(2, "plate", mask)
+    assert observe(tracks, stream, {1: mask, 2: None, 3: None}) == {"plate"}, "3 was found by no concept"
+    assert observe(tracks, stream, {1: None, 2: None}) == {"cup"}
+    assert observe(tracks, stream, {1: None, 2: None}) == frozenset()
+    assert observe(tracks, stream, {1: mask, 2: None}) == frozenset()
+    assert observe(tracks, stream, {1: None, 2: None}) == {"cup"}, "once for each loss"
+    assert observe(tracks, stream, {1: mask, 2: None}) == frozenset()
+    assert observe(tracks, stream, {}) == frozenset(), "a removed object is not lost"
 
 
-def test_an_object_that_is_gone_right_after_its_prompt_is_lost() -> None:
-    seen = Sightings(9)
-    seen.push(0, IMAGE, {})
-    seen.note(0, 1, box(0, 0, 9, 9), "cup")
-    assert seen.push(1, IMAGE, {}) == frozenset(), "it is still catching up"
-    assert seen.push(2, IMAGE, {1: None}) == {"cup"}
+def test_an_object_that_is_absent_right_after_its_prompt_is_lost() -> None:
+    stream, tracks = DrawnStream(9), TrackHistory()
+    observe(tracks, stream, {})
+    tracks.found(1, "cup", box(0, 0, 9, 9))
+    stream.step({})
+    stream.begin(1)
+    assert tracks.observe(stream) == frozenset(), "it is still catching up"  # type: ignore[arg-type]
+    assert observe(tracks, stream, {1: None}) == {"cup"}
 
 
 def test_removed_objects_are_forgotten() -> None:
-    seen = Sightings(2)
-    seen.push(0, IMAGE, {1: box(0, 0, 9, 9)})
-    seen.note(0, 1, box(0, 0, 9, 9), "cup")
-    seen.forget(1)
-    assert seen.push(1, IMAGE, {1: None}) == frozenset()
-    assert seen.known([info(1)], seen.newest)[0].concept == ""  # type: ignore[arg-type]
+    """So that what is remembered does not grow with the objects of a long run."""
+    stream, tracks = DrawnStream(2), TrackHistory()
+    for object_id in range(1, 30):
+        mask = box(object_id, 0, object_id + 9, 9)
+        observe(tracks, stream, {object_id: mask})
+        tracks.found(object_id, "cup", mask)
+        observe(tracks, stream, {object_id: None})
+        assert tracks._concepts.keys() == tracks._last_seen.keys() == {object_id}
+    stream.objects = ()
+    assert tracks.known(stream, stream.history.frame_at()) == []  # type: ignore[arg-type]
+    assert not tracks._concepts
+    assert not tracks._last_seen
 
 
-# --- Following --------------------------------------------------------------------------------------------------------
+# --- Redetection schedule ----------------------------------------------------------------------------------------------
 
 
 class Clock:
@@ -238,45 +314,45 @@ class Clock:
 
 def test_a_followed_concept_is_due_at_once_and_then_every_period() -> None:
     clock = Clock()
-    following = Following(clock)
-    assert (following.wait(), following.take_due()) == (None, ())
+    schedule = RedetectionSchedule(clock)
+    assert (schedule.wait(), schedule.take_due()) == (None, ())
     cups = FollowedConcept("cup", 5.0)
-    following.follow(cups)
-    assert following.wait() == 0
-    assert following.take_due() == (cups,)
-    assert (following.wait(), following.take_due()) == (5, ())
+    schedule.follow(cups)
+    assert schedule.wait() == 0
+    assert schedule.take_due() == (cups,)
+    assert (schedule.wait(), schedule.take_due()) == (5, ())
     clock.now += 4
-    following.follow(FollowedConcept("plate", 2.0))
-    assert [concept.phrase for concept in following.take_due()] == ["plate"]
-    assert following.wait() == 1
+    schedule.follow(FollowedConcept("plate", 2.0))
+    assert [concept.phrase for concept in schedule.take_due()] == ["plate"]
+    assert schedule.wait() == 1
     clock.now += 2
-    assert [concept.phrase for concept in following.take_due()] == ["cup", "plate"]
-    assert following.phrases == ("cup", "plate")
+    assert [concept.phrase for concept in schedule.take_due()] == ["cup", "plate"]
+    assert schedule.phrases == ("cup", "plate")
 
 
 def test_a_loss_makes_its_concept_due_and_no_other() -> None:
-    following = Following(Clock())
-    following.follow(FollowedConcept("Cup", 5.0))
-    following.follow(FollowedConcept("plate", 5.0))
-    following.take_due()
-    assert not following.lost(["fork"])
-    assert not following.take_due()
-    assert following.lost(["cup", "fork"])
-    assert [concept.phrase for concept in following.take_due()] == ["Cup"]
+    schedule = RedetectionSchedule(Clock())
+    schedule.follow(FollowedConcept("Cup", 5.0))
+    schedule.follow(FollowedConcept("plate", 5.0))
+    schedule.take_due()
+    assert not schedule.lost(["fork"])
+    assert not schedule.take_due()
+    assert schedule.lost(["cup", "fork"])
+    assert [concept.phrase for concept in schedule.take_due()] == ["Cup"]
 
 
-def test_following_again_changes_the_settings_and_unfollowing_ends_it() -> None:
-    following = Following(Clock())
-    following.follow(FollowedConcept("cup", 5.0))
-    following.follow(FollowedConcept("CUP ", 1.0))
-    assert [concept.period for concept in following.take_due()] == [1.0]
-    assert following.unfollow(" Cup")
-    assert not following.unfollow("cup")
-    assert following.wait() is None
-    assert not following.unfollow_all()
-    following.follow(FollowedConcept("cup", 5.0))
-    assert following.unfollow_all()
-    assert following.take_due() == ()
+def test_schedule_again_changes_the_settings_and_unschedule_ends_it() -> None:
+    schedule = RedetectionSchedule(Clock())
+    schedule.follow(FollowedConcept("cup", 5.0))
+    schedule.follow(FollowedConcept("CUP ", 1.0))
+    assert [concept.period for concept in schedule.take_due()] == [1.0]
+    assert schedule.unfollow(" Cup")
+    assert not schedule.unfollow("cup")
+    assert schedule.wait() is None
+    assert not schedule.unfollow_all()
+    schedule.follow(FollowedConcept("cup", 5.0))
+    assert schedule.unfollow_all()
+    assert schedule.take_due() == ()
 
 
 @pytest.mark.parametrize(
@@ -294,127 +370,146 @@ def test_settings_that_make_no_sense_are_refused(settings: dict[str, Any], text:
         FollowedConcept(**settings)
 
 
-# --- The hand-over to a stream ----------------------------------------------------------------------------------------
+# --- From an instance to a track --------------------------------------------------------------------------------------
+
+SIZE = (96, 128)
 
 
-def picture(index: int) -> np.ndarray:
+def image_of(index: int) -> np.ndarray:
     rng = np.random.default_rng(7)
-    image = rng.integers(0, 256, (96, 128, 3), dtype=np.uint8)
+    image = rng.integers(0, 256, (*SIZE, 3), dtype=np.uint8)
     return np.roll(image, 2 * index, axis=1)
 
 
 class Camera:
-    """A stream and what was seen in it."""
+    """A stream, and what associations need of it."""
 
     def __init__(self, tracker: Tracker, **settings: Any) -> None:
         self.stream: Stream = tracker.open_stream(max_objects=4, **settings)
-        self.seen = Sightings(12)
-        self.masks: dict[int, dict[int, torch.Tensor]] = {}  # stamp -> object -> logits
+        self.tracks = TrackHistory()
+        self.logits: list[dict[int, torch.Tensor]] = []  # of each frame, by object
 
-    def step(self, stamp: int) -> frozenset[str]:
-        result = self.stream.step(picture(stamp), stamp)
-        self.masks[stamp] = dict(zip(result.object_ids, result.mask_logits, strict=True))
-        seen = {
-            i: CroppedMask.of(mask.numpy()) if state is ObjectState.TRACKED else None
-            for i, mask, state in zip(result.object_ids, result.masks, result.states, strict=True)
-        }
-        return self.seen.push(stamp, picture(stamp), seen)
+    def step(self, stamp: int | None = None) -> frozenset[str]:
+        index = len(self.logits)
+        result = self.stream.step(image_of(index), index if stamp is None else stamp)
+        self.logits.append(dict(zip(result.object_ids, result.mask_logits, strict=True)))
+        return self.tracks.observe(self.stream)
 
-    def hand_over(self, stamp: int, instance: Instance, **rules: Any) -> Decision:
-        frame = self.seen.with_stamp(stamp)
-        assert frame is not None
-        return hand_over(self.stream, self.seen, frame, instance, MatchRules(**rules))
+    def track(self, frame: int | Frame, instance: Instance, **rules: Any) -> Decision:
+        searched = self.stream.history.numbered(frame) if isinstance(frame, int) else frame
+        assert searched is not None
+        return track_instance(self.stream, self.tracks, searched, instance, MatchRules(**rules))
 
 
 def test_an_instance_is_tracked_from_the_frame_that_it_was_found_on(micro_tracker: Tracker) -> None:
-    """Handed over six frames late it ends as if it had been prompted in time, and nobody else notices."""
-    found = [cup(box(10, 10, 50, 40, (96, 128))), cup(box(70, 50, 120, 90, (96, 128)), 0.8)]
+    """Six frames late it ends as if it had been prompted in time, and does not change the other object."""
+    found = [cup(box(10, 10, 50, 40, SIZE)), cup(box(70, 50, 120, 90, SIZE), 0.8)]
     late, prompt, alone = Camera(micro_tracker), Camera(micro_tracker), Camera(micro_tracker)
     for camera in (late, prompt, alone):
-        camera.step(0)
+        camera.step()
         camera.stream.add_prompt(Prompt(points=[[30, 80]]))
-        camera.step(1)
-    expected = [prompt.hand_over(1, instance, match_iou=0.9) for instance in found]  # random masks are large
-    for stamp in range(2, 8):
+        camera.step()
+    expected = [prompt.track(1, instance, match_iou=0.9) for instance in found]  # random masks are large
+    for _ in range(2, 8):
         for camera in (late, prompt, alone):
-            camera.step(stamp)
-    assert [late.hand_over(1, instance, match_iou=0.9) for instance in found] == expected
-    assert [decision.verdict for decision in expected] == [Verdict.NEW, Verdict.NEW]
+            camera.step()
+    assert [late.track(1, instance, match_iou=0.9) for instance in found] == expected
+    assert [decision.association for decision in expected] == [Association.NEW, Association.NEW]
     assert [o.frames_behind for o in late.stream.objects] == [0, 6, 6]
-    for stamp in range(8, 14):
+    for _ in range(8, 14):
         for camera in (late, prompt, alone):
-            camera.step(stamp)
-        for i, logits in alone.masks[stamp].items():
-            torch.testing.assert_close(late.masks[stamp][i], logits, rtol=1e-4, atol=1e-4)
+            camera.step()
+        for i, logits in alone.logits[-1].items():
+            torch.testing.assert_close(late.logits[-1][i], logits, rtol=1e-4, atol=1e-4)
     assert [o.frames_behind for o in late.stream.objects] == [0, 0, 0]
     for decision in expected:
         i = decision.object_id
         assert i is not None
-        torch.testing.assert_close(late.masks[13][i], prompt.masks[13][i], rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(late.logits[13][i], prompt.logits[13][i], rtol=1e-4, atol=1e-4)
 
 
 def test_nothing_is_tracked_twice(micro_tracker: Tracker) -> None:
     camera = Camera(micro_tracker)
-    for stamp in range(3):
-        camera.step(stamp)
-    instance = cup(box(10, 10, 50, 40, (96, 128)))
-    first = camera.hand_over(1, instance)
-    assert first.verdict is Verdict.NEW
+    for _ in range(3):
+        camera.step()
+    instance = cup(box(10, 10, 50, 40, SIZE))
+    first = camera.track(1, instance)
+    assert first.association is Association.NEW
     for again in (
-        camera.hand_over(1, instance),
-        camera.hand_over(1, cup(instance.mask, phrase="mug")),
-        camera.hand_over(2, instance),  # it has not arrived there yet: its mask on frame 1 is the nearest
+        camera.track(1, instance),
+        camera.track(1, cup(instance.mask, phrase="mug")),
+        camera.track(2, instance),  # it has not arrived there yet: its mask on frame 1 is the nearest
     ):
-        assert (again.verdict, again.object_id) == (Verdict.TRACKED, first.object_id)
+        assert (again.association, again.object_id) == (Association.TRACKED, first.object_id)
     assert [(o.object_id, o.label) for o in camera.stream.objects] == [(first.object_id, "cup")]
 
 
-def test_a_lost_object_keeps_its_id_and_goes_on_from_the_detection(micro_tracker: Tracker) -> None:
+def test_the_frame_that_was_searched_may_be_older_than_what_is_known_of_it(micro_tracker: Tracker) -> None:
+    """A detector takes a frame and searches it for some time; another detection on it comes first."""
     camera = Camera(micro_tracker)
-    camera.step(0)
-    first = camera.hand_over(0, cup(box(10, 10, 50, 40, (96, 128))))
-    camera.step(1)
+    camera.step()
+    searched = camera.stream.history.frame_at()
+    instance = cup(box(10, 10, 50, 40, SIZE))
+    assert camera.track(searched, instance).association is Association.NEW
+    camera.step()
+    assert not searched.objects
+    assert camera.track(searched, instance).association is Association.TRACKED
+
+
+def test_a_lost_object_keeps_its_id_and_goes_on_from_the_detection(micro_tracker: Tracker) -> None:
+    """Also long after the last frame that showed it has left the history."""
+    camera = Camera(micro_tracker, history_frames=4)
+    camera.step()
+    first = camera.track(0, cup(box(10, 10, 50, 40, SIZE)))
+    camera.step()
+    last = camera.stream.history.frame_at().mask_of(1, 0.0)
     bias = micro_tracker.model.sam_mask_decoder.pred_obj_score_head.layers[-1].bias
     kept = bias.detach().clone()
     with torch.inference_mode():
         bias.fill_(-100.0)  # nothing is there any more, says the network
     try:
-        assert camera.step(2) == {"cup"}
-        camera.step(3)
+        assert camera.step() == {"cup"}
+        for _ in range(6):
+            assert camera.step() == frozenset()
         assert [o.state for o in camera.stream.objects] == [ObjectState.ABSENT]
+        (lost,) = camera.tracks.known(camera.stream, camera.stream.history.frame_at())
+        assert (lost.lost, lost.concept) == (True, "cup")
+        assert last is not None
+        assert lost.mask is not None
+        assert lost.mask.overlap(last) == 1
     finally:
         with torch.inference_mode():
             bias.copy_(kept)
-    back = camera.hand_over(3, cup(box(60, 20, 90, 60, (96, 128)), 0.55, phrase="Cup"))
-    assert (back.verdict, back.object_id) == (Verdict.FOUND_AGAIN, first.object_id)
-    assert camera.hand_over(3, cup(box(62, 22, 90, 60, (96, 128)))).verdict is Verdict.TRACKED
-    camera.step(4)
+    back = camera.track(8, cup(box(60, 20, 90, 60, SIZE), 0.55, phrase="Cup"))
+    assert (back.association, back.object_id) == (Association.REIDENTIFIED, first.object_id)
+    assert camera.track(8, cup(box(62, 22, 90, 60, SIZE))).association is Association.TRACKED
+    camera.step()
     assert [(o.object_id, o.label, o.state) for o in camera.stream.objects] == [(1, "cup", ObjectState.TRACKED)]
+    assert camera.stream.objects[0].first_frame == 8, "it was renewed"
 
 
-def test_a_stamp_that_came_again_names_no_frame(micro_tracker: Tracker) -> None:
-    """A camera without a clock stamps every image with zero: the searched one can be prompted while it is newest."""
+def test_frames_of_equal_stamps_are_told_apart_by_their_numbers(micro_tracker: Tracker) -> None:
+    """A camera without a clock stamps every image with zero."""
     camera = Camera(micro_tracker)
-    camera.step(0)
-    searched = camera.seen.newest
-    assert searched is not None
-    instance = cup(box(10, 10, 50, 40, (96, 128)))
-    camera.step(0)
-    with pytest.raises(StampError, match="Several frames"):
-        hand_over(camera.stream, camera.seen, searched, instance, MatchRules())
-    assert camera.stream.objects == ()
-    assert camera.hand_over(0, instance).verdict is Verdict.NEW
+    camera.step(stamp=0)
+    searched = camera.stream.history.frame_at()
+    camera.step(stamp=0)
+    assert camera.track(searched, cup(box(10, 10, 50, 40, SIZE))).association is Association.NEW
+    assert [o.first_frame for o in camera.stream.objects] == [0]
 
 
 def test_what_cannot_be_tracked_changes_nothing(micro_tracker: Tracker) -> None:
     camera = Camera(micro_tracker, history_frames=3)
-    for stamp in range(6):
-        camera.step(stamp)
-    size = (96, 128)
-    with pytest.raises(StampError, match="oldest is of 3"):
-        camera.hand_over(1, cup(box(10, 10, 50, 40, size)))
+    camera.step()
+    gone = camera.stream.history.frame_at()
+    for _ in range(5):
+        camera.step()
+    with pytest.raises(StampError, match="Frame 0 is not at hand: the oldest is 3, the newest 5"):
+        camera.track(gone, cup(box(10, 10, 50, 40, SIZE)))
+    assert camera.stream.objects == ()
     for x in range(0, 120, 30):
-        camera.hand_over(4, cup(box(x, 0, x + 20, 20, size)), match_iou=1.0)
+        camera.track(4, cup(box(x, 0, x + 20, 20, SIZE)), match_iou=1.0)
     with pytest.raises(CapacityError):
-        camera.hand_over(4, cup(box(0, 60, 20, 80, size)), match_iou=1.0)
+        camera.track(4, cup(box(0, 60, 20, 80, SIZE)), match_iou=1.0)
     assert len(camera.stream.objects) == 4
+    assert len(camera.tracks.known(camera.stream, camera.stream.history.frame_at())) == 4

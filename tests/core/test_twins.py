@@ -12,19 +12,17 @@ import numpy as np
 import pytest
 
 from sam_core import Tracker, build_tracker
-from sam_core.concepts import (
-    CroppedMask,
+from sam_core.association import (
+    Association,
     Decision,
     Instance,
     KnownObject,
     MatchRules,
-    SeenFrame,
-    Sightings,
-    Verdict,
-    decide,
-    hand_over,
+    TrackHistory,
+    associate,
+    track_instance,
 )
-from sam_core.streaming import ObjectState
+from sam_core.streaming import CroppedMask
 from sam_core.synthetic import TwinScene
 
 FPS = 8.0
@@ -43,12 +41,12 @@ class Play:
 
     def __init__(self, tracker: Tracker, hidden: Spans) -> None:
         self.stream = tracker.open_stream(max_objects=4)
-        self.seen = Sightings(16)
+        self.tracks = TrackHistory()
         self._scene = TwinScene(width=320, height=240, fps=FPS)
         self._hidden = hidden
 
-    def frames(self, seconds: float) -> Iterator[tuple[float, SeenFrame, Mapping[int, CroppedMask]]]:
-        """Track; yield each frame's time, what was seen on it, and the true masks of the twins that are visible."""
+    def frames(self, seconds: float) -> Iterator[tuple[float, Mapping[int, CroppedMask]]]:
+        """Track; yield each frame's time, and the true masks of the twins that are visible."""
         empty = self._scene._wall
         for index in range(round(seconds * FPS)):
             scene = self._scene.render(index)
@@ -58,22 +56,22 @@ class Play:
                     around = cv2.dilate((labels == number).astype(np.uint8), np.ones((15, 15), np.uint8)) > 0
                     image[around] = empty[around]
                     labels[labels == number] = 0
-            result = self.stream.step(image, index)
-            masks = {
-                object_id: CroppedMask.of(mask.numpy()) if state is ObjectState.TRACKED else None
-                for object_id, mask, state in zip(result.object_ids, result.masks, result.states, strict=True)
-            }
-            self.seen.push(index, image, masks)
-            assert self.seen.newest is not None
+            self.stream.step(image, index)
+            self.tracks.observe(self.stream)
             truth = {number: CroppedMask.of(labels == number) for number in (HIDING, LEAVING)}
-            yield index / FPS, self.seen.newest, {number: mask for number, mask in truth.items() if mask.area}
+            yield index / FPS, {number: mask for number, mask in truth.items() if mask.area}
 
-    def detect(self, frame: SeenFrame, truth: Mapping[int, CroppedMask]) -> dict[int, Decision]:
-        """Hand over what a perfect detector finds."""
+    def detect(self, truth: Mapping[int, CroppedMask]) -> dict[int, Decision]:
+        """Track what a perfect detector finds on the newest frame."""
+        frame = self.stream.history.frame_at()
         return {
-            number: hand_over(self.stream, self.seen, frame, Instance("red circle", 0.9, mask), MatchRules())
+            number: track_instance(self.stream, self.tracks, frame, Instance("red circle", 0.9, mask), MatchRules())
             for number, mask in truth.items()
         }
+
+    def mask_of(self, object_id: int) -> CroppedMask | None:
+        """Return where an object is on the newest frame."""
+        return self.stream.history.frame_at().mask_of(object_id, self.stream.mask_threshold)
 
 
 @pytest.mark.parametrize("lost", [HIDING, LEAVING])
@@ -81,27 +79,27 @@ def test_while_one_is_lost_its_id_does_not_go_to_the_other(tracker: Tracker, los
     """Every frame is searched: as often as the visible one is found, it stays what it is."""
     play = Play(tracker, {lost: (1.0, 2.5)})
     other = HIDING + LEAVING - lost
-    ids: dict[int, int | None] = {}
-    for seconds, frame, truth in play.frames(4.0):
-        decisions = play.detect(frame, truth)
+    ids: dict[int, int] = {}
+    for seconds, truth in play.frames(4.0):
+        decisions = play.detect(truth)
         if not ids:
-            ids = {number: decision.object_id for number, decision in decisions.items()}
+            ids = {number: decision.object_id for number, decision in decisions.items() if decision.object_id}
             continue
         for number, mask in truth.items():
             assert decisions[number].object_id == ids[number], f"{seconds} s"
-            now = frame.masks.get(ids[number])
+            now = play.mask_of(ids[number])
             # A frame that is searched in the moment of the return is one on which the tracker did not see it yet.
-            assert (now and now.overlap(mask) >= SEEN) or decisions[number].verdict is Verdict.FOUND_AGAIN
-        assert decisions[other].verdict is Verdict.TRACKED
-        assert (ids[lost] in frame.masks) == (lost in truth) or 2.5 <= seconds < 2.75
+            assert (now and now.overlap(mask) >= SEEN) or decisions[number].association is Association.REIDENTIFIED
+        assert decisions[other].association is Association.TRACKED
+        assert (play.mask_of(ids[lost]) is not None) == (lost in truth) or 2.5 <= seconds < 2.75
     assert len(play.stream.objects) == 2
 
 
 def test_both_lost_and_back_in_turn_keep_their_ids_where_each_comes_back_near_its_place(tracker: Tracker) -> None:
     play = Play(tracker, {HIDING: (1.0, 3.0), LEAVING: (1.0, 2.0)})
     ids: list[dict[int, int | None]] = []
-    for _, frame, truth in play.frames(4.0):
-        decisions = play.detect(frame, truth)
+    for _, truth in play.frames(4.0):
+        decisions = play.detect(truth)
         ids.append({number: decision.object_id for number, decision in decisions.items()})
     first = ids[0]
     assert [found for found in ids if found.items() - first.items()] == []
@@ -120,21 +118,24 @@ def spot(x: int) -> CroppedMask:
 
 def test_lost_look_alikes_that_changed_places_change_ids() -> None:
     known = [KnownObject(1, "cup", spot(5), lost=True), KnownObject(2, "cup", spot(80), lost=True)]
-    back = decide(Instance("cup", 0.9, spot(70)), known, MatchRules())  # be it 1, which went across
-    assert (back.verdict, back.object_id) == (Verdict.FOUND_AGAIN, 2)
+    back = associate(Instance("cup", 0.9, spot(70)), known, MatchRules())  # be it 1, which went across
+    assert (back.association, back.object_id) == (Association.REIDENTIFIED, 2)
 
 
 def test_of_two_that_come_back_on_one_image_the_better_score_chooses() -> None:
     """The nearest for both together would be 1 for the second and 2 for the first."""
     known = [KnownObject(1, "cup", spot(5), lost=True), KnownObject(2, "cup", spot(80), lost=True)]
-    first = decide(Instance("cup", 0.9, spot(40)), known, MatchRules())
+    first = associate(Instance("cup", 0.9, spot(40)), known, MatchRules())
     assert first.object_id == 1
-    second = decide(Instance("cup", 0.8, spot(8)), [KnownObject(1, "cup", spot(40)), known[1]], MatchRules())
+    second = associate(Instance("cup", 0.8, spot(8)), [KnownObject(1, "cup", spot(40)), known[1]], MatchRules())
     assert second.object_id == 2
 
 
 def test_another_look_alike_takes_the_place_of_a_lost_one() -> None:
     known = [KnownObject(1, "cup", spot(5), lost=True), KnownObject(2, "cup", spot(80))]
-    third = decide(Instance("cup", 0.6, spot(40)), known, MatchRules(new_score=0.7))
-    assert (third.verdict, third.object_id) == (Verdict.FOUND_AGAIN, 1)
-    assert decide(Instance("cup", 0.6, spot(40)), known[1:], MatchRules(new_score=0.7)).verdict is Verdict.UNSURE
+    third = associate(Instance("cup", 0.6, spot(40)), known, MatchRules(new_score=0.7))
+    assert (third.association, third.object_id) == (Association.REIDENTIFIED, 1)
+    assert (
+        associate(Instance("cup", 0.6, spot(40)), known[1:], MatchRules(new_score=0.7)).association
+        is Association.UNSURE
+    )
