@@ -302,7 +302,7 @@ def test_removed_objects_are_forgotten() -> None:
     assert not tracks._last_seen
 
 
-# --- Redetection schedule ----------------------------------------------------------------------------------------------
+# --- Redetection schedule ---------------------------------------------------------------------------------------------
 
 
 class Clock:
