@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from sam_core.devices import upload
-from sam_core.sam2 import LayerKeys, MemoryTokens, Sam2
+from sam_core.sam2 import MemoryTokens, Sam2
 from sam_core.streaming.policy import Observation
 from sam_core.streaming.settings import StreamSettings
 
@@ -134,14 +134,6 @@ class MemoryBank:
         pointer_slots = self._num_conditioning + model.max_object_pointers
         # Tokens, (rows, slots, h * w, c), are what memory attention reads.
         self.spatial = torch.zeros(rows, slots, side**2, model.memory_dim, dtype=settings.memory_dtype, device=device)
-        attention = model.memory_attention
-        of_keys = torch.Size((rows, slots, len(attention.layers), side**2, attention.key_dim))
-        fits = of_keys.numel() * model.no_mem_embed.element_size() <= settings.key_bytes
-        keeps = fits and device.type == "cpu"
-        self.keys = torch.zeros(of_keys, dtype=model.dtype, device=device) if keeps else None
-        self._keys_of: list[list[LayerKeys]] = [  # views: of each row and slot
-            [slot.unbind() for slot in row] for row in (() if self.keys is None else self.keys)
-        ]
         self.pointers = torch.zeros(rows, pointer_slots, model.d_model, dtype=model.dtype, device=device)
         self._rows: list[_Row | None] = [None] * rows
 
@@ -168,8 +160,6 @@ class MemoryBank:
     def copy(self, source: int, target: int, before: int) -> None:
         """Copy to row `target` what row `source` holds of frames before a number."""
         self.spatial[target].copy_(self.spatial[source])
-        if self.keys is not None:
-            self.keys[target].copy_(self.keys[source])
         self.pointers[target].copy_(self.pointers[source])
         self._rows[target] = deepcopy(self._row(source))
         self.forget_from(target, before)
@@ -227,8 +217,6 @@ class MemoryBank:
             target = upload(torch.tensor(to_spatial), spatial.device).unbind(1)
             chosen = (spatial if len(from_spatial) == len(rows) else spatial[from_spatial]).to(self.spatial.dtype)
             self.spatial.index_put_(target, chosen.flatten(2).transpose(1, 2))
-            if self.keys is not None:
-                self.keys.index_put_(target, self._model.memory_keys(chosen))
         target = upload(torch.tensor(to_pointer), pointers.device).unbind(1)
         self.pointers.index_put_(target, pointers.to(self.pointers.dtype))
 
@@ -262,15 +250,7 @@ class MemoryBank:
             places.t_pos,
             self.pointers[places.rows, places.pointer_slots],
             places.distances,
-            self._keys_at(places),
         )
-
-    def _keys_at(self, places: Places) -> list[list[LayerKeys]] | None:
-        """Return the kept keys of each object and memory where they lie."""
-        if self.keys is None:
-            return None
-        rows, slots = places.rows[:, 0].tolist(), places.slots.tolist()
-        return [[self._keys_of[row][slot] for slot in of_row] for row, of_row in zip(rows, slots, strict=True)]
 
     @property
     def attended(self) -> tuple[int, int]:
@@ -290,7 +270,7 @@ class MemoryBank:
     @property
     def nbytes(self) -> int:
         """Size of the preallocated tensors in bytes."""
-        return sum(held.nbytes for held in (self.spatial, self.pointers, self.keys) if held is not None)
+        return self.spatial.nbytes + self.pointers.nbytes
 
     def _row(self, row: int) -> _Row:
         index = self._rows[row]

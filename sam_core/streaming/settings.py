@@ -27,10 +27,6 @@ class StreamSettings:
         max_pointer_distance: greatest age, in frames, that the pointer of a conditioning frame is given. SAM 2 has no
             such bound (None), and in an endless stream the age leaves what training has seen.
         memory_dtype: how spatial memories are stored; bfloat16 as the official predictor does on every device.
-        key_bytes: on a CPU, bound on the memory taken to keep spatial memories as the keys that memory attention makes
-            of them, too, rather than to make these again on every frame. They are many times as large as the memories
-            (12 × in `sam2_nano`, 32 × in SAM 2: float32 keys beside bfloat16 memories); where they don't fit, none are
-            kept.
         policy: which frames enter the memory.
         overlaps: what becomes of pixels that masks have in common: `keep` leaves them to all, as SAM 2 does; `look`
             gives them to the object that they look like (`sam_core.streaming.overlaps`), and clicks tell the objects of
@@ -47,8 +43,8 @@ class StreamSettings:
             a second thread where a core is free; the bound on the time that catching up adds to a step. At least 2, or
             they would never arrive.
         max_corrections: corrections of tracked objects on earlier frames that can be under way at once.
-        cuda_graphs: record what a frame launches on a GPU when the stream opens (`sam_core.streaming.graphs`), which
-            takes some seconds then; of no effect on a CPU.
+        cuda_graphs: record what a frame launches on a GPU when the stream opens (`sam_core.backends.cuda_graphs`), which
+            takes some seconds then; of no effect on a CPU. Off until it has run on a GPU.
     """
 
     max_objects: int = 16
@@ -57,7 +53,6 @@ class StreamSettings:
     max_conditioning_frames: int = 4
     max_pointer_distance: int | None = None
     memory_dtype: torch.dtype = torch.bfloat16
-    key_bytes: int = 128 * 2**20
     policy: MemoryPolicy = field(default_factory=FifoPolicy)
     overlaps: str = "keep"
     edges: str = "keep"
@@ -66,7 +61,7 @@ class StreamSettings:
     history_bytes: int = 256 * 2**20
     catch_up_frames: int = 2
     max_corrections: int = 2
-    cuda_graphs: bool = True
+    cuda_graphs: bool = False
 
     def __post_init__(self) -> None:
         """Refuse settings that make no sense."""

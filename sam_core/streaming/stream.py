@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sam_core.backends.cuda_graphs import FrameGraphs
 from sam_core.devices import upload
 from sam_core.errors import CapacityError, NoFrameError, StampError, UnknownObjectError
 from sam_core.sam2 import Sam2, SamOutput
@@ -21,7 +22,6 @@ from sam_core.streaming.beside import Beside
 from sam_core.streaming.describe import empty_result, frame_result
 from sam_core.streaming.edges import refined
 from sam_core.streaming.frames import Frame, FrameRing
-from sam_core.streaming.graphs import FrameGraphs
 from sam_core.streaming.images import image_tensor
 from sam_core.streaming.objects import Clicks, TrackedObject
 from sam_core.streaming.overlaps import Overlaps, colours_of

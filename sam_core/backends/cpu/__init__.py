@@ -1,0 +1,51 @@
+"""Inference on a CPU: packed weights, blocked attention, averages of raw values.
+
+`optimise_for_cpu` replaces modules of a built network in place. Parameters and their names stay the same, and so do
+the numbers, up to rounding. The replacements apply to inference without gradients on a CPU; with gradients, on
+another device, and under `torch.compile` and `torch.export` they compute what the plain modules do.
+
+Besides speed they give one guarantee: the numbers of an object do not depend on how many others are in its batch, to
+the bit. PyTorch chooses other kernels, which round differently, for a matrix of a few rows than for one of many.
+"""
+
+from __future__ import annotations
+
+from torch import nn
+
+from sam_core.backends.cpu.attention import BlockedAttention, RawValueAttention
+from sam_core.backends.cpu.linear import PackedLinear, PaddedMLP
+from sam_core.backends.cpu.maps import CachedHiera, PlanarLayerNorm2d, merge_skips
+from sam_core.backends.cpu.weight_cache import WeightCache
+from sam_core.layers import MLP, DotProductAttention, LayerNorm2d, RotaryAttention
+from sam_core.sam2 import Sam2
+from sam_core.sam2.hiera import Hiera
+
+__all__ = ["optimise_for_cpu"]
+
+_REPLACEMENTS: dict[type[nn.Module], type[nn.Module]] = {
+    nn.Linear: PackedLinear,
+    MLP: PaddedMLP,
+    DotProductAttention: BlockedAttention,
+    RotaryAttention: RawValueAttention,
+    Hiera: CachedHiera,
+    LayerNorm2d: PlanarLayerNorm2d,
+}
+
+
+def optimise_for_cpu(model: Sam2) -> Sam2:
+    """Replace modules of a network by faster ones of the same weights, in place.
+
+    Args:
+        model: built, in evaluation mode. Weights may still be loaded, changed or moved afterwards: what was computed
+            from them is computed again.
+
+    Returns:
+        The same model.
+    """
+    for module in model.modules():
+        replacement = _REPLACEMENTS.get(type(module))
+        if replacement is not None:
+            module.__class__ = replacement
+            module.cache = WeightCache()
+    merge_skips(model)
+    return model

@@ -1,0 +1,94 @@
+"""Feature maps: merged convolutions of the skips, a cached position embedding, a norm of few channels."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sam_core.backends.cpu.weight_cache import WeightCache, applies_to
+from sam_core.layers import LayerNorm2d
+from sam_core.sam2 import Sam2
+from sam_core.sam2.hiera import Hiera
+
+# With fewer channels PyTorch's layer norm, which works pixel by pixel, is slower than operations on whole planes.
+_FEW_CHANNELS = 16
+
+
+class CachedHiera(Hiera):
+    """Hiera that keeps the position embedding of the grid in use."""
+
+    cache: WeightCache
+
+    def position_embedding(self, height: int, width: int) -> Tensor:
+        """Return the (1, height, width, C) embedding."""
+        if not applies_to(self.pos_embed):
+            return super().position_embedding(height, width)
+
+        def compute() -> Tensor:
+            return super(CachedHiera, self).position_embedding(height, width).contiguous()
+
+        return self.cache.get([self.pos_embed, self.pos_embed_window], compute, key=(height, width))
+
+
+class PlanarLayerNorm2d(LayerNorm2d):
+    """Layer norm that computes on whole planes where there are few channels."""
+
+    cache: WeightCache
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the normalised map, same shape and dtype as `x` (B, C, H, W), channels last."""
+        if x.shape[1] >= _FEW_CHANNELS or not applies_to(x):
+            return super().forward(x)
+        centred = x - x.mean(1, keepdim=True)
+        variance = centred.square().mean(1, keepdim=True)
+        x = centred * torch.rsqrt(variance + self.eps) * self.weight[:, None, None] + self.bias[:, None, None]
+        return x.contiguous(memory_format=torch.channels_last)
+
+
+class PassedOn(nn.Conv2d):
+    """1×1 convolution that leaves its work to the `MergedConv2d` that reads its result."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return `x`."""
+        return x if applies_to(x) else super().forward(x)
+
+
+class MergedConv2d(nn.Conv2d):
+    """1×1 convolution that also does the work of the one before it: two linear maps of channels in a row are one."""
+
+    cache: WeightCache
+    before: tuple[PassedOn]  # in a tuple, so that it is not registered as a submodule
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, in_channels of the convolution before, H, W) to (B, out_channels, H, W)."""
+        if not applies_to(x):
+            return super().forward(x)
+        (first,) = self.before
+        assert first.bias is not None
+        assert self.bias is not None
+        sources = [first.weight, first.bias, self.weight, self.bias]
+        return F.conv2d(x, *self.cache.get(sources, self._merge))
+
+    def _merge(self) -> tuple[Tensor, Tensor]:
+        (first,) = self.before
+        assert first.bias is not None
+        assert self.bias is not None
+        outer = self.weight[:, :, 0, 0].double()
+        weight = outer @ first.weight[:, :, 0, 0].double()
+        bias = outer @ first.bias.double() + self.bias.double()
+        return weight[:, :, None, None].to(self.weight.dtype), bias.to(self.bias.dtype)
+
+
+def merge_skips(model: Sam2) -> None:
+    """Merge the neck's convolutions of the fine levels with the decoder's that alone read them, in place.
+
+    The wide maps between them, the largest of the image encoder, are then never computed.
+    """
+    neck, decoder = model.image_encoder.neck, model.sam_mask_decoder
+    for level, second in enumerate((decoder.conv_s0, decoder.conv_s1)):
+        first = neck.convs[len(neck.convs) - 1 - level].conv
+        if level < neck.first_top_down and type(first) is nn.Conv2d:
+            first.__class__ = PassedOn
+            second.__class__ = MergedConv2d
+            second.cache, second.before = WeightCache(), (first,)
