@@ -6,7 +6,6 @@ import gc
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -139,7 +138,8 @@ def detector_beside_tracking(device: torch.device, quick: bool) -> Finding:
     images, where = frames(*SIZE), boxes(3, *SIZE)
     tracker = _tracker(device, None)
     detector = build_detector("sam3_toy", device=device)
-    streams = [tracker.open_stream(max_objects=3, cuda_graphs=True) for _ in range(2)]  # before the detector works, as in the node
+    # before the detector works, as in the node
+    streams = [tracker.open_stream(max_objects=3, cuda_graphs=True) for _ in range(2)]
     done = threading.Event()
 
     def search() -> None:

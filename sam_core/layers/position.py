@@ -94,7 +94,7 @@ class FourierPositionEncoding(nn.Module):
 
 
 def sine_encoding_1d(values: Tensor, channels: int, temperature: float = 10000.0) -> Tensor:
-    """Encode scalars (...,) as (..., channels): all sines, then all cosines; each wavelength fills two channels of both.
+    """Encode scalars (...,) as (..., channels): all sines, then all cosines; each wavelength fills two of each.
 
     Source of the waves: "Attention Is All You Need" (Vaswani et al., 2017, section 3.5).
     """

@@ -152,9 +152,7 @@ class Sam2(nn.Module):
         """Return the (B, d, h, w) embedding of a frame on which an object begins: no memory attention."""
         return features.embedding + self.no_mem_embed[0, 0, :, None, None]
 
-    def assemble_memory(
-        self, spatial: Tensor, t_pos: Tensor, pointers: Tensor, distances: Tensor
-    ) -> MemoryTokens:
+    def assemble_memory(self, spatial: Tensor, t_pos: Tensor, pointers: Tensor, distances: Tensor) -> MemoryTokens:
         """Line up what is remembered of B objects, with its place and time.
 
         Args:

@@ -43,8 +43,8 @@ class StreamSettings:
             a second thread where a core is free; the bound on the time that catching up adds to a step. At least 2, or
             they would never arrive.
         max_corrections: corrections of tracked objects on earlier frames that can be under way at once.
-        cuda_graphs: record what a frame launches on a GPU when the stream opens (`sam_core.backends.cuda_graphs`), which
-            takes some seconds then; of no effect on a CPU. Off until it has run on a GPU.
+        cuda_graphs: on a GPU, record what a frame launches when the stream opens (`sam_core.backends.cuda_graphs`),
+            which takes some seconds then. Off until this has run on a GPU.
     """
 
     max_objects: int = 16

@@ -15,7 +15,7 @@ from torch import nn
 from sam_core.backends.cpu.attention import BlockedAttention, RawValueAttention
 from sam_core.backends.cpu.linear import PackedLinear, PaddedMLP
 from sam_core.backends.cpu.maps import CachedHiera, PlanarLayerNorm2d, merge_skips
-from sam_core.backends.cpu.weight_cache import WeightCache
+from sam_core.backends.cpu.weight_cache import replace
 from sam_core.layers import MLP, DotProductAttention, LayerNorm2d, RotaryAttention
 from sam_core.sam2 import Sam2
 from sam_core.sam2.hiera import Hiera
@@ -45,7 +45,6 @@ def optimise_for_cpu(model: Sam2) -> Sam2:
     for module in model.modules():
         replacement = _REPLACEMENTS.get(type(module))
         if replacement is not None:
-            module.__class__ = replacement
-            module.cache = WeightCache()
+            replace(module, replacement)
     merge_skips(model)
     return model

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sam_core.backends.cpu.weight_cache import WeightCache, applies_to
+from sam_core.backends.cpu.weight_cache import WeightCache, applies_to, replace
 from sam_core.layers import LayerNorm2d
 from sam_core.sam2 import Sam2
 from sam_core.sam2.hiera import Hiera
@@ -58,25 +58,23 @@ class MergedConv2d(nn.Conv2d):
     """1×1 convolution that also does the work of the one before it: two linear maps of channels in a row are one."""
 
     cache: WeightCache
-    before: tuple[PassedOn]  # in a tuple, so that it is not registered as a submodule
+    before: PassedOn
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, in_channels of the convolution before, H, W) to (B, out_channels, H, W)."""
         if not applies_to(x):
             return super().forward(x)
-        (first,) = self.before
-        assert first.bias is not None
         assert self.bias is not None
-        sources = [first.weight, first.bias, self.weight, self.bias]
-        return F.conv2d(x, *self.cache.get(sources, self._merge))
+        assert self.before.bias is not None
+        weights = [self.before.weight, self.before.bias, self.weight, self.bias]
+        return F.conv2d(x, *self.cache.get(weights, self._merge))
 
     def _merge(self) -> tuple[Tensor, Tensor]:
-        (first,) = self.before
-        assert first.bias is not None
         assert self.bias is not None
+        assert self.before.bias is not None
         outer = self.weight[:, :, 0, 0].double()
-        weight = outer @ first.weight[:, :, 0, 0].double()
-        bias = outer @ first.bias.double() + self.bias.double()
+        weight = outer @ self.before.weight[:, :, 0, 0].double()
+        bias = outer @ self.before.bias.double() + self.bias.double()
         return weight[:, :, None, None].to(self.weight.dtype), bias.to(self.bias.dtype)
 
 
@@ -89,6 +87,5 @@ def merge_skips(model: Sam2) -> None:
     for level, second in enumerate((decoder.conv_s0, decoder.conv_s1)):
         first = neck.convs[len(neck.convs) - 1 - level].conv
         if level < neck.first_top_down and type(first) is nn.Conv2d:
-            first.__class__ = PassedOn
-            second.__class__ = MergedConv2d
-            second.cache, second.before = WeightCache(), (first,)
+            replace(first, PassedOn)
+            replace(second, MergedConv2d, before=first)

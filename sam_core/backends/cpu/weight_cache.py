@@ -1,4 +1,4 @@
-"""When the faster modules apply, and what they keep of their weights."""
+"""How a module is replaced, when the replacement applies, and what it keeps of its weights."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def applies_to(x: Tensor) -> bool:
@@ -43,3 +43,15 @@ class WeightCache:
     def __reduce__(self) -> tuple[type[WeightCache], tuple[()]]:
         """Copy and pickle without the value: the weights of a copy are other tensors."""
         return type(self), ()
+
+
+def replace(module: nn.Module, kind: type[nn.Module], **attributes: Any) -> None:
+    """Make a module one of a subclass of its class, in place, with an empty `cache`.
+
+    Args:
+        module: it keeps its parameters, its hooks and its place in the network.
+        kind: the subclass.
+        attributes: further attributes; a module among them is not registered as a child.
+    """
+    module.__class__ = kind
+    module.__dict__.update(cache=WeightCache(), **attributes)
