@@ -1,9 +1,9 @@
-"""CUDA graphs: what a frame launches, recorded once and replayed.
+"""CUDA graphs: the kernels of a frame, recorded when a stream opens and replayed on every frame.
 
-A frame takes more than a thousand kernels, most of them shorter than their launch. They are recorded when the stream
-opens, for the steady state alone, in which memories are full: one graph of the image encoder, and one of everything
-that follows for 1, 2, 4, 8 … objects; a number between is filled up with copies of the last object. Nothing is ever
-recorded while tracking: frames on which a bank is still filling run kernel by kernel, as everything does on a CPU.
+A frame launches more than a thousand kernels, most of them shorter than their launch. Recorded is the steady state, in
+which memory banks are full: one graph of the image encoder, and one of everything that follows for each of 1, 2, 4, 8 …
+objects. A batch of another size is padded with copies of its last object. Nothing is recorded while tracking: frames on
+which a bank is still filling launch their kernels one by one.
 """
 
 from __future__ import annotations
@@ -60,11 +60,11 @@ class Recording:
 
 
 class Recordable:
-    """A function of tensors that may have been recorded for some shapes of its inputs; others it computes as it is.
+    """A function of tensors with recordings for some shapes of its inputs; for others the function itself is called.
 
     Args:
         function: see `Recording`.
-        record: how to record; tests on a CPU have their own way.
+        record: makes a recording of a function and example inputs; tests on a CPU pass a stand-in.
     """
 
     def __init__(self, function: _Function, record: Callable[[_Function, tuple[Tensor, ...]], _Function]) -> None:
@@ -88,11 +88,11 @@ class Recordable:
 class FrameGraphs:
     """What a stream computes on a frame: the image encoder, and the step of a group of objects.
 
-    Recordings read the weights, and what follows from them, where they lay: who changes weights opens a new stream.
+    Recordings read the weights at fixed addresses: after a change of the weights, open a new stream.
 
     Args:
         model: the network.
-        bank: the stream's memories; recordings read them where they lie.
+        bank: the stream's memories; recordings read them at fixed addresses.
         max_objects: up to how many objects to record for.
         enabled: record at all.
         record: see `Recordable`; by default as a CUDA graph.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sam_core.layers.attention import Attention, DotProductAttention, RotaryAttention
 from sam_core.layers.mlp import MLP
 from sam_core.layers.norm import LayerNorm2d
-from sam_core.layers.position import FourierPositionEncoding, SinePositionEncoding, sine_encoding_1d
+from sam_core.layers.position import FourierPositionEncoding, SinePositionEncoding, sine_encoding_1d, sine_wavelengths
 from sam_core.layers.rotary import axial_rotations, rotate
 
 __all__ = [
@@ -19,4 +19,5 @@ __all__ = [
     "axial_rotations",
     "rotate",
     "sine_encoding_1d",
+    "sine_wavelengths",
 ]

@@ -70,7 +70,7 @@ class FourierPositionEncoding(nn.Module):
         self.register_buffer("positional_encoding_gaussian_matrix", torch.randn(2, channels // 2))
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> FourierPositionEncoding:
-        """Follow the network to another device, but stay float32: bfloat16 cannot tell the phases of many turns."""
+        """Move the matrix to another device, but keep it in float32: bfloat16 is too coarse for the phases."""
         exact = self.positional_encoding_gaussian_matrix
         super()._apply(fn, recurse)
         moved = self.positional_encoding_gaussian_matrix

@@ -1,4 +1,4 @@
-"""What the networks hand to each other: small frozen bundles of tensors."""
+"""Inputs and outputs of the networks, as small frozen dataclasses of tensors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Mask decoder: prompt tokens and image features become masks, their quality and the object's presence.
+"""Mask decoder: predicts masks, their quality and the object's presence from prompt tokens and image features.
 
 Source: "Segment Anything" (Kirillov et al., 2023), appendix A; SAM 2 (Ravi et al., 2024), section 4 "Mask decoder"
 (high-resolution skips, presence head). The stability score is SAM's (appendix B, "Stability").

@@ -1,4 +1,4 @@
-"""Memory encoder: a frame's features and an object's mask become one memory map.
+"""Memory encoder: makes a memory map of a frame's features and an object's mask.
 
 Source: SAM 2 (Ravi et al., 2024), section 4 "Memory encoder"; the fuser's block is ConvNeXt's (Liu et al., 2022).
 """
@@ -13,7 +13,7 @@ from sam_core.layers import LayerNorm2d
 
 
 class MaskDownsampler(nn.Module):
-    """Strided convolutions that bring a full-size mask to the feature grid, channels × 4 at each halving.
+    """Strided convolutions that reduce a full-size mask to the feature grid, with four times the channels at each step.
 
     Args:
         embed_dim: channels of the result.

@@ -1,4 +1,4 @@
-"""Prompt encoder: points, boxes (as two labelled points) and masks become embeddings.
+"""Prompt encoder: embeddings of points, boxes (as two labelled points) and masks.
 
 Source: "Segment Anything" (Kirillov et al., 2023), section 3 and appendix A.
 """
