@@ -5,7 +5,7 @@ the numbers, up to rounding. The replacements apply to inference without gradien
 another device, and under `torch.compile` and `torch.export` they compute what the plain modules do.
 
 Besides speed they give one guarantee: the numbers of an object do not depend on how many others are in its batch, to
-the bit. PyTorch chooses other kernels, which round differently, for a matrix of a few rows than for one of many.
+the bit. PyTorch by itself chooses other kernels, which round differently, for small batches than for large ones.
 """
 
 from __future__ import annotations
@@ -14,7 +14,13 @@ from torch import nn
 
 from sam_core.backends.cpu.attention import BlockedAttention, RawValueAttention
 from sam_core.backends.cpu.linear import PackedLinear, PaddedMLP
-from sam_core.backends.cpu.maps import CachedHiera, PlanarLayerNorm2d, merge_skips
+from sam_core.backends.cpu.maps import (
+    CachedHiera,
+    ItemwiseConv2d,
+    ItemwiseConvTranspose2d,
+    PlanarLayerNorm2d,
+    merge_skips,
+)
 from sam_core.backends.cpu.weight_cache import replace
 from sam_core.layers import MLP, DotProductAttention, LayerNorm2d, RotaryAttention
 from sam_core.sam2 import Sam2
@@ -24,6 +30,8 @@ __all__ = ["optimise_for_cpu"]
 
 _REPLACEMENTS: dict[type[nn.Module], type[nn.Module]] = {
     nn.Linear: PackedLinear,
+    nn.Conv2d: ItemwiseConv2d,
+    nn.ConvTranspose2d: ItemwiseConvTranspose2d,
     MLP: PaddedMLP,
     DotProductAttention: BlockedAttention,
     RotaryAttention: RawValueAttention,
@@ -42,9 +50,9 @@ def optimise_for_cpu(model: Sam2) -> Sam2:
     Returns:
         The same model.
     """
+    merge_skips(model)
     for module in model.modules():
         replacement = _REPLACEMENTS.get(type(module))
         if replacement is not None:
             replace(module, replacement)
-    merge_skips(model)
     return model

@@ -55,7 +55,7 @@ class PackedLinear(nn.Linear):
     def forward(self, x: Tensor) -> Tensor:
         """Map (..., in_features) to (..., out_features)."""
         if not can_pack(x, self.weight):
-            return super().forward(x)
+            return super().forward(x.contiguous() if applies_to(x) else x)  # rounding may depend on the layout
         return packed_linear(x, self.cache.get([self.weight], lambda: pack(self.weight)), self.bias)
 
 

@@ -1,4 +1,4 @@
-"""Feature maps: merged convolutions of the skips, a cached position embedding, a norm of few channels."""
+"""Feature maps: convolutions, a cached position embedding, a norm of few channels."""
 
 from __future__ import annotations
 
@@ -44,6 +44,28 @@ class PlanarLayerNorm2d(LayerNorm2d):
         variance = centred.square().mean(1, keepdim=True)
         x = centred * torch.rsqrt(variance + self.eps) * self.weight[:, None, None] + self.bias[:, None, None]
         return x.contiguous(memory_format=torch.channels_last)
+
+
+class ItemwiseConv2d(nn.Conv2d):
+    """Convolution of one item of the batch at a time: PyTorch chooses the kernel by the size of the batch."""
+
+    cache: WeightCache
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, in_channels, H, W) to (B, out_channels, H', W')."""
+        convolve = super().forward
+        return torch.cat([convolve(item) for item in x.split(1)]) if applies_to(x) else convolve(x)
+
+
+class ItemwiseConvTranspose2d(nn.ConvTranspose2d):
+    """Transposed convolution of one item of the batch at a time."""
+
+    cache: WeightCache
+
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+        """Map (B, in_channels, H, W) to (B, out_channels, H', W')."""
+        convolve = super().forward
+        return torch.cat([convolve(item) for item in x.split(1)]) if applies_to(x) else convolve(x)
 
 
 class PassedOn(nn.Conv2d):
