@@ -17,7 +17,7 @@ from sam_core.backends.cpu.linear import PackedLinear, PaddedMLP
 from sam_core.backends.cpu.maps import (
     CachedHiera,
     ItemwiseConv2d,
-    ItemwiseConvTranspose2d,
+    LinearConvTranspose2d,
     PlanarLayerNorm2d,
     merge_skips,
 )
@@ -31,7 +31,7 @@ __all__ = ["optimise_for_cpu"]
 _REPLACEMENTS: dict[type[nn.Module], type[nn.Module]] = {
     nn.Linear: PackedLinear,
     nn.Conv2d: ItemwiseConv2d,
-    nn.ConvTranspose2d: ItemwiseConvTranspose2d,
+    nn.ConvTranspose2d: LinearConvTranspose2d,
     MLP: PaddedMLP,
     DotProductAttention: BlockedAttention,
     RotaryAttention: RawValueAttention,

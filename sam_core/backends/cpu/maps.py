@@ -57,15 +57,26 @@ class ItemwiseConv2d(nn.Conv2d):
         return torch.cat([convolve(item) for item in x.split(1)]) if applies_to(x) else convolve(x)
 
 
-class ItemwiseConvTranspose2d(nn.ConvTranspose2d):
-    """Transposed convolution of one item of the batch at a time."""
+class LinearConvTranspose2d(nn.ConvTranspose2d):
+    """Transposed convolution whose patches do not overlap, as a linear map from one pixel to a patch of k × k.
+
+    On CPUs without bfloat16 arithmetic, PyTorch's own kernel for it rounds an item by the batch that it is in.
+    """
 
     cache: WeightCache
 
     def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
-        """Map (B, in_channels, H, W) to (B, out_channels, H', W')."""
-        convolve = super().forward
-        return torch.cat([convolve(item) for item in x.split(1)]) if applies_to(x) else convolve(x)
+        """Map (B, in_channels, H, W) to (B, out_channels, k * H, k * W), channels last."""
+        if not applies_to(x) or self.bias is None or self.stride != self.kernel_size:
+            return super().forward(x)
+        weight, bias = self.cache.get([self.weight, self.bias], self._as_linear)
+        patches = F.linear(x.permute(0, 2, 3, 1).contiguous(), weight, bias).unflatten(-1, (*self.kernel_size, -1))
+        return patches.transpose(2, 3).flatten(3, 4).flatten(1, 2).permute(0, 3, 1, 2)
+
+    def _as_linear(self) -> tuple[Tensor, Tensor]:
+        assert self.bias is not None
+        weight = self.weight.permute(2, 3, 1, 0).flatten(0, 2).contiguous()  # (k * k * out_channels, in_channels)
+        return weight, self.bias.repeat(weight.shape[0] // self.bias.shape[0])
 
 
 class PassedOn(nn.Conv2d):
