@@ -21,6 +21,7 @@ LIBRARY = [
     "omegaconf>=2.3,<3",
     "opencv-python-headless>=4.5",
     "safetensors>=0.4",
+    "tokenizers>=0.20",
     "torch>=2.3",
 ]
 

@@ -11,6 +11,7 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
+from sam_core.backends.cpu import optimise_for_cpu
 from sam_core.checkpoints import load_checkpoint
 from sam_core.configuration import PACKAGE, config_names, load_config
 from sam_core.devices import resolve_device, resolve_dtype
@@ -34,7 +35,7 @@ def shipped_weights(name: str) -> Path | None:
 
 
 def build_model(name: str, overrides: Sequence[str] = ()) -> Sam2:
-    """Build a model with random weights, float32 on the CPU, in evaluation mode.
+    """Build a model with random weights, float32 on the CPU, in evaluation mode: plain PyTorch without a backend.
 
     Raises:
         ValueError: not a SAM 2 model, or an override that does not apply.
@@ -62,7 +63,7 @@ def build_tracker(
     dtype: str | torch.dtype | None = None,
     overrides: Sequence[str] = (),
 ) -> Tracker:
-    """Build a SAM 2 or SAM 2.1 tracker.
+    """Build a SAM 2 or SAM 2.1 tracker; on a CPU with the backend for CPUs (`sam_core.backends.cpu`).
 
     Args:
         name: a model of `config/models`, for instance `sam2.1_hiera_tiny`.
@@ -88,5 +89,7 @@ def build_tracker(
         _log.warning("%s has random weights: no checkpoint was given, so its masks mean nothing.", name)
     else:
         load_checkpoint(model, source, name)
-    model.requires_grad_(False)
-    return Tracker(model.to(device=target, dtype=kind), name=name, checkpoint=source, **tracking_choices(config))
+    model.requires_grad_(False).to(device=target, dtype=kind)
+    if target.type == "cpu":
+        optimise_for_cpu(model)
+    return Tracker(model, name=name, checkpoint=source, **tracking_choices(config))

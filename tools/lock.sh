@@ -14,7 +14,7 @@ sed -n '/^requires = \[/,/^\]/s/^ *"\(.*\)",$/\1/p' msg/pyproject.toml >"$work/b
   echo "# Every version that 'make demo' and 'make test' install. Written by tools/lock.sh; used with pip's --constraint."
   echo "# PyTorch's own requirements on CUDA are left out: its CPU build has none, and its CUDA builds pin theirs."
   uv pip compile --quiet --universal --python-version 3.10 --no-annotate --no-header \
-    requirements/{torch,run,ros,train,test}.txt "$work/build.txt" - <<<'pip' |
+    requirements/{torch,run,ros,train,test,colcon}.txt "$work/build.txt" - <<<'pip' |
     grep -vE '^(cuda-|nvidia-|triton|torch=|ros-rclpy\[)' |
     grep -vE "sys_platform == '(win32|emscripten)'"
 } >"$work/lock.txt"

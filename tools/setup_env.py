@@ -145,6 +145,7 @@ def _set_up(environment: Environment, *, test: bool) -> None:
     if test:
         environment.step("training", [REQUIREMENTS / "train.txt", LOCK], install("train.txt"))
         environment.step("test tools", [REQUIREMENTS / "test.txt", LOCK], install("test.txt"))
+        environment.step("colcon", [REQUIREMENTS / "colcon.txt", LOCK], install("colcon.txt"))
         reference = REQUIREMENTS / "reference.txt"
         environment.step("reference code", [reference], lambda: _install_reference(environment, reference))
 
@@ -206,7 +207,7 @@ def _header_settings(folder: Path) -> list[str]:
                 f"Python's headers are missing, to compile the ROS interfaces against. First do: "
                 f"sudo apt-get install python{version}-dev"
             ) from error
-    return ["--config-settings", f"python_headers={include}"]
+    return ["--config-settings", f"cmake.define.PYTHON_HEADERS={include}"]
 
 
 def _torch_index() -> list[str]:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from benchmarks.reference.peers import required
 from benchmarks.reference.weights import make_lively
+from sam_core.backends.cpu import optimise_for_cpu
 from sam_core.build import build_model
 from sam_core.sam2 import Sam2
 
@@ -73,12 +74,15 @@ def official_predictor(name: str, overrides: Sequence[str] = ()) -> Any:
     return build.build_sam2_video_predictor(OFFICIAL_CONFIGS[name], device="cpu", hydra_overrides_extra=extra)
 
 
-def micro_pair(version: str = "sam2.1", object_score_bias: float | None = 5.0) -> tuple[Sam2, Any]:
+def micro_pair(
+    version: str = "sam2.1", object_score_bias: float | None = 5.0, *, optimise: bool = True
+) -> tuple[Sam2, Any]:
     """Return our test model and the official one, with equal random weights.
 
     Args:
         version: `sam2` or `sam2.1`.
         object_score_bias: last bias of the presence head, so that objects count as present; None leaves it random.
+        optimise: ours with the backend for CPUs, as users run it there, or plain.
 
     Raises:
         MissingPeerError: `sam2` is not installed.
@@ -88,7 +92,8 @@ def micro_pair(version: str = "sam2.1", object_score_bias: float | None = 5.0) -
     make_lively(ours, object_score_bias)
     official = official_predictor(f"{version}_hiera_tiny", _OFFICIAL_MICRO)
     official.load_state_dict(ours.state_dict(), strict=True)
-    return ours.requires_grad_(False), official.eval()
+    ours.requires_grad_(False)
+    return optimise_for_cpu(ours) if optimise else ours, official.eval()
 
 
 class OfficialStream:

@@ -6,7 +6,6 @@ import gc
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +18,7 @@ from benchmarks.speed.memory import held
 from benchmarks.speed.timing import Meter, tell
 from benchmarks.speed.work import Work, boxes, frames
 from sam_core import Prompt
+from sam_core.backends.cpu import optimise_for_cpu
 from sam_core.sam3 import build_detector
 from sam_core.streaming import Stream, Tracker
 from sam_ros.runtime.cuda_stream import own_stream
@@ -99,7 +99,7 @@ def flat_memory(device: torch.device, quick: bool) -> Finding:
     """Bytes held at the end of a stream, in which objects come and go, less those at frame 200."""
     early, late = (20, 40) if quick else (200, 2_000)
     images, where = frames(*SIZE), boxes(4, *SIZE)
-    stream = _tracker(device, None).open_stream(max_objects=4)
+    stream = _tracker(device, None).open_stream(max_objects=4, cuda_graphs=True)
     bytes_held = []
     for i in range(late + 1):
         stream.step(images[i % len(images)], i)
@@ -138,7 +138,8 @@ def detector_beside_tracking(device: torch.device, quick: bool) -> Finding:
     images, where = frames(*SIZE), boxes(3, *SIZE)
     tracker = _tracker(device, None)
     detector = build_detector("sam3_toy", device=device)
-    streams = [tracker.open_stream(max_objects=3) for _ in range(2)]  # before the detector works, as in the node
+    # before the detector works, as in the node
+    streams = [tracker.open_stream(max_objects=3, cuda_graphs=True) for _ in range(2)]
     done = threading.Event()
 
     def search() -> None:
@@ -180,13 +181,14 @@ CHECKS: dict[str, Callable[[torch.device, bool], Finding]] = {
 def _tracker(device: torch.device, dtype: torch.dtype | None) -> Tracker:
     """Build the small tracker with its shipped weights; in the device's usual dtype where None."""
     kind = dtype or (torch.bfloat16 if device.type == "cuda" else torch.float32)
-    return Tracker(Work(MODEL).build().to(device=device, dtype=kind), name=MODEL)
+    model = Work(MODEL).build().to(device=device, dtype=kind)
+    return Tracker(optimise_for_cpu(model) if device.type == "cpu" else model, name=MODEL)
 
 
-def _logits(tracker: Tracker, count: int, **settings: Any) -> list[Tensor]:
+def _logits(tracker: Tracker, count: int, *, cuda_graphs: bool = True) -> list[Tensor]:
     """Track three objects; returns the mask logits (3, H, W) of each frame on the CPU."""
     images, where = frames(*SIZE), boxes(3, *SIZE)
-    stream = tracker.open_stream(max_objects=3, **settings)
+    stream = tracker.open_stream(max_objects=3, cuda_graphs=cuda_graphs)
     stream.step(images[0])
     for box in where:
         stream.add_prompt(Prompt(box=box))

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from benchmarks.speed.work import Work
 from sam_core import Prompt
+from sam_core.backends.cpu import optimise_for_cpu
 from sam_core.devices import resolve_dtype
 from sam_core.streaming import Stream, StridedPolicy, Tracker
 
@@ -70,6 +71,8 @@ class Ours:
         choices = choices or {}
         self.period = StridedPolicy().stride if choices.get("memory_policy") == "strided" else 1
         model = work.build().to(device=device, dtype=dtype)
+        if device.type == "cpu":
+            optimise_for_cpu(model)
         self._tracker = Tracker(model, work.model, None, **choices)
         self._stream: Stream | None = None
         self.parts: Mapping[str, nn.Module] = {

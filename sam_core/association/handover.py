@@ -14,9 +14,9 @@ def track_instance(
 ) -> Decision:
     """Associate an instance with the stream's objects, and track it if it is not tracked yet.
 
-    The instance's mask becomes a mask prompt on its frame: of a new object, labelled with the phrase, or of the lost one
-    that was found again, which is renewed. The stream then carries the object through the frames since. To be called in
-    the thread that owns the stream; of several instances of one frame the best score comes first.
+    The instance's mask becomes a mask prompt on its frame: of a new object, labelled with the phrase, or of the lost
+    one that was found again, which is renewed. The stream then carries the object through the frames since. To be
+    called in the thread that owns the stream; of several instances of one frame the best score comes first.
 
     Args:
         stream: where objects are tracked.

@@ -1,34 +1,23 @@
-"""Layers that the networks share: norms, MLPs, attention, position encodings."""
+"""Layers that the networks share: attention, MLP, norm, position encodings. Plain PyTorch, without caches."""
 
 from __future__ import annotations
 
-from sam_core.layers.attention import Attention, RotaryAttention, attend, in_each_head
-from sam_core.layers.derived import Derived
-from sam_core.layers.linear import Affine, DerivedLinear, DoublingConv2d, Linear, PointwiseConv2d, nest, unnest
+from sam_core.layers.attention import Attention, DotProductAttention, RotaryAttention
 from sam_core.layers.mlp import MLP
-from sam_core.layers.norm import LayerNorm, LayerNorm2d
-from sam_core.layers.position import FourierPositionEncoding, SinePositionEncoding, sine_encoding_1d
-from sam_core.layers.rotary import axial_rotary_table, rotate_
+from sam_core.layers.norm import LayerNorm2d
+from sam_core.layers.position import FourierPositionEncoding, SinePositionEncoding, sine_encoding_1d, sine_wavelengths
+from sam_core.layers.rotary import axial_rotations, rotate
 
 __all__ = [
     "MLP",
-    "Affine",
     "Attention",
-    "Derived",
-    "DerivedLinear",
-    "DoublingConv2d",
+    "DotProductAttention",
     "FourierPositionEncoding",
-    "LayerNorm",
     "LayerNorm2d",
-    "Linear",
-    "PointwiseConv2d",
     "RotaryAttention",
     "SinePositionEncoding",
-    "attend",
-    "axial_rotary_table",
-    "in_each_head",
-    "nest",
-    "rotate_",
+    "axial_rotations",
+    "rotate",
     "sine_encoding_1d",
-    "unnest",
+    "sine_wavelengths",
 ]

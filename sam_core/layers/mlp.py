@@ -1,17 +1,16 @@
-"""The multi-layer perceptron of SAM's heads."""
+"""The multi-layer perceptron of SAM's blocks and heads."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
+from typing import Literal
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sam_core.layers.linear import Activation, Linear
-
-# Matrix products of a few rows are computed by other kernels than those of many, which round differently. With whole
-# eights of rows an object's vector does not depend on how many other objects there are.
-_ROWS = 8
+Activation = Literal["relu", "gelu"]
+_ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {"relu": F.relu, "gelu": F.gelu}
 
 
 class MLP(nn.Module):
@@ -37,18 +36,15 @@ class MLP(nn.Module):
     ) -> None:
         super().__init__()
         widths = [input_dim, *[hidden_dim] * (num_layers - 1), output_dim]
-        *hidden, last = pairwise(widths)
-        self.layers = nn.ModuleList([*(Linear(a, b, activation) for a, b in hidden), Linear(*last)])
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
+        self.activation = activation
         self.sigmoid_output = sigmoid_output
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (..., input_dim) to (..., output_dim); vectors (B, input_dim) independently of B, to the bit."""
-        if x.ndim == 2:  # each eight an item of its own, of as many tokens as `linear` counts however large B is
-            whole = F.pad(x, (0, 0, 0, -x.shape[0] % _ROWS))
-            return self._forward(whole.unflatten(0, (-1, _ROWS))).flatten(0, 1)[: x.shape[0]]
-        return self._forward(x)
-
-    def _forward(self, x: Tensor) -> Tensor:
-        for layer in self.layers:
-            x = layer(x)
-        return F.sigmoid(x) if self.sigmoid_output else x
+        """Map (..., input_dim) to (..., output_dim)."""
+        activate = _ACTIVATIONS[self.activation]
+        *hidden, last = self.layers
+        for layer in hidden:
+            x = activate(layer(x))
+        x = last(x)
+        return x.sigmoid() if self.sigmoid_output else x

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
@@ -12,23 +11,19 @@ from torch import Tensor, nn
 _EPS = 1e-6
 
 
-@lru_cache(maxsize=32)
-def _sine_grid(
-    channels: int, temperature: float, height: int, width: int, dtype: torch.dtype, device: torch.device
-) -> Tensor:
-    with torch.inference_mode(False), torch.no_grad():
-        half = channels // 2
-        index = torch.arange(half, dtype=torch.float32, device=device)
-        wavelengths = temperature ** (2 * torch.div(index, 2, rounding_mode="floor") / half)
+def sine_wavelengths(channels: int, temperature: float, device: torch.device) -> Tensor:
+    """Return one wavelength for each pair of channels, a geometric series from 1 towards `temperature`.
 
-        def encode(count: int) -> Tensor:  # (count, half)
-            place = torch.arange(1, count + 1, dtype=torch.float32, device=device) / (count + _EPS) * (2 * math.pi)
-            phases = place[:, None] / wavelengths
-            return torch.stack((phases[:, 0::2].sin(), phases[:, 1::2].cos()), dim=2).flatten(1)
+    Args:
+        channels: channels of the encoding, even.
+        temperature: base of the series.
+        device: where the result lives.
 
-        rows = encode(height).t()[:, :, None].expand(-1, -1, width)
-        columns = encode(width).t()[:, None, :].expand(-1, height, -1)
-        return torch.cat((rows, columns))[None].to(dtype).contiguous(memory_format=torch.channels_last)
+    Returns:
+        (channels / 2,) float32, in units of 2π.
+    """
+    exponents = torch.arange(0, channels, 2, dtype=torch.float32, device=device) / channels
+    return temperature**exponents
 
 
 class SinePositionEncoding(nn.Module):
@@ -48,7 +43,17 @@ class SinePositionEncoding(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the (1, channels, H, W) encoding of the grid of `x` (B, C, H, W), in its dtype, channels last."""
-        return _sine_grid(self.channels, self.temperature, x.shape[-2], x.shape[-1], x.dtype, x.device)
+        height, width = x.shape[-2:]
+        shape = (height, width, self.channels // 2)
+        rows = self._encode(height, x.device)[:, None].expand(shape)
+        columns = self._encode(width, x.device).expand(shape)
+        return torch.cat((rows, columns), dim=-1).to(x.dtype).permute(2, 0, 1)[None]
+
+    def _encode(self, count: int, device: torch.device) -> Tensor:
+        """Encode `count` places along one axis as (count, channels / 2): sine and cosine of each wavelength in turn."""
+        place = torch.arange(1, count + 1, dtype=torch.float32, device=device) / (count + _EPS) * (2 * math.pi)
+        phases = place[:, None] / sine_wavelengths(self.channels // 2, self.temperature, device)
+        return torch.stack((phases.sin(), phases.cos()), dim=-1).flatten(1)
 
 
 class FourierPositionEncoding(nn.Module):
@@ -65,7 +70,7 @@ class FourierPositionEncoding(nn.Module):
         self.register_buffer("positional_encoding_gaussian_matrix", torch.randn(2, channels // 2))
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> FourierPositionEncoding:
-        """Follow the network to another device, but stay float32: bfloat16 cannot tell the phases of many turns."""
+        """Move the matrix to another device, but keep it in float32: bfloat16 is too coarse for the phases."""
         exact = self.positional_encoding_gaussian_matrix
         super()._apply(fn, recurse)
         moved = self.positional_encoding_gaussian_matrix
@@ -89,9 +94,10 @@ class FourierPositionEncoding(nn.Module):
 
 
 def sine_encoding_1d(values: Tensor, channels: int, temperature: float = 10000.0) -> Tensor:
-    """Encode scalars (...,) as (..., channels): sines, then cosines ("Attention Is All You Need", section 3.5)."""
-    half = channels // 2
-    index = torch.arange(half, dtype=torch.float32, device=values.device)
-    wavelengths = temperature ** (2 * torch.div(index, 2, rounding_mode="floor") / half)
+    """Encode scalars (...,) as (..., channels): all sines, then all cosines; each wavelength fills two of each.
+
+    Source of the waves: "Attention Is All You Need" (Vaswani et al., 2017, section 3.5).
+    """
+    wavelengths = sine_wavelengths(channels // 2, temperature, values.device).repeat_interleave(2)
     phases = values.float()[..., None] / wavelengths
     return torch.cat((phases.sin(), phases.cos()), dim=-1)

@@ -7,53 +7,45 @@ with x, the second half with y. SAM 2 uses it in memory attention (SAM 2 paper, 
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import torch
 from torch import Tensor
 
 
-@lru_cache(maxsize=32)
-def axial_rotary_table(head_dim: int, height: int, width: int, theta: float, device: torch.device) -> Tensor:
-    """Return every token's rotations on a row-major grid, as complex numbers of magnitude 1.
+def axial_rotations(head_dim: int, height: int, width: int, theta: float, device: torch.device) -> Tensor:
+    """Return the rotation of every channel pair of every token on a row-major grid.
 
     Args:
         head_dim: channels of one attention head, a multiple of 4.
         height: rows of the grid.
         width: columns of the grid.
         theta: base of the geometric series of frequencies.
-        device: where the table lives.
+        device: where the result lives.
 
     Returns:
-        (height * width, head_dim / 2) complex64.
+        (height * width, head_dim / 2, 2) float32: cosine and sine of each angle.
     """
-    with torch.inference_mode(False), torch.no_grad():
-        exponents = torch.arange(0, head_dim, 4, device=device)[: head_dim // 4].float() / head_dim
-        frequencies = 1.0 / theta**exponents
-        ys, xs = torch.meshgrid(
-            torch.arange(height, device=device).float(), torch.arange(width, device=device).float(), indexing="ij"
-        )
-        angles = torch.cat([torch.outer(xs.flatten(), frequencies), torch.outer(ys.flatten(), frequencies)], dim=-1)
-        return torch.complex(angles.cos(), angles.sin())
+    frequencies = 1.0 / theta ** (torch.arange(0, head_dim, 4, device=device).float() / head_dim)
+    of_rows, of_columns = (
+        torch.outer(torch.arange(count, device=device).float(), frequencies) for count in (height, width)
+    )
+    shape = (height, width, head_dim // 4)
+    angles = torch.cat((of_columns.expand(shape), of_rows[:, None].expand(shape)), dim=-1).flatten(0, 1)
+    return torch.stack((angles.cos(), angles.sin()), dim=-1)
 
 
-def rotate_(x: Tensor, table: Tensor, but_last: int = 0) -> Tensor:
-    """Rotate neighbouring channel pairs of each token, in place.
-
-    A pair is taken for a complex number, and a rotation is one multiplication, in float32.
+def rotate(x: Tensor, rotations: Tensor, num_unrotated: int = 0) -> Tensor:
+    """Rotate neighbouring channel pairs of each token, in float32.
 
     Args:
-        x: (..., N * r + P, C) tokens; the grid of N tokens may repeat r times (frames of memory).
-        table: (N, C / 2) complex numbers of `axial_rotary_table`.
-        but_last: P, tokens at the end that have no place and stay as they are.
+        x: (..., r * N + P, C) tokens; the grid of N tokens repeats r times (frames of memory).
+        rotations: (N, C / 2, 2) of `axial_rotations`.
+        num_unrotated: P, tokens at the end that have no place and stay as they are.
 
     Returns:
-        `x`.
+        The shape and dtype of `x`.
     """
-    placed = x[..., : x.shape[-2] - but_last, :]
-    exact = placed.float()  # itself, if it is float32
-    pairs = torch.view_as_complex(exact.unflatten(-1, (-1, 2)))
-    pairs.unflatten(-2, (-1, table.shape[0])).mul_(table)  # (..., r, N, C / 2)
-    if exact.dtype != x.dtype:
-        placed.copy_(exact)
-    return x
+    placed, others = x.split((x.shape[-2] - num_unrotated, num_unrotated), dim=-2)
+    maps = placed.float().unflatten(-2, (-1, rotations.shape[0])).unflatten(-1, (-1, 2))  # (..., r, N, C / 2, 2)
+    (a, b), (cos, sin) = maps.unbind(-1), rotations.unbind(-1)
+    rotated = torch.stack((a * cos - b * sin, a * sin + b * cos), dim=-1)
+    return torch.cat((rotated.flatten(-2).flatten(-3, -2).to(x.dtype), others), dim=-2)

@@ -1,14 +1,10 @@
-"""What the networks hand to each other: small frozen bundles of tensors."""
+"""Inputs and outputs of the networks, as small frozen dataclasses of tensors."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
-
-# Keys of one map, (h * w, C) for every layer of memory attention.
-LayerKeys = tuple[Tensor, ...]
 
 
 @dataclass(frozen=True)
@@ -45,17 +41,13 @@ class MemoryTokens:
 
     Attributes:
         tokens: (B, L, c) spatial memories, then object pointers.
-        position: (B or 1, L, c) encoding of place and time, added to the keys; where there are `map_keys`, of the
-            pointers alone.
+        position: (B or 1, L, c) encoding of place and time, added to the keys.
         num_pointer_tokens: how many of the L tokens, at the end, come from object pointers.
-        map_keys: where they are kept, of each object and each of its maps the keys that memory attention makes of it:
-            two summands, of what was seen and of when, each (h * w, C) for every layer.
     """
 
     tokens: Tensor
     position: Tensor
     num_pointer_tokens: int
-    map_keys: Sequence[Sequence[tuple[LayerKeys, LayerKeys]]] | None = None
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,12 @@ position embedding from "Window Attention is Bugged" (Bolya et al., 2023, sectio
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import reduce
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sam_core.layers import MLP, Derived, LayerNorm, Linear, attend
+from sam_core.layers import MLP, DotProductAttention
 
 _NORM_EPS = 1e-6
 
@@ -53,12 +52,9 @@ def join_windows(windows: Tensor, height: int, width: int) -> Tensor:
     return x.flatten(3, 4).flatten(1, 2)[:, :height, :width]
 
 
-def pool_queries(x: Tensor, stride: int) -> Tensor:
-    """Max-pool a channels-last map (B, H, W, C) by `stride`."""
-    if torch.is_grad_enabled() or x.shape[1] % stride or x.shape[2] % stride:
-        return F.max_pool2d(x.permute(0, 3, 1, 2), kernel_size=stride, stride=stride).permute(0, 2, 3, 1)
-    x = reduce(torch.maximum, [x[:, i::stride] for i in range(stride)])
-    return reduce(torch.maximum, [x[:, :, i::stride] for i in range(stride)])
+def max_pool(x: Tensor, stride: int) -> Tensor:
+    """Max-pool a channels-last map: (B, H, W, C) to (B, H / stride, W / stride, C)."""
+    return F.max_pool2d(x.permute(0, 3, 1, 2), kernel_size=stride, stride=stride).permute(0, 2, 3, 1)
 
 
 class MultiScaleAttention(nn.Module):
@@ -68,14 +64,15 @@ class MultiScaleAttention(nn.Module):
         super().__init__()
         self.num_heads = num_heads
         self.query_stride = query_stride
-        self.qkv = Linear(dim, 3 * dim_out)
-        self.proj = Linear(dim_out, dim_out)
+        self.qkv = nn.Linear(dim, 3 * dim_out)
+        self.proj = nn.Linear(dim_out, dim_out)
+        self.attend = DotProductAttention()
 
     def forward(self, x: Tensor, window_size: int) -> Tensor:
         """Map (B, H, W, C) to (B, H / stride, W / stride, dim_out).
 
-        Where windows need padding, the projections, which map single tokens, still see the image's alone: padding is
-        zero before `qkv`, which makes it the bias after it, and is dropped before `proj`.
+        Windows that do not fit are padded with zeros, which `qkv` maps to its bias. Padding with that bias after
+        `qkv`, and cropping before `proj`, gives the same numbers and projects only the tokens of the image.
 
         Args:
             x: the map.
@@ -88,20 +85,16 @@ class MultiScaleAttention(nn.Module):
             qkv = self.qkv(split_windows(x, window_size))
         else:
             qkv = split_windows(complete_windows(self.qkv(x), window_size, self.qkv.bias), window_size)
-        grid = (qkv.shape[1] // self.query_stride, qkv.shape[2] // self.query_stride)
-        if self.query_stride == 1:
-            q, k, v = self._heads(qkv, 3)
-        else:
-            queries, keys_and_values = qkv.tensor_split((qkv.shape[-1] // 3,), dim=-1)
-            (q,) = self._heads(pool_queries(queries, self.query_stride), 1)
-            k, v = self._heads(keys_and_values, 2)
-        out = attend(q, k, v).transpose(1, 2).reshape(-1, *grid, self.proj.in_features)
+        q, k, v = qkv.chunk(3, dim=-1)
+        if self.query_stride > 1:
+            q = max_pool(q, self.query_stride)
+        out = self.attend(*(self._split_heads(x) for x in (q, k, v)))
+        out = out.transpose(1, 2).flatten(2).unflatten(1, q.shape[1:3])
         return self.proj(join_windows(out, height, width) if window_size else out)
 
-    def _heads(self, x: Tensor, parts: int) -> tuple[Tensor, ...]:
-        """Take (B, H, W, parts * heads * C) apart: (B, heads, H * W, C) for each part, in one copy on a CPU."""
-        taken = x.flatten(1, 2).unflatten(-1, (parts, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
-        return (taken.contiguous() if x.device.type == "cpu" else taken).unbind(0)
+    def _split_heads(self, x: Tensor) -> Tensor:
+        """Reshape (B, H, W, heads * C) to (B, heads, H * W, C)."""
+        return x.flatten(1, 2).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
 
 
 class MultiScaleBlock(nn.Module):
@@ -127,11 +120,11 @@ class MultiScaleBlock(nn.Module):
             raise ValueError(f"a window of {window_size} that is pooled must be a multiple of {query_stride}.")
         self.window_size = window_size
         self.query_stride = query_stride
-        self.norm1 = LayerNorm(dim, eps=_NORM_EPS)
+        self.norm1 = nn.LayerNorm(dim, eps=_NORM_EPS)
         self.attn = MultiScaleAttention(dim, dim_out, num_heads, query_stride)
-        self.norm2 = LayerNorm(dim_out, eps=_NORM_EPS)
+        self.norm2 = nn.LayerNorm(dim_out, eps=_NORM_EPS)
         self.mlp = MLP(dim_out, int(dim_out * mlp_ratio), dim_out, num_layers=2, activation="gelu")
-        self.proj = Linear(dim, dim_out) if dim != dim_out else None
+        self.proj = nn.Linear(dim, dim_out) if dim != dim_out else None
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, H, W, dim) to (B, H / stride, W / stride, dim_out)."""
@@ -140,7 +133,7 @@ class MultiScaleBlock(nn.Module):
         if self.proj is not None:
             shortcut = self.proj(x)
             if self.query_stride > 1:
-                shortcut = pool_queries(shortcut, self.query_stride)
+                shortcut = max_pool(shortcut, self.query_stride)
         x = shortcut + self.attn(x, self.window_size)
         return x + self.mlp(self.norm2(x))
 
@@ -183,7 +176,6 @@ class Hiera(nn.Module):
         self.patch_embed = PatchEmbedding(embed_dim)
         self.pos_embed = nn.Parameter(torch.zeros(1, embed_dim, *window_pos_embed_bkg_spatial_size))
         self.pos_embed_window = nn.Parameter(torch.zeros(1, embed_dim, window_spec[0], window_spec[0]))
-        self._position_embedding: Derived[Tensor] = Derived()
         self.blocks = nn.ModuleList()
         self.stage_ends: list[int] = []
         self.channels: list[int] = []  # per stage, finest first
@@ -221,12 +213,9 @@ class Hiera(nn.Module):
                 f"the token grid {height}×{width} (image size / 4) must be a multiple of the first window, {side}."
             )
 
-        def compute() -> Tensor:
-            background = F.interpolate(self.pos_embed, size=(height, width), mode="bicubic")
-            window = self.pos_embed_window.tile(1, 1, height // side, width // side)
-            return (background + window).permute(0, 2, 3, 1).contiguous()
-
-        return self._position_embedding.of([self.pos_embed, self.pos_embed_window], compute, key=(height, width))
+        background = F.interpolate(self.pos_embed, size=(height, width), mode="bicubic")
+        window = self.pos_embed_window.tile(1, 1, height // side, width // side)
+        return (background + window).permute(0, 2, 3, 1)
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Return one feature map per stage, finest first: (B, C_i, S / 2^(i+2), S / 2^(i+2)), channels last."""

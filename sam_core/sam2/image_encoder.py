@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sam_core.layers import Affine, DerivedLinear, PointwiseConv2d
 from sam_core.sam2.hiera import Hiera
 
 
@@ -21,6 +20,9 @@ class FpnNeck(nn.Module):
         d_model: channels of every level.
         backbone_channels: channels of the trunk's maps, coarsest first (the order of the checkpoint's `convs`).
         top_down_levels: indices, finest level = 0, that receive the coarser map; the coarsest ones, without a gap.
+
+    Raises:
+        ValueError: the top-down levels are not the coarsest ones.
     """
 
     def __init__(self, d_model: int, backbone_channels: Sequence[int], top_down_levels: Sequence[int] = (2, 3)) -> None:
@@ -31,40 +33,26 @@ class FpnNeck(nn.Module):
         self.convs = nn.ModuleList()
         for channels in backbone_channels:
             lateral = nn.Sequential()
-            lateral.add_module("conv", PointwiseConv2d(channels, d_model))
+            lateral.add_module("conv", nn.Conv2d(channels, d_model, kernel_size=1))
             self.convs.append(lateral)
         self.first_top_down = levels - len(top_down_levels)
-        self._folded = [DerivedLinear() for _ in range(self.first_top_down)]
 
-    def lateral(self, level: int) -> PointwiseConv2d:
-        """Return the lateral convolution of a level, finest = 0."""
-        return self.convs[len(self.convs) - 1 - level].conv  # type: ignore[return-value]
+    def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
+        """Return the pyramid.
 
-    def top_down(self, maps: Sequence[Tensor], level: int) -> Tensor:
-        """Return the (B, d_model, H, W) pyramid map of a top-down level, given the trunk's maps, finest first."""
-        x = self.lateral(level)(maps[level])
-        if level + 1 == len(maps):
-            return x
-        return x + F.interpolate(self.top_down(maps, level + 1), scale_factor=2.0, mode="nearest")
+        Args:
+            maps: the trunk's (B, C_i, S / stride_i, S / stride_i), finest first.
 
-    def skip(self, maps: Sequence[Tensor], level: int, then: PointwiseConv2d) -> Tensor:
-        """Apply a fine level's lateral convolution and the 1×1 convolution of the decoder that alone reads it.
-
-        Two linear maps of channels in a row are one: the wide map between them is never made.
+        Returns:
+            As many maps of `d_model` channels at the same strides, finest first.
         """
-        lateral = self.lateral(level)
-        assert then.bias is not None
-        assert lateral.bias is not None
-
-        def fold() -> Affine:
-            assert then.bias is not None
-            assert lateral.bias is not None
-            outer = then.matrix.double()
-            bias = outer @ lateral.bias.double() + then.bias.double()
-            return (outer @ lateral.matrix.double()).to(then.weight.dtype), bias.to(then.bias.dtype)
-
-        sources = [lateral.weight, lateral.bias, then.weight, then.bias]
-        return self._folded[level](maps[level].permute(0, 2, 3, 1), sources, fold).permute(0, 3, 1, 2)
+        pyramid: list[Tensor] = []
+        for conv, level in zip(self.convs, reversed(range(len(maps))), strict=True):
+            lateral = conv(maps[level])
+            if pyramid and level >= self.first_top_down:
+                lateral = lateral + F.interpolate(pyramid[-1], scale_factor=2.0, mode="nearest")
+            pyramid.append(lateral)
+        return pyramid[::-1]
 
 
 class ImageEncoder(nn.Module):
@@ -83,17 +71,11 @@ class ImageEncoder(nn.Module):
         self.neck = FpnNeck(d_model, trunk.channels[::-1], top_down_levels)
         self.scalp = scalp
 
-    def forward(self, images: Tensor, skips: Sequence[PointwiseConv2d]) -> list[Tensor]:
-        """Encode (B, 3, S, S).
-
-        Args:
-            images: normalised images.
-            skips: for each fine level, finest first, the decoder's convolution that follows it.
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Encode normalised images (B, 3, S, S).
 
         Returns:
-            The fine levels after their convolution, finest first, then the coarsest level that is kept, of `d_model`
-            channels; (B, C_i, S / stride_i, S / stride_i), channels last.
+            The pyramid without its `scalp` coarsest levels, finest first: (B, d_model, S / stride_i, S / stride_i).
         """
-        maps = self.trunk(images)
-        fine = [self.neck.skip(maps, level, then) for level, then in enumerate(skips)]
-        return [*fine, self.neck.top_down(maps, len(maps) - 1 - self.scalp)]
+        pyramid = self.neck(self.trunk(images))
+        return pyramid[: len(pyramid) - self.scalp]

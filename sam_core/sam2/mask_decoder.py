@@ -1,4 +1,4 @@
-"""Mask decoder: prompt tokens and image features become masks, their quality and the object's presence.
+"""Mask decoder: predicts masks, their quality and the object's presence from prompt tokens and image features.
 
 Source: "Segment Anything" (Kirillov et al., 2023), appendix A; SAM 2 (Ravi et al., 2024), section 4 "Mask decoder"
 (high-resolution skips, presence head). The stability score is SAM's (appendix B, "Stability").
@@ -11,13 +11,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from sam_core.layers import MLP, DoublingConv2d, LayerNorm2d, PointwiseConv2d, nest, unnest
+from sam_core.layers import MLP, LayerNorm2d
 from sam_core.sam2.two_way_transformer import TwoWayTransformer
 
 
 @dataclass(frozen=True)
 class DecodedMasks:
-    """What the decoder says of B objects, M candidate masks each.
+    """Output of the decoder for B objects, M candidate masks each.
 
     Attributes:
         masks: (B, M, 4 H, 4 W) logits.
@@ -66,14 +66,14 @@ class MaskDecoder(nn.Module):
         self.mask_tokens = nn.Embedding(self.num_mask_tokens, dim)
         self.obj_score_token = nn.Embedding(1, dim)
         self.output_upscaling = nn.Sequential(
-            DoublingConv2d(dim, dim // 4),
+            nn.ConvTranspose2d(dim, dim // 4, kernel_size=2, stride=2),
             LayerNorm2d(dim // 4),
             nn.GELU(),
-            DoublingConv2d(dim // 4, dim // 8),
+            nn.ConvTranspose2d(dim // 4, dim // 8, kernel_size=2, stride=2),
             nn.GELU(),
         )
-        self.conv_s0 = PointwiseConv2d(dim, dim // 8)
-        self.conv_s1 = PointwiseConv2d(dim, dim // 4)
+        self.conv_s0 = nn.Conv2d(dim, dim // 8, kernel_size=1)
+        self.conv_s1 = nn.Conv2d(dim, dim // 4, kernel_size=1)
         self.output_hypernetworks_mlps = nn.ModuleList(
             MLP(dim, dim, dim // 8, num_layers=3) for _ in range(self.num_mask_tokens)
         )
@@ -130,15 +130,14 @@ class MaskDecoder(nn.Module):
         mask_tokens = tokens[:, 2 : 2 + self.num_mask_tokens][:, wanted]
 
         up1, norm, act1, up2, act2 = self.output_upscaling
-        assert isinstance(norm, LayerNorm2d)
         skip_4, skip_8 = high_res
-        image = up1(image) + nest(skip_8, 1)  # (B, 4 H W, C / 4)
-        image = act1(norm.tokens(image))
-        image = act2(up2(image) + nest(skip_4, 2))  # (B, 16 H W, C / 8)
+        image = image.transpose(1, 2).unflatten(-1, grid)
+        image = act1(norm(up1(image) + skip_8))  # (B, C / 4, 2 H, 2 W)
+        image = act2(up2(image) + skip_4)  # (B, C / 8, 4 H, 4 W)
 
         heads = self.output_hypernetworks_mlps[wanted]
-        filters = torch.stack([mlp(mask_tokens[:, i]) for i, mlp in enumerate(heads)], dim=1)
-        masks = unnest(torch.bmm(filters, image.transpose(1, 2)), grid, 2)
+        filters = torch.stack([mlp(mask_tokens[:, i]) for i, mlp in enumerate(heads)], dim=1)  # (B, M, C / 8)
+        masks = (filters @ image.flatten(2)).unflatten(-1, image.shape[-2:])
         ious = self.iou_prediction_head(tokens[:, 1])[:, wanted]
         return masks, ious, mask_tokens, self.pred_obj_score_head(tokens[:, 0])
 

@@ -1,4 +1,4 @@
-"""Memory encoder: a frame's features and an object's mask become one memory map.
+"""Memory encoder: makes a memory map of a frame's features and an object's mask.
 
 Source: SAM 2 (Ravi et al., 2024), section 4 "Memory encoder"; the fuser's block is ConvNeXt's (Liu et al., 2022).
 """
@@ -6,13 +6,14 @@ Source: SAM 2 (Ravi et al., 2024), section 4 "Memory encoder"; the fuser's block
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sam_core.layers import Affine, DerivedLinear, LayerNorm2d, Linear, PointwiseConv2d
+from sam_core.layers import LayerNorm2d
 
 
 class MaskDownsampler(nn.Module):
-    """Strided convolutions that bring a full-size mask to the feature grid, channels × 4 at each halving.
+    """Strided convolutions that reduce a full-size mask to the feature grid, with four times the channels at each step.
 
     Args:
         embed_dim: channels of the result.
@@ -28,45 +29,43 @@ class MaskDownsampler(nn.Module):
             channels *= 4
             self.encoder.append(LayerNorm2d(channels))
             self.encoder.append(nn.GELU())
-        self.encoder.append(PointwiseConv2d(channels, embed_dim))
+        self.encoder.append(nn.Conv2d(channels, embed_dim, kernel_size=1))
 
     def forward(self, mask: Tensor) -> Tensor:
-        """Map (B, 1, S, S) to (B, embed_dim, S / total_stride, S / total_stride).
-
-        The first layer works in planes, for its four channels; the others on tokens, whose norm is one operation.
-        """
-        *layers, project = self.encoder
-        x = self.encoder[:3](mask).contiguous(memory_format=torch.channels_last)
-        for conv, norm, activate in zip(layers[3::3], layers[4::3], layers[5::3], strict=True):
-            assert isinstance(norm, LayerNorm2d)
-            x = activate(norm.tokens(conv(x).permute(0, 2, 3, 1))).permute(0, 3, 1, 2)
-        return project(x)
+        """Map (B, 1, S, S) to (B, embed_dim, S / total_stride, S / total_stride)."""
+        return self.encoder(mask)
 
 
 class FuserBlock(nn.Module):
-    """ConvNeXt block: depthwise 7×7, norm, two pointwise layers, layer scale, residual."""
+    """ConvNeXt block: depthwise 7×7, norm, two pointwise layers, layer scale, residual.
+
+    Args:
+        dim: channels.
+        layer_scale: initial factor of the residual branch.
+    """
 
     def __init__(self, dim: int, layer_scale: float = 1e-6) -> None:
         super().__init__()
         self.dwconv = nn.Conv2d(dim, dim, kernel_size=7, padding=3, groups=dim)
         self.norm = LayerNorm2d(dim)
-        self.pwconv1 = Linear(dim, 4 * dim, "gelu")
-        self.pwconv2 = Linear(4 * dim, dim)
+        self.pwconv1 = nn.Linear(dim, 4 * dim)
+        self.pwconv2 = nn.Linear(4 * dim, dim)
         self.gamma = nn.Parameter(layer_scale * torch.ones(dim))
-        self._scaled = DerivedLinear()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (B, C, H, W) to the same shape; the layer scale is part of the last layer's weight."""
-        y = self.norm.tokens(self.dwconv(x).permute(0, 2, 3, 1))
-        sources = [self.gamma, self.pwconv2.weight, self.pwconv2.bias]
-        return x + self._scaled(self.pwconv1(y), sources, self._scale).permute(0, 3, 1, 2)
-
-    def _scale(self) -> Affine:
-        return self.gamma[:, None] * self.pwconv2.weight, self.gamma * self.pwconv2.bias
+        """Map (B, C, H, W) to the same shape."""
+        y = self.norm(self.dwconv(x)).permute(0, 2, 3, 1)  # (B, H, W, C)
+        y = self.gamma * self.pwconv2(F.gelu(self.pwconv1(y)))
+        return x + y.permute(0, 3, 1, 2)
 
 
 class Fuser(nn.Module):
-    """A stack of `FuserBlock`."""
+    """A stack of `FuserBlock`.
+
+    Args:
+        dim: channels.
+        num_layers: blocks.
+    """
 
     def __init__(self, dim: int, num_layers: int) -> None:
         super().__init__()
@@ -92,9 +91,9 @@ class MemoryEncoder(nn.Module):
     def __init__(self, d_model: int, memory_dim: int, fuser_layers: int = 2, mask_stride: int = 16) -> None:
         super().__init__()
         self.mask_downsampler = MaskDownsampler(d_model, mask_stride)
-        self.pix_feat_proj = PointwiseConv2d(d_model, d_model)
+        self.pix_feat_proj = nn.Conv2d(d_model, d_model, kernel_size=1)
         self.fuser = Fuser(d_model, fuser_layers)
-        self.out_proj = PointwiseConv2d(d_model, memory_dim)
+        self.out_proj = nn.Conv2d(d_model, memory_dim, kernel_size=1)
         self.memory_dim = memory_dim
 
     def forward(self, features: Tensor, mask: Tensor) -> Tensor:

@@ -6,14 +6,12 @@ are those of Meta's checkpoints.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sam_core.layers import MLP, Linear, SinePositionEncoding, sine_encoding_1d
-from sam_core.sam2.features import ImageFeatures, LayerKeys, MemoryTokens, SamOutput
+from sam_core.layers import MLP, SinePositionEncoding, sine_encoding_1d
+from sam_core.sam2.features import ImageFeatures, MemoryTokens, SamOutput
 from sam_core.sam2.image_encoder import ImageEncoder
 from sam_core.sam2.mask_decoder import MaskDecoder
 from sam_core.sam2.memory_attention import MemoryAttention
@@ -83,7 +81,7 @@ class Sam2(nn.Module):
         self.sam_mask_decoder = mask_decoder
         self.mask_downsample = nn.Conv2d(1, 1, kernel_size=4, stride=4)
         self.obj_ptr_proj = MLP(d_model, d_model, d_model, num_layers=3)
-        self.obj_ptr_tpos_proj = Linear(d_model, memory_dim) if pointer_time_encoding else None
+        self.obj_ptr_tpos_proj = nn.Linear(d_model, memory_dim) if pointer_time_encoding else None
 
         self.maskmem_tpos_enc = nn.Parameter(torch.zeros(num_memories, 1, 1, memory_dim))
         self.no_mem_embed = nn.Parameter(torch.zeros(1, 1, d_model))
@@ -142,10 +140,11 @@ class Sam2(nn.Module):
         return normalised(pictures, self.dtype)
 
     def encode_image(self, images: Tensor) -> ImageFeatures:
-        """Encode normalised images (B, 3, S, S); the features lie channels last, as the trunk works."""
+        """Encode normalised images (B, 3, S, S)."""
+        fine, middle, coarse = self.image_encoder(images)
         decoder = self.sam_mask_decoder
-        fine, middle, coarse = self.image_encoder(images, skips=(decoder.conv_s0, decoder.conv_s1))
-        return ImageFeatures(coarse, (fine, middle), self.image_position(coarse))
+        high_res = (decoder.conv_s0(fine), decoder.conv_s1(middle))
+        return ImageFeatures(coarse, high_res, self.image_position(coarse))
 
     # --- memory ------------------------------------------------------------------------------------------------
 
@@ -153,14 +152,7 @@ class Sam2(nn.Module):
         """Return the (B, d, h, w) embedding of a frame on which an object begins: no memory attention."""
         return features.embedding + self.no_mem_embed[0, 0, :, None, None]
 
-    def assemble_memory(
-        self,
-        spatial: Tensor,
-        t_pos: Tensor,
-        pointers: Tensor,
-        distances: Tensor,
-        keys: Sequence[Sequence[LayerKeys]] | None = None,
-    ) -> MemoryTokens:
+    def assemble_memory(self, spatial: Tensor, t_pos: Tensor, pointers: Tensor, distances: Tensor) -> MemoryTokens:
         """Line up what is remembered of B objects, with its place and time.
 
         Args:
@@ -169,8 +161,6 @@ class Sam2(nn.Module):
                 `num_memories` - 1 (the frame before this one).
             pointers: (B, P, d) object pointers.
             distances: (B or 1, P) how many frames ago each pointer was made.
-            keys: of each object and memory, what `memory_keys` returned; without them, memory attention projects its
-                keys from the tokens.
 
         Returns:
             The tokens: S maps of h * w tokens, then P pointers of d / c tokens each.
@@ -179,31 +169,12 @@ class Sam2(nn.Module):
         pointer_tokens, pointer_position = self._pointer_tokens(pointers, distances)
         map_tokens = spatial.flatten(3).transpose(2, 3).reshape(batch, -1, self.memory_dim)
         tokens = torch.cat((map_tokens.to(self.dtype), pointer_tokens), dim=1)
-        count = pointer_tokens.shape[1]
-        if keys is not None:
-            return MemoryTokens(tokens, pointer_position, count, self._with_time(keys, t_pos))
         grid = self.memory_position(spatial[:, 0].to(self.dtype)).flatten(2).transpose(1, 2)  # (1, hw, c)
         time = self.maskmem_tpos_enc[:, 0, 0][self.num_memories - 1 - t_pos]  # (B or 1, S, c)
         map_position = (grid[:, None] + time[:, :, None]).flatten(1, 2)
         rows = max(map_position.shape[0], pointer_position.shape[0])
         position = torch.cat((map_position.expand(rows, -1, -1), pointer_position.expand(rows, -1, -1)), dim=1)
-        return MemoryTokens(tokens, position, count)
-
-    def memory_keys(self, spatial: Tensor) -> Tensor:
-        """Return what stays of the keys of spatial memories (B, c, h, w) as they age: (B, layers, h * w, C)."""
-        spatial = spatial.to(self.dtype)
-        placed = (spatial + self.memory_position(spatial)).flatten(2).transpose(1, 2)
-        return self.memory_attention.keys_of_maps(placed, (spatial.shape[-2], spatial.shape[-1]))
-
-    def _with_time(self, keys: Sequence[Sequence[LayerKeys]], t_pos: Tensor) -> list[list[tuple[LayerKeys, LayerKeys]]]:
-        """Pair what `memory_keys` returned with the keys of the times t_pos (B or 1, S)."""
-        grid = (self.feature_size, self.feature_size)
-        times = self.memory_attention.keys_of_times(self.maskmem_tpos_enc[:, 0, 0], grid)
-        places = t_pos.expand(len(keys), -1).tolist()
-        return [
-            [(key, times[self.num_memories - 1 - t]) for key, t in zip(of_object, at, strict=True)]
-            for of_object, at in zip(keys, places, strict=True)
-        ]
+        return MemoryTokens(tokens, position, pointer_tokens.shape[1])
 
     def _pointer_tokens(self, pointers: Tensor, distances: Tensor) -> tuple[Tensor, Tensor]:
         """Cut pointers (B, P, d) into tokens (B, P d / c, c), and encode how old they are, (B or 1, P d / c, c)."""
@@ -235,11 +206,8 @@ class Sam2(nn.Module):
         """
         size = (self.image_size, self.image_size)
         logits = F.interpolate(low_res.float(), size=size, mode="bilinear", align_corners=False)
-        binary = from_prompt and not self.training
-        if torch.is_grad_enabled():
-            mask = ((logits > 0).float() if binary else logits.sigmoid()) * _MASK_SCALE + _MASK_BIAS
-        else:  # in place: these are a frame's largest maps, and fresh ones are not in the cache
-            mask = (logits.gt_(0) if binary else logits.sigmoid_()).mul_(_MASK_SCALE).add_(_MASK_BIAS)
+        binarise = from_prompt and not self.training
+        mask = ((logits > 0).float() if binarise else logits.sigmoid()) * _MASK_SCALE + _MASK_BIAS
         memory = self.memory_encoder(features.embedding, mask.to(self.dtype))
         if self.no_obj_embed_spatial is not None:
             absent = (object_score <= 0).to(memory.dtype)[:, :, None, None]

@@ -1,4 +1,4 @@
-"""Prompt encoder: points, boxes (as two labelled points) and masks become embeddings.
+"""Prompt encoder: embeddings of points, boxes (as two labelled points) and masks.
 
 Source: "Segment Anything" (Kirillov et al., 2023), section 3 and appendix A.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from sam_core.layers import Derived, FourierPositionEncoding, LayerNorm2d, PointwiseConv2d
+from sam_core.layers import FourierPositionEncoding, LayerNorm2d
 
 # Labels of a point: padding, negative click, positive click, a box's upper left and lower right corner.
 PADDING, NEGATIVE, POSITIVE, BOX_TOP_LEFT, BOX_BOTTOM_RIGHT = -1, 0, 1, 2, 3
@@ -38,20 +38,13 @@ class PromptEncoder(nn.Module):
             nn.Conv2d(mask_channels // 4, mask_channels, kernel_size=2, stride=2),
             LayerNorm2d(mask_channels),
             nn.GELU(),
-            PointwiseConv2d(mask_channels, embed_dim),
+            nn.Conv2d(mask_channels, embed_dim, kernel_size=1),
         )
         self.no_mask_embed = nn.Embedding(1, embed_dim)
-        self._dense_position: Derived[Tensor] = Derived()
 
     def dense_position(self) -> Tensor:
-        """Return the encoding of the feature grid, (1, C, H, W), in the weights' dtype, channels last."""
-
-        def compute() -> Tensor:
-            grid = self.pe_layer.grid(self.grid_size, self.grid_size)
-            return grid.to(dtype).contiguous(memory_format=torch.channels_last)
-
-        dtype = self.no_mask_embed.weight.dtype
-        return self._dense_position.of(list(self.pe_layer.buffers()), compute, key=(self.grid_size, dtype))
+        """Return the encoding of the feature grid, (1, C, H, W), in the weights' dtype."""
+        return self.pe_layer.grid(self.grid_size, self.grid_size).to(self.no_mask_embed.weight.dtype)
 
     def no_points(self, count: int) -> Tensor:
         """Return the (count, 2, C) embeddings of objects without a prompt: two padding points each."""

@@ -1,83 +1,17 @@
-"""Two-way transformer: tokens look at the image, the image looks at tokens.
+"""Two-way transformer: cross-attention between prompt tokens and image, in both directions.
 
 Source: "Segment Anything" (Kirillov et al., 2023), appendix A, "Lightweight mask decoder".
-
-Tokens are few (T, about 8) and places of the image many (N), so without gradients neither attention projects the
-image. A projection of the image that meets a projected token can be moved onto the token, (Wq x + bq) · k =
-x · (Wqᵀ k) + bq · k, and what is averaged can be projected afterwards, Σ p (Wv x + bv) = Wv Σ p x + bv for weights p
-that sum to 1. A token then passes two maps in a row, whose product is computed once. All this is exact but for
-rounding. With H heads it costs H T products per place and channel where projecting costs half the channels.
 """
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
-from sam_core.layers import MLP, Affine, Attention, DerivedLinear, in_each_head
-
-
-def _as_one(inner: nn.Linear, outer: Tensor) -> Affine:
-    """Return what `in_each_head` does for all heads, one after the other: (heads * N, K) and (heads * N,)."""
-    weight, bias = in_each_head(inner, outer)
-    return weight.flatten(0, 1).to(inner.weight.dtype), bias.flatten().to(inner.weight.dtype)
-
-
-class TokenToImageAttention(Attention):
-    """Tokens ask, the image answers."""
-
-    def __init__(self, embedding_dim: int, num_heads: int, downsample_rate: int = 1) -> None:
-        super().__init__(embedding_dim, num_heads, downsample_rate)
-        self._asking = DerivedLinear()
-
-    def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """Attend from tokens q (B, T, C) to the image k, v (B, N, C); returns (B, T, C)."""
-        if torch.is_grad_enabled():
-            return super().forward(q, k, v)
-        sources = [self.q_proj.weight, self.q_proj.bias, self.k_proj.weight]
-        asked = self._asking(q, sources, self._ask).unflatten(-1, (self.num_heads, -1)).flatten(1, 2)  # (B, T H, C)
-        answers = torch.bmm(torch.bmm(asked, k.transpose(1, 2)).softmax(-1), v)
-        return self.project_averages(answers.unflatten(1, (-1, self.num_heads)).flatten(2))
-
-    def _ask(self) -> Affine:
-        """Project queries, then move the keys' projection onto them; its bias softmax does not see."""
-        keys = self.k_proj.weight.unflatten(0, (self.num_heads, self.head_dim))
-        return _as_one(self.q_proj, keys.transpose(1, 2).double() * self.head_dim**-0.5)
-
-
-class ImageToTokenAttention(Attention):
-    """The image asks, tokens answer."""
-
-    def __init__(self, embedding_dim: int, num_heads: int, downsample_rate: int = 1) -> None:
-        super().__init__(embedding_dim, num_heads, downsample_rate)
-        self._asked = DerivedLinear()
-        self._answers = DerivedLinear()
-
-    def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """Attend from the image q (B, N, C) to tokens k, v (B, T, C); returns (B, N, C)."""
-        if torch.is_grad_enabled():
-            return super().forward(q, k, v)
-        sources = [self.q_proj.weight, self.q_proj.bias, self.k_proj.weight, self.k_proj.bias]
-        asked = self._asked(k, sources, self._be_asked).unflatten(-1, (self.num_heads, -1)).flatten(1, 2)  # with offset
-        scores = torch.baddbmm(asked[..., -1:], asked[..., :-1], q.transpose(1, 2))  # (B, T H, N)
-        shares = scores.unflatten(1, (-1, self.num_heads)).softmax(1).flatten(1, 2)  # of the T tokens
-        sources = [self.v_proj.weight, self.v_proj.bias, self.out_proj.weight]
-        answers = self._answers(v, sources, self._answer).unflatten(-1, (self.num_heads, -1)).flatten(1, 2)
-        return torch.baddbmm(self.out_proj.bias, shares.transpose(1, 2), answers)
-
-    def _be_asked(self) -> Affine:
-        """Project keys, then move the queries' projection onto them, with its bias as a last channel."""
-        heads = (self.num_heads, self.head_dim)
-        queries = torch.cat([self.q_proj.weight, self.q_proj.bias[:, None]], dim=1).unflatten(0, heads)
-        return _as_one(self.k_proj, queries.transpose(1, 2).double() * self.head_dim**-0.5)
-
-    def _answer(self) -> Affine:
-        """Project values, then to what each head adds to the output."""
-        return _as_one(self.v_proj, self.output_of_heads)
+from sam_core.layers import MLP, Attention
 
 
 class TwoWayBlock(nn.Module):
-    """Token self-attention, tokens to image, MLP on tokens, image to tokens; post-norm.
+    """Token self-attention, token-to-image attention, MLP on tokens, image-to-token attention; post-norm.
 
     Args:
         dim: channels.
@@ -91,12 +25,12 @@ class TwoWayBlock(nn.Module):
         self.is_first = is_first
         self.self_attn = Attention(dim, num_heads)
         self.norm1 = nn.LayerNorm(dim)
-        self.cross_attn_token_to_image = TokenToImageAttention(dim, num_heads, downsample_rate=2)
+        self.cross_attn_token_to_image = Attention(dim, num_heads, downsample_rate=2)
         self.norm2 = nn.LayerNorm(dim)
         self.mlp = MLP(dim, mlp_dim, dim, num_layers=2)
         self.norm3 = nn.LayerNorm(dim)
         self.norm4 = nn.LayerNorm(dim)
-        self.cross_attn_image_to_token = ImageToTokenAttention(dim, num_heads, downsample_rate=2)
+        self.cross_attn_image_to_token = Attention(dim, num_heads, downsample_rate=2)
 
     def forward(
         self, tokens: Tensor, image: Tensor, token_position: Tensor, image_position: Tensor
@@ -116,7 +50,7 @@ class TwoWayBlock(nn.Module):
 
 
 class TwoWayTransformer(nn.Module):
-    """Blocks of two-way attention and a last look of the tokens at the image.
+    """Blocks of two-way attention, then a last token-to-image attention.
 
     Args:
         dim: channels.
@@ -128,7 +62,7 @@ class TwoWayTransformer(nn.Module):
     def __init__(self, dim: int, num_heads: int = 8, mlp_dim: int = 2048, depth: int = 2) -> None:
         super().__init__()
         self.layers = nn.ModuleList(TwoWayBlock(dim, num_heads, mlp_dim, is_first=i == 0) for i in range(depth))
-        self.final_attn_token_to_image = TokenToImageAttention(dim, num_heads, downsample_rate=2)
+        self.final_attn_token_to_image = Attention(dim, num_heads, downsample_rate=2)
         self.norm_final_attn = nn.LayerNorm(dim)
 
     def forward(self, image: Tensor, image_position: Tensor, prompt_tokens: Tensor) -> tuple[Tensor, Tensor]:

@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor
 
+from sam_core.layers import sine_wavelengths
+
 
 def encode_coordinates(values: Tensor, channels: int, temperature: float = 10000.0) -> Tensor:
     """Encode coordinates by interleaved sines and cosines ("DETR", Carion et al., 2020, appendix A.4).
@@ -19,10 +21,9 @@ def encode_coordinates(values: Tensor, channels: int, temperature: float = 10000
     Returns:
         (..., channels) float32.
     """
-    index = torch.arange(channels, dtype=torch.float32, device=values.device)
-    wavelengths = temperature ** (2 * torch.div(index, 2, rounding_mode="floor") / channels)
+    wavelengths = sine_wavelengths(channels, temperature, values.device)
     phases = values.float()[..., None] * (2 * math.pi) / wavelengths
-    return torch.stack((phases[..., 0::2].sin(), phases[..., 1::2].cos()), dim=-1).flatten(-2)
+    return torch.stack((phases.sin(), phases.cos()), dim=-1).flatten(-2)
 
 
 def centre_to_corners(boxes: Tensor) -> Tensor:

@@ -13,8 +13,8 @@ import torch
 class BackgroundTask:
     """Runs one piece of work at a time beside its owner, where a processor core is free for it.
 
-    On a GPU both would queue on the same stream, and where torch's threads use all cores they would compete for them. There
-    the work runs first, in the owner's thread. Either way it is finished when the `with` statement ends.
+    On a GPU both would queue on the same stream, and where torch's threads use all cores they would compete for them.
+    There the work runs first, in the owner's thread. Either way it is finished when the `with` statement ends.
 
     Args:
         device: where the work computes.

@@ -81,22 +81,22 @@ class ObjectInfo:
     Attributes:
         object_id: its id, unique in the stream for ever.
         label: what it was called.
-        phase: where it is in its life.
         first_frame: number of the frame on which it was prompted first, or renewed.
         frames_behind: frames that it is still to be carried through before it appears in results; 0 for most.
         state: whether it was seen on its newest frame.
         predicted_iou: of its newest mask, 0 … 1.
         presence: on its newest frame, 0 … 1.
+        phase: where it is in its life.
     """
 
     object_id: int
     label: str
-    phase: ObjectPhase
     first_frame: int
     frames_behind: int
     state: ObjectState
     predicted_iou: float
     presence: float
+    phase: ObjectPhase = ObjectPhase.SHOWN
 
 
 @dataclass(frozen=True)

@@ -177,9 +177,9 @@ class Stream:
         """Begin to track an object, or correct one.
 
         A correction is combined with what the object already has on that frame: its mask, and the points and the box
-        given there before. A mask replaces both. A correction on an earlier frame is worked out beside the object, which
-        goes on as it was until the corrected version has caught up; it ends as if it had been given in time, as far as
-        the history holds the frames before it.
+        given there before. A mask replaces both. A correction on an earlier frame is worked out beside the object,
+        which goes on as it was until the corrected version has caught up; it ends as if it had been given in time, as
+        far as the history holds the frames before it.
 
         The prompt is planned, then committed: it takes effect whole or, after an exception, not at all.
 

@@ -116,8 +116,8 @@ _DESCRIPTORS: dict[str, ParameterDescriptor] = {
         integer_range=[IntegerRange(from_value=1, to_value=1000)],
     ),
     "stamp_tolerance": _fixed(
-        "Seconds by which the stamp of a prompt may differ from that of a processed image. The nearest one is meant; an "
-        "exact match goes before.",
+        "Seconds by which the stamp of a prompt may differ from that of a processed image. The nearest one is meant; "
+        "an exact match goes before.",
         floating_point_range=[FloatingPointRange(from_value=0.0, to_value=10.0)],
     ),
     "memory_policy": _fixed(

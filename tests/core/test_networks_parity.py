@@ -21,10 +21,11 @@ TOLERANCE = 1e-5
 Pair = tuple[Sam2, Any]
 
 
-@pytest.fixture(scope="module", params=["sam2", "sam2.1"])
+@pytest.fixture(scope="module", params=["sam2", "sam2.1", "sam2.1-plain"])
 def pair(request: pytest.FixtureRequest) -> Pair:
     torch.manual_seed(0)
-    return micro_pair(request.param)
+    version, _, plain = request.param.partition("-")
+    return micro_pair(version, optimise=not plain)
 
 
 @pytest.fixture(autouse=True)

@@ -1,16 +1,15 @@
-"""What is packed: the library's wheel holds its configuration, the interfaces' source distribution builds alone."""
+"""What is packed: the library's wheel holds its configuration, the interfaces' wheel respects what is there."""
 
 from __future__ import annotations
 
-import importlib.util
+import importlib.metadata
 import os
 import shutil
 import subprocess
 import sys
-import tarfile
 import zipfile
 from pathlib import Path
-from types import ModuleType
+from xml.etree import ElementTree
 
 import pytest
 
@@ -92,50 +91,50 @@ def test_installed_library_finds_its_models(wheel: zipfile.ZipFile, tmp_path: Pa
     assert set(names.split()) >= models
 
 
-@pytest.fixture
-def backend() -> ModuleType:
-    """Import the interfaces' build backend, which is no package."""
-    spec = importlib.util.spec_from_file_location("backend", ROOT / "msg" / "pip" / "backend.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def cmake(*arguments: str | Path, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    program = shutil.which("cmake")
+    if program is None:
+        pytest.skip("no cmake")
+    return subprocess.run([program, *arguments], env=environment, check=False, capture_output=True, text=True)
 
 
-def test_source_distribution_of_the_interfaces_is_complete(backend: ModuleType, tmp_path: Path) -> None:
-    with tarfile.open(tmp_path / backend.build_sdist(str(tmp_path))) as archive:
-        base = f"sam_msgs-{backend.VERSION}"
-        names = {name.removeprefix(f"{base}/") for name in archive.getnames()}
+def test_build_of_the_interfaces_refuses_a_sourced_ros(tmp_path: Path) -> None:
+    environment = os.environ | {"ROS_DISTRO": "jazzy"}
 
-    interfaces = {f"{path.parent.name}/{path.name}" for path in (*ROOT.glob("msg/*.msg"), *ROOT.glob("srv/*.srv"))}
-    pip = {path.relative_to(ROOT / "msg").as_posix() for path in (ROOT / "msg" / "pip").rglob("*") if path.is_file()}
-    pip = {name for name in pip if "__pycache__" not in name}
-    assert names == interfaces | pip | {"CMakeLists.txt", "LICENSE", "PKG-INFO", "package.xml", "pyproject.toml"}
+    done = cmake("-S", ROOT / "msg" / "pip", "-B", tmp_path, environment=environment)
+    assert done.returncode != 0
+    assert "ROS jazzy is sourced" in done.stderr
 
 
-def test_backend_refuses_a_sourced_ros(backend: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("ROS_DISTRO", "jazzy")
-
-    with pytest.raises(RuntimeError, match="ROS jazzy is sourced"):
-        backend.build_wheel(str(tmp_path))
-    assert not list(tmp_path.iterdir())
-
-
-def test_backend_leaves_a_real_vision_msgs_alone(
-    backend: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    site = tmp_path / "site-packages"
-    monkeypatch.setattr(sys, "prefix", str(tmp_path))
-    monkeypatch.setattr(backend.sysconfig, "get_path", lambda name: str(site))
+def test_build_of_the_interfaces_leaves_a_real_vision_msgs_alone(tmp_path: Path) -> None:
+    script = tmp_path / "decide.cmake"
+    script.write_text(
+        f"include({ROOT}/msg/pip/keep_real_vision_msgs.cmake)\n"
+        f"keep_real_vision_msgs({tmp_path})\n"
+        "message(STATUS ${BUILD_VISION_MSGS})\n"
+    )
     manifest = tmp_path / "share" / "vision_msgs" / "package.xml"
-
-    assert backend._wants_vision_msgs({})
-    assert not backend._wants_vision_msgs({"vision_msgs": "off"})
     manifest.parent.mkdir(parents=True)
-    manifest.touch()
-    assert not backend._wants_vision_msgs({}), "somebody else's vision_msgs is there"
-    record = site / "sam_msgs-0.1.0.dist-info" / "RECORD"
-    record.parent.mkdir(parents=True)
-    record.write_text("../../../share/vision_msgs/package.xml,sha256=,1\n")
-    assert backend._wants_vision_msgs({}), "it is ours, from an earlier build"
+
+    def decision() -> str:
+        return cmake("-DBUILD_VISION_MSGS=ON", "-P", script).stdout.removeprefix("-- ").strip()
+
+    assert decision() == "ON", "there is none"
+    manifest.write_text("<package><name>vision_msgs</name></package>")
+    assert decision() == "OFF", "somebody else's"
+    shutil.copy(ROOT / "msg" / "pip" / "vision_msgs" / "package.xml", manifest)
+    assert decision() == "ON", "ours, from an earlier build"
+
+
+def test_installed_interfaces_have_one_metadata_and_their_requirements() -> None:
+    sam_msgs = pytest.importorskip("sam_msgs")
+    site = Path(sam_msgs.__file__).parents[1]
+    if not list(site.glob("sam_msgs-*.dist-info")):
+        pytest.skip("sam_msgs wasn't installed by pip")
+
+    (folder,) = site.glob("sam_msgs-*")
+    metadata = importlib.metadata.Distribution.at(folder)
+    assert metadata.version == ElementTree.parse(ROOT / "msg" / "package.xml").findtext("version")
+    for requirement in metadata.requires or []:
+        name, version = requirement.split("==")
+        assert importlib.metadata.version(name) == version

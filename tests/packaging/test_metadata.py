@@ -24,7 +24,7 @@ def requirements(path: Path) -> list[Requirement]:
 
 
 def build_requirements() -> list[Requirement]:
-    """Read the interfaces' build requirements; Python 3.10 has no tomllib."""
+    """Read the requirements of the interfaces, to build and to run; Python 3.10 has no tomllib."""
     text = (ROOT / "msg" / "pyproject.toml").read_text()
     return [Requirement(line) for line in re.findall(r'^  "(.*)",$', text, flags=re.MULTILINE)]
 
@@ -84,7 +84,7 @@ def test_lock_pins_everything_that_is_installed(python: str) -> None:
             assert pin.name not in pins, f"{pin.name} is pinned twice for Python {python}"
             pins[pin.name] = pin
     wanted = build_requirements()
-    for name in ("run.txt", "ros.txt", "train.txt", "test.txt"):
+    for name in ("run.txt", "ros.txt", "train.txt", "test.txt", "colcon.txt"):
         wanted += requirements(ROOT / "requirements" / name)
 
     for requirement in wanted:
@@ -95,7 +95,9 @@ def test_lock_pins_everything_that_is_installed(python: str) -> None:
 
 def test_ros_wheels_are_of_one_distribution() -> None:
     """Exact versions wherever ROS wheels are named: a newer one belongs to another ROS distribution."""
-    named = build_requirements() + requirements(ROOT / "requirements" / "ros.txt")
+    named = build_requirements()
+    for name in ("ros.txt", "colcon.txt"):
+        named += requirements(ROOT / "requirements" / name)
     wheels = [requirement for requirement in named if requirement.name.startswith("ros-")]
     versions: dict[str, set[str]] = {}
     for requirement in wheels:
@@ -104,6 +106,14 @@ def test_ros_wheels_are_of_one_distribution() -> None:
 
     assert wheels
     assert {name: found for name, found in versions.items() if len(found) > 1} == {}
+
+
+def test_colcon_has_what_pip_builds_the_interfaces_with() -> None:
+    installed = {requirement.name for name in ("ros.txt", "colcon.txt")
+                 for requirement in requirements(ROOT / "requirements" / name)}  # fmt: skip
+
+    wheels = {requirement.name for requirement in build_requirements() if requirement.name.startswith("ros-")}
+    assert wheels - installed == {"ros-builtin-interfaces"}, "which ros-std-msgs brings"
 
 
 def test_robots_keep_their_numpy_and_opencv() -> None:

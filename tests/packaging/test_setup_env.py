@@ -213,7 +213,7 @@ def test_missing_headers_are_downloaded_or_asked_for(
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
 
     settings = setup_env._header_settings(tmp_path / "venv")
-    assert settings == ["--config-settings", f"python_headers={tmp_path}/venv/python-headers/usr/include"]
+    assert settings == ["--config-settings", f"cmake.define.PYTHON_HEADERS={tmp_path}/venv/python-headers/usr/include"]
     monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
     assert setup_env._header_settings(tmp_path / "venv") == settings, "downloaded once"
     with pytest.raises(setup_env.SetupError, match=r"apt-get install python3\.\d+-dev"):

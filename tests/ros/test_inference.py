@@ -7,7 +7,7 @@ import threading
 import time
 import weakref
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,11 +16,11 @@ from rclpy.logging import get_logger
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
-from sam_core import FrameResult, NoFrameError, Prompt, StampError, Tracker, build_tracker
+from sam_core import FrameResult, NoFrameError, Prompt, PromptError, StampError, Stream, Tracker, build_tracker
 from sam_ros.conversions.encodings import array_to_image, image_to_rgb
 from sam_ros.conversions.stamps import to_time
 from sam_ros.tracking.inference import InferenceThread, StoppedError
-from sam_ros.tracking.session import Answer, Session
+from sam_ros.tracking.session import Session
 from sam_ros.tracking.statistics import DropCause, Statistics
 
 SECOND = 10**9
@@ -41,17 +41,21 @@ def frame(stamp: int, encoding: str = "rgb8", seed: int = 0) -> Image:
     return array_to_image(picture(seed), encoding, Header(stamp=to_time(stamp)))
 
 
-@dataclass
-class FaultySession(Session):
-    """A session whose step raises what is next in `faults`; None lets it do its work."""
+class FaultyStream:
+    """A stream whose step raises what is next in `faults`; None lets it do its work."""
 
-    faults: list[Exception | None] = field(default_factory=list)
+    def __init__(self, stream: Stream) -> None:
+        self.stream = stream
+        self.faults: list[Exception | None] = []
 
-    def step(self, image: np.ndarray, stamp: int) -> FrameResult:
+    def step(self, *arguments: Any) -> FrameResult:
         fault = self.faults.pop(0) if self.faults else None
         if fault is not None:
             raise fault
-        return super().step(image, stamp)
+        return self.stream.step(*arguments)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
 
 
 class Bench:
@@ -87,7 +91,7 @@ class Bench:
 
 @pytest.fixture
 def bench(tracker: Tracker) -> Iterator[Bench]:
-    bench = Bench(FaultySession(tracker.open_stream(max_objects=4)))
+    bench = Bench(Session(FaultyStream(tracker.open_stream(max_objects=4))))
     yield bench
     bench.gate.set()
     assert bench.thread.stop(TIMEOUT)
@@ -97,10 +101,10 @@ def test_frames_and_commands_keep_their_order(bench: Bench) -> None:
     with pytest.raises(NoFrameError):
         bench.thread.submit(lambda s: s.add_prompt(Prompt(points=[[5, 5]]), None, "")).result(TIMEOUT)
     bench.thread.offer(frame(1 * SECOND))
-    object_id = bench.thread.submit(lambda s: s.add_prompt(Prompt(points=[[5, 5]]), None, "cup")).result(TIMEOUT)
+    answer = bench.thread.submit(lambda s: s.add_prompt(Prompt(points=[[5, 5]]), None, "cup")).result(TIMEOUT)
     bench.track(frame(2 * SECOND))
     assert [stamp for stamp, _ in bench.delivered] == [1 * SECOND, 2 * SECOND]
-    assert bench.delivered[1][1].object_ids == (object_id,)
+    assert bench.delivered[1][1].object_ids == answer.object_ids == (1,)
     assert bench.delivered[1][1].labels == ("cup",)
     assert bench.thread.report.objects == 1
 
@@ -125,7 +129,7 @@ def test_a_failing_frame_is_counted_and_the_thread_lives_on(
     fault = kind("what went wrong")
     bench.track(frame(1, seed=1))
     bench.thread.submit(lambda s: s.add_prompt(Prompt(points=[[9, 9]]), None, "")).result(TIMEOUT)
-    bench.thread.submit(lambda s: s.faults.append(fault)).result(TIMEOUT)
+    bench.thread.submit(lambda s: s.stream.faults.append(fault)).result(TIMEOUT)
     bench.track(frame(2, seed=2))
     bench.track(frame(3, seed=3))
     assert bench.drops(DropCause.ERROR) == 1
@@ -190,42 +194,50 @@ def test_a_stopped_thread_lets_go_of_its_stream(tracker: Tracker) -> None:
     assert alive() is None
 
 
-def answer(result: FrameResult, logits: torch.Tensor) -> Answer:
-    return Answer(replace(result, low_res=logits[None], masks=logits[None] > 0), 0)
+def half(left: bool) -> np.ndarray:
+    mask = np.zeros((48, 64), bool)
+    mask[:, :32] = left
+    mask[:, 32:] = not left
+    return mask
 
 
 def test_a_click_corrects_the_object_under_it_and_starts_one_elsewhere(tracker: Tracker) -> None:
     session = Session(tracker.open_stream(max_objects=4))
-    result = session.step(picture(), 1)
-    assert session.click(10, 10) == (1, True)
-    # Paint what the object covers by hand: the left half of the picture.
-    logits = torch.full(result.image_size, -1.0)
-    logits[:, :32] = 1.0
-    session.newest = {1: answer(result, logits)}
-    assert session.object_at(31.9, 47.9) == 1
-    assert session.object_at(32.0, 20.0) is None
-    assert session.object_at(float("nan"), 3.0) is None
-    assert session.object_at(-1.0, 3.0) is None
-    assert session.click(40.0, 20.0) == (2, True)
-    session.newest = {1: answer(result, logits), 2: answer(result, logits + 0.5)}
-    assert session.click(3.0, 3.0) == (2, False), "where two objects overlap, the surer one is meant"
-    session.remove(2)
-    assert session.object_at(3.0, 3.0) == 1
-    session.reset()
-    assert session.object_at(3.0, 3.0) is None
+    session.stream.step(picture(), 1)
+    session.add_prompt(Prompt(mask=half(left=True)), None, "")
+    assert session.click(50.0, 20.0) == (2, True)
+    session.stream.remove(2)
+    assert session.click(3.0, 3.0) == (1, False)
+    session.stream.reset()
     assert session.click(3.0, 3.0) == (3, True), "ids are not used again"
+    for x, y in ((float("nan"), 3.0), (-1.0, 3.0), (64.0, 3.0)):
+        with pytest.raises(PromptError):
+            session.click(x, y)
+
+
+def test_a_click_hits_what_was_on_the_clicked_image(tracker: Tracker) -> None:
+    """The object has moved since: on image 1 it was on the left, now it is on the right."""
+    session = Session(tracker.open_stream(max_objects=4))
+    session.stream.step(picture(1), 1)
+    session.add_prompt(Prompt(mask=half(left=True)), None, "")
+    session.stream.step(picture(2), 2)
+    session.add_prompt(Prompt(mask=half(left=False)), 1, "")
+    assert session.click(3.0, 3.0, stamp=1) == (1, False)
+    assert session.stream.objects[0].frames_behind in (0, 1)
+    assert session.click(60.0, 3.0) == (1, False), "the newest image"
+    assert session.click(3.0, 40.0, stamp=2) == (2, True)
 
 
 def test_a_prompt_is_given_in_the_image_that_its_stamp_names(tracker: Tracker) -> None:
-    session = Session(tracker.open_stream(max_objects=2, history_frames=3))
+    session = Session(tracker.open_stream(max_objects=2, history_frames=3, stamp_tolerance=0.1 * SECOND))
     for i in range(5):
-        session.step(picture(i), 10 * SECOND + i)
+        session.stream.step(picture(i), (10 + i) * SECOND)
     reference = tracker.open_stream(max_objects=2)
     for i in range(3):
-        reference.step(picture(i), 10 * SECOND + i)
+        reference.step(picture(i), i)
     expected = reference.add_prompt(Prompt(points=[[5, 5]]))
-    object_id = session.add_prompt(Prompt(points=[[5, 5]], stamp=10 * SECOND + 2), None, "")
-    assert object_id not in session.newest, "what was seen then is nothing to click on now"
+    answer = session.add_prompt(Prompt(points=[[5, 5]], stamp=12 * SECOND + 1_234_567), None, "")
+    assert answer.stamp == 12 * SECOND, "the answer names the image that was used"
     info = session.stream.objects[0]
     assert info.first_frame == 2
     assert info.predicted_iou == pytest.approx(float(expected.predicted_iou[0]))
@@ -233,8 +245,8 @@ def test_a_prompt_is_given_in_the_image_that_its_stamp_names(tracker: Tracker) -
 
 def test_a_prompt_for_an_image_that_is_gone_is_told_which_are_at_hand(tracker: Tracker) -> None:
     session = Session(tracker.open_stream(max_objects=2))
-    session.step(picture(), 12 * SECOND + 4)
-    session.step(picture(), 12 * SECOND + 5)
+    session.stream.step(picture(), 12 * SECOND + 4)
+    session.stream.step(picture(), 12 * SECOND + 5)
     gone = Prompt(points=[[1, 1]], stamp=11 * SECOND)
     with pytest.raises(
         StampError, match=r"image of 11\.000000000 s.*oldest.*stamp 12\.000000004 s.*newest.*stamp 12\.000000005 s"
@@ -242,5 +254,5 @@ def test_a_prompt_for_an_image_that_is_gone_is_told_which_are_at_hand(tracker: T
         session.add_prompt(gone, None, "")
     assert session.stream.objects == ()
     assert session.click(1, 1, stamp=11 * SECOND) == (1, True), "a click may have the time of the click as its stamp"
-    assert session.add_prompt(gone, None, "", or_newest=True) == 2
+    assert session.add_prompt(gone, None, "", or_newest=True).object_ids == (2,)
     assert session.stream.objects[1].first_frame == 1

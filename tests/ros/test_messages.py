@@ -11,7 +11,7 @@ from sam_msgs.msg import TrackedObject
 from std_msgs.msg import Header
 
 from sam_core import FrameResult, ObjectInfo, ObjectState
-from sam_ros.conversions.logits import logits_at
+from sam_core.streaming.masks import logits_at_pixels
 from sam_ros.conversions.messages import (
     Masks,
     detections_message,
@@ -137,7 +137,7 @@ def test_logits_at_pixels_are_those_of_the_whole_image() -> None:
     low_res = torch.randn(3, 16, 16, generator=generator)
     result = replace(frame_result(), image_size=(37, 53), low_res=low_res)
     ys, xs = np.mgrid[:37, :53]
-    logits = logits_at(result, ys.ravel(), xs.ravel())
+    logits = logits_at_pixels(result.low_res, result.image_size, ys.ravel(), xs.ravel())
     np.testing.assert_allclose(logits.reshape(3, 37, 53), result.mask_logits.numpy(), atol=1e-5)
 
 

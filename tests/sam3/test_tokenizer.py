@@ -6,12 +6,13 @@ import gzip
 import hashlib
 import html
 import random
+import unicodedata
 from typing import Any
 
 import ftfy
 import pytest
 
-from sam_core.sam3.tokenizer import VOCABULARY_FILE, Tokenizer, clean, word_spans
+from sam_core.sam3.tokenizer import VOCABULARY_FILE, Tokenizer, clean
 
 START, END = 49406, 49407
 
@@ -126,9 +127,22 @@ def generated() -> list[str]:
         "αβγδεζηθ ικλμνξο 日本語の漢字 한국어 ab ",
         "a1 \U0001f600\U0001f697\u2600\u2764 \u20ac\u00a3\u00b5\u00b0\u00bc",
     ]
+    alphabets += odd_alphabets()
     for alphabet in alphabets:
         phrases += ["".join(rng.choices(alphabet, k=rng.randint(1, 60))) for _ in range(60)]
     return phrases
+
+
+def odd_alphabets() -> list[str]:
+    """Give characters of every script, and of the kinds that tokenizers get wrong.
+
+    Capitals are left out: Python knows that a sigma at the end of a word has another form, the reference does not. So
+    are characters of later years than the oldest Python knows.
+    """
+    known = [chr(code) for code in range(0x20000) if unicodedata.ucd_3_2_0.category(chr(code)) not in ("Cn", "Cs")]
+    small = [character for character in known if character == character.lower()]
+    kinds = {kind: [c for c in small if unicodedata.category(c)[0] == kind] for kind in "LMNPSZC"}
+    return ["".join(small), *("".join(characters) + " a1" for characters in kinds.values())]
 
 
 @pytest.fixture(scope="module")
@@ -191,10 +205,11 @@ def test_known_ids(tokenizer: Tokenizer) -> None:
     assert tokenizer("a photo of a cat").ids == (START, 320, 1125, 539, 320, 2368, END)
 
 
-def test_text_is_cleaned_before_it_is_split(tokenizer: Tokenizer) -> None:
-    assert clean("  Caf\u00c3\u00a9 &amp;amp; \n BAR ") == "café & bar"
-    text = "they're 42 cats!!"
-    assert [text[start:end] for start, end in word_spans(text)] == ["they", "'re", "4", "2", "cats", "!!"]
+def test_text_is_cleaned_before_it_is_encoded(tokenizer: Tokenizer) -> None:
+    text = "  Caf\u00c3\u00a9 &amp;amp; \n BAR "
+    assert clean(text) == "café & bar"
+    assert tokenizer.encode(text) == tokenizer.encode("café & bar")
+    assert tokenizer(text).text == "café & bar"
 
 
 def test_what_does_not_fit_is_cut_and_reported(tokenizer: Tokenizer) -> None:
@@ -219,6 +234,23 @@ def test_the_cut_part_is_the_text_as_it_was(tokenizer: Tokenizer) -> None:
     assert tokenizer("cat " * 29 + "x86_64 and the rest").cut == "86_64 and the rest"
     # "screwdrivers" is two tokens, and only the first fits.
     assert tokenizer("cat " * 29 + "screwdrivers and nails").cut == "drivers and nails"
+    # The compass is several tokens, and only the first fits: the report begins with the whole character.
+    assert tokenizer("cat " * 29 + "\U0001f9ed and more").cut == "\U0001f9ed and more"
+
+
+def test_a_very_long_word_takes_no_time(tokenizer: Tokenizer) -> None:
+    """Merging takes n log n steps. With n² steps this word of 200 kB would take an hour."""
+    word = "".join(random.Random(2).choices("abcdefghijklmnopqrstuvwxyz", k=200_000))
+    tokenized = tokenizer(word)
+    assert len(tokenized.ids) == 32
+    assert tokenizer.decode(tokenized.ids) + tokenized.cut == word
+
+
+def test_special_tokens_cannot_be_written(tokenizer: Tokenizer) -> None:
+    """A phrase comes from outside: the names of start and end in it are plain text."""
+    tokenized = tokenizer("<|endoftext|> cat <|startoftext|>")
+    assert not {tokenizer.start, tokenizer.end} & set(tokenized.ids[1:-1])
+    assert tokenizer.decode(tokenized.ids) == "<| endoftext |> cat <| startoftext |>"
 
 
 @pytest.mark.parametrize("phrase", ["yellow cup", "they ' re", "日本語 text", "a ! b"])
