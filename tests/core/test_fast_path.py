@@ -7,11 +7,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from benchmarks.reference.weights import make_lively
 from sam_core import Prompt, build_tracker
 from sam_core.sam2.pixels import resized
-from sam_core.streaming.describe import count_pixels
 from sam_core.streaming.masks import logits_at, masks_at
-from tests.core.reference import make_lively
+from sam_core.streaming.measure import count_pixels
 
 
 @pytest.mark.parametrize("size", [(1, 1), (37, 53), (300, 64), (9, 2100)])
@@ -62,8 +62,8 @@ def test_an_object_that_joins_changes_no_bit_of_the_others(name: str, others: in
     tracker = build_tracker(name, device="cpu", dtype=dtype)
     if tracker.checkpoint is None:
         make_lively(tracker.model)
-    # With `overlaps="look"` others do change what is shown, not what is remembered: see test_overlaps.py.
-    calm, joined = (tracker.open_stream(max_objects=4, overlaps="keep") for _ in range(2))
+    # With `non_overlap="color_histogram"` others change what is shown, not what is remembered: test_color_histogram.py.
+    calm, joined = (tracker.open_stream(max_objects=4, non_overlap="none") for _ in range(2))
     for i in range(22 if dtype == "float32" else 14):  # bfloat16 is slow on CPUs without such arithmetic
         before, after = (stream.step(picture(i)) for stream in (calm, joined))
         assert torch.equal(before.low_res, after.low_res[:others])
