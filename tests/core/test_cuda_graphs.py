@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from sam_core import Prompt, build_tracker
+from sam_core import Prompt, Tracker
 from sam_core.backends.cuda_graphs import FrameGraphs
 from sam_core.streaming import FifoPolicy, StreamSettings
 from sam_core.streaming.memory import MemoryIndices
@@ -43,13 +43,12 @@ class Replay:
         return self.function(*self.inputs)
 
 
-def test_recorded_steps_give_the_same_masks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_recorded_steps_give_the_same_masks(micro_tracker: Tracker, monkeypatch: pytest.MonkeyPatch) -> None:
     """Batches are filled up to 1, 2 or 4 objects, and what is replayed equals what is computed object by object."""
-    tracker = build_tracker("sam2_nano", device="cpu", dtype="float32")
-    plain, graphed = (tracker.open_stream(max_objects=3, policy=FifoPolicy()) for _ in range(2))
+    plain, graphed = (micro_tracker.open_stream(max_objects=3, policy=FifoPolicy()) for _ in range(2))
     monkeypatch.setattr(Replay, "recorded", [])
     with torch.inference_mode():
-        graphs = FrameGraphs(tracker.model, graphed._tracker.bank, 3, enabled=True, record=Replay)
+        graphs = FrameGraphs(micro_tracker.model, graphed._tracker.bank, 3, enabled=True, record=Replay)
     graphed._tracker._graphs = graphs
     assert len(Replay.recorded) == 1 + (1 + 2 + 2)  # the encoder; one age or several, for 1, 2 and 4 objects
     replayed = 0
@@ -72,15 +71,13 @@ def test_recorded_steps_give_the_same_masks(monkeypatch: pytest.MonkeyPatch) -> 
     assert len(Replay.recorded) == 6  # none while tracking
 
 
-def test_what_cannot_be_recorded_is_computed(caplog: pytest.LogCaptureFixture) -> None:
-    tracker = build_tracker("sam2_nano", device="cpu", dtype="float32")
-
+def test_what_cannot_be_recorded_is_computed(micro_tracker: Tracker, caplog: pytest.LogCaptureFixture) -> None:
     def fail(*_: Any) -> Any:
         raise RuntimeError("operation not permitted when stream is capturing")
 
     with torch.inference_mode():
-        stream = tracker.open_stream(max_objects=1)
-        graphs = FrameGraphs(tracker.model, stream._tracker.bank, 1, enabled=True, record=fail)
+        stream = micro_tracker.open_stream(max_objects=1)
+        graphs = FrameGraphs(micro_tracker.model, stream._tracker.bank, 1, enabled=True, record=fail)
     stream._tracker._graphs = graphs
     assert "not permitted when stream is capturing" in caplog.text
     assert len(stream.step(picture(0))) == 0
