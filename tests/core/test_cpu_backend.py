@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from benchmarks.reference.errors import relative_error
+from benchmarks.reference.weights import make_lively
 from sam_core import Tracker
 from sam_core.backends.cpu import optimise_for_cpu
 from sam_core.backends.cpu.attention import BlockedAttention, RawValueAttention
@@ -17,7 +19,6 @@ from sam_core.backends.cpu.weight_cache import replace
 from sam_core.build import build_model
 from sam_core.layers import MLP, DotProductAttention, LayerNorm2d, RotaryAttention, axial_rotations
 from sam_core.sam2 import Sam2
-from tests.core.reference import make_lively, relative_error
 
 TOLERANCE = 1e-5
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from sam_core import Prompt, build_tracker
 from sam_core.backends.cuda_graphs import FrameGraphs
 from sam_core.streaming import FifoPolicy, StreamSettings
-from sam_core.streaming.bank import Places
+from sam_core.streaming.memory import MemoryIndices
 
 
 def picture(number: int) -> np.ndarray:
@@ -49,8 +49,8 @@ def test_recorded_steps_give_the_same_masks(monkeypatch: pytest.MonkeyPatch) -> 
     plain, graphed = (tracker.open_stream(max_objects=3, policy=FifoPolicy()) for _ in range(2))
     monkeypatch.setattr(Replay, "recorded", [])
     with torch.inference_mode():
-        graphs = FrameGraphs(tracker.model, graphed._bank, 3, enabled=True, record=Replay)
-    graphed._graphs = graphs
+        graphs = FrameGraphs(tracker.model, graphed._tracker.bank, 3, enabled=True, record=Replay)
+    graphed._tracker._graphs = graphs
     assert len(Replay.recorded) == 1 + (1 + 2 + 2)  # the encoder; one age or several, for 1, 2 and 4 objects
     replayed = 0
     is_recorded = graphs._track.is_recorded
@@ -80,7 +80,7 @@ def test_what_cannot_be_recorded_is_computed(caplog: pytest.LogCaptureFixture) -
 
     with torch.inference_mode():
         stream = tracker.open_stream(max_objects=1)
-        stream._graphs = FrameGraphs(tracker.model, stream._bank, 1, enabled=True, record=fail)
+        stream._tracker._graphs = FrameGraphs(tracker.model, stream._tracker.bank, 1, enabled=True, record=fail)
     assert "not permitted when stream is capturing" in caplog.text
     assert len(stream.step(picture(0))) == 0
     stream.add_prompt(box(0))
@@ -88,7 +88,7 @@ def test_what_cannot_be_recorded_is_computed(caplog: pytest.LogCaptureFixture) -
 
 
 def test_filling_up_a_batch_repeats_the_last_object() -> None:
-    places = Places(*(torch.arange(rows * 3).view(rows, 3) for rows in (2, 2, 1, 2, 2)))
+    places = MemoryIndices(*(torch.arange(rows * 3).view(rows, 3) for rows in (2, 2, 1, 2, 2)))
     filled = places.padded(4)
     assert torch.equal(filled.rows[1:], places.rows[[1, 1, 1]])
     assert torch.equal(filled.t_pos, places.t_pos)

@@ -8,10 +8,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from benchmarks.reference.errors import relative_error
+from benchmarks.reference.weights import make_lively
 from sam_core.backends.cpu import optimise_for_cpu
 from sam_core.build import build_model
 from sam_core.sam2 import ImageFeatures, Sam2
-from tests.core.reference import make_lively, relative_error
 
 TOLERANCE = 1e-5
 OBJECTS, MAPS, POINTERS = 2, 4, 6

@@ -7,11 +7,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from benchmarks.reference.weights import make_lively
 from sam_core import Prompt, build_tracker
 from sam_core.sam2.pixels import resized
 from sam_core.streaming.describe import count_pixels
 from sam_core.streaming.masks import logits_at, masks_at
-from tests.core.reference import make_lively
 
 
 @pytest.mark.parametrize("size", [(1, 1), (37, 53), (300, 64), (9, 2100)])
