@@ -129,7 +129,8 @@ _DESCRIPTORS: dict[str, ParameterDescriptor] = {
         "How overlapping masks are resolved. none: they are published as they are, as in SAM 2. highest_score: each "
         "pixel goes to the highest logit. color_histogram: pixels go to the object whose colours, when it was "
         "prompted, are like theirs, where that is clear; an object that is left with nothing counts as absent; not for "
-        "a thing and a part of it. Empty: what the model's configuration says, color_histogram for sam2_nano, else none.",
+        "a thing and a part of it. Empty: what the model's configuration says, color_histogram for sam2_nano, else "
+        "none.",
         "empty or one of " + ", ".join(CHOICES["non_overlap"]),
     ),
     "mask_refinement": _fixed(

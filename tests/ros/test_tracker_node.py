@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Point, PointStamped
 from sam_msgs.msg import TrackedObject
 from sam_msgs.srv import AddPrompt
@@ -169,14 +170,19 @@ def test_paused_images_are_dropped_and_counted(client: Any, picture: Callable[..
 def test_a_prompt_names_its_image_by_the_stamp(client: Any, picture: Callable[..., np.ndarray]) -> None:
     seen = client.track(picture(0)).header
     newest = client.track(picture(1)).header
-    unknown = client.header().stamp  # of an image that was never published
+    unknown = Time(sec=newest.stamp.sec + 1, nanosec=newest.stamp.nanosec)  # of an image that was never published
     answer = client.prompt((40, 45), stamp=unknown)
     assert not answer.success
-    assert client.prompt((40, 45), stamp=unknown, or_newest=True).success
+    assert answer.stamp == Time()
     assert f"{newest.stamp.sec}.{newest.stamp.nanosec:09d}" in answer.message
-    assert client.prompt((40, 45), stamp=newest.stamp).success
-    answer = client.prompt((40, 45), stamp=seen.stamp)
-    assert answer.success
+    answer = client.prompt((40, 45), stamp=unknown, or_newest=True)
+    assert (answer.success, answer.stamp) == (True, newest.stamp)
+    answer = client.prompt((40, 45), stamp=newest.stamp)
+    assert (answer.success, answer.stamp, answer.message) == (True, newest.stamp, "")
+    rounded = Time(sec=seen.stamp.sec, nanosec=round(seen.stamp.nanosec, -6))  # as a bridge by JSON gives it
+    answer = client.prompt((40, 45), stamp=rounded)
+    assert (answer.success, answer.stamp) == (True, seen.stamp)
+    assert f"{seen.stamp.sec}.{seen.stamp.nanosec:09d} s, the nearest one" in answer.message
     client.track(picture(2))
     assert answer.object_id in [item.id for item in client.track(picture(3)).objects], "it has caught up"
 
