@@ -46,7 +46,9 @@ def build_model(name: str, overrides: Sequence[str] = ()) -> Sam2:
 def _model_config(name: str, overrides: Sequence[str]) -> DictConfig:
     if name not in model_names():
         raise ValueError(f"There is no SAM 2 model {name!r}; known are {', '.join(model_names())}.")
-    return load_config("models", name, overrides)
+    from sam_core.streaming.renamed import override_with_new_name
+
+    return load_config("models", name, [override_with_new_name(override) for override in overrides])
 
 
 def tracking_choices(config: DictConfig) -> dict[str, str]:

@@ -28,3 +28,12 @@ def with_new_names(settings: Mapping[str, Any]) -> dict[str, Any]:
         )
         renamed[new] = today
     return renamed
+
+
+def override_with_new_name(override: str) -> str:
+    """Return a Hydra override of a model's configuration, such as `overlaps=keep`, under today's name."""
+    name, equals, value = override.partition("=")
+    if not equals or name not in RENAMED:
+        return override
+    ((name, value),) = with_new_names({name: value}).items()
+    return f"{name}={value}"

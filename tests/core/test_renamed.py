@@ -6,8 +6,8 @@ import warnings
 
 import pytest
 
-from sam_core import Tracker
-from sam_core.streaming.renamed import RENAMED, with_new_names
+from sam_core import Tracker, build_tracker
+from sam_core.streaming.renamed import RENAMED, override_with_new_name, with_new_names
 from sam_core.streaming.settings import CHOICES
 
 OLD = [(old, was, new, now) for old, (new, values) in RENAMED.items() for was, now in values.items()]
@@ -26,6 +26,21 @@ def test_a_model_may_still_be_described_by_old_names(micro_tracker: Tracker) -> 
         tracker = Tracker(micro_tracker.model, "micro", overlaps="look")
     assert tracker.choices == {"non_overlap": "color_histogram"}
     assert tracker.open_stream(max_objects=1)._settings.non_overlap == "color_histogram"
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [("overlaps=keep", {"non_overlap": "none"}), ("edges=keep", {"mask_refinement": "none"})],
+)
+def test_an_override_may_use_an_old_name(override: str, expected: dict[str, str]) -> None:
+    with pytest.warns(FutureWarning, match="is now called"):
+        tracker = build_tracker("sam2_nano", device="cpu", overrides=[override])
+    assert tracker.choices.items() >= expected.items()
+
+
+@pytest.mark.parametrize("override", ["model.image_size=512", "non_overlap=none", "~non_overlap", "+overlaps=keep"])
+def test_other_overrides_are_left_as_they_are(override: str) -> None:
+    assert override_with_new_name(override) == override
 
 
 def test_an_unknown_value_of_an_old_name_is_refused(micro_tracker: Tracker) -> None:
