@@ -197,7 +197,7 @@ class DrawnStream:
         return ObjectOnFrame(logits, logits, torch.zeros(1), seen, outline=mask)
 
     def _info(self, object_id: int, state: ObjectState, phase: ObjectPhase = ObjectPhase.SHOWN) -> ObjectInfo:
-        return ObjectInfo(object_id, "", phase, 0, 0, state, 0.9, 0.9)
+        return ObjectInfo(object_id, "", 0, 0, state, 0.9, 0.9, phase)
 
 
 def known(tracks: TrackHistory, stream: Any, frame: Frame) -> dict[int, KnownObject]:
