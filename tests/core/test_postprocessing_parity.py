@@ -31,21 +31,27 @@ def _no_grad() -> Iterator[None]:
         yield
 
 
+def raise_contrast(pair: Pair) -> Pair:
+    """Make mask logits 200 times as large in both: those of random weights are all near 0."""
+    for model in (pair.model, pair.theirs.predictor):
+        for mlp in model.sam_mask_decoder.output_hypernetworks_mlps:
+            mlp.layers[-1].weight.mul_(200)
+            mlp.layers[-1].bias.mul_(200)
+    return pair
+
+
 # --- Non-overlapping masks --------------------------------------------------------------------------------------------
 
 
 class NonOverlapPair(Pair):
-    """Both streams with non-overlapping masks; mask logits are 200 times as large, so that some are below -10.
+    """Both streams with non-overlapping masks.
 
     Pixels at which the two highest logits are equal to rounding may go to either object; `undecided` counts them.
     """
 
     def __init__(self) -> None:
         super().__init__(non_overlap="highest_score")
-        for model in (self.model, self.theirs.predictor):
-            for mlp in model.sam_mask_decoder.output_hypernetworks_mlps:
-                mlp.layers[-1].weight.mul_(200)
-                mlp.layers[-1].bias.mul_(200)
+        raise_contrast(self)  # so that some logits are below those of the background, -10
         self.theirs.predictor.fill_hole_area = 0
         self.undecided = self.common = 0
 
@@ -126,7 +132,7 @@ def holes(monkeypatch: pytest.MonkeyPatch) -> Holes:
 
 
 def pair_that_fills_holes(area: int = AREA) -> Pair:
-    pair = Pair(fill_hole_area=area)
+    pair = raise_contrast(Pair(fill_hole_area=area))
     pair.theirs.predictor.fill_hole_area = AREA
     return pair
 
