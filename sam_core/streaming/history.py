@@ -190,6 +190,10 @@ class FrameHistory:
         """Return a history of the frames alone that have the camera's image."""
         return replace(self, frames=tuple(frame for frame in self.frames if frame.picture is not None))
 
+    def without_pictures(self) -> FrameHistory:
+        """Return a history without the camera's images."""
+        return replace(self, frames=tuple(replace(frame, picture=None) for frame in self.frames))
+
     def first_kept(self) -> int:
         """Return the number of the oldest frame that stays when one like the newest is added."""
         newest = self.newest

@@ -56,7 +56,7 @@ class Stream:
         self._network = network
         self._settings = settings
         self.mask_threshold = settings.mask_threshold
-        self.keep_pictures = False  # whether frames of the history have the camera's image, as a detector needs it
+        self._keep_pictures = False
         self._background = BackgroundTask(network.device)
         with torch.inference_mode():
             self._tracker = FrameTracker(network, settings)
@@ -259,6 +259,17 @@ class Stream:
     def max_objects(self) -> int:
         """Capacity."""
         return self._settings.max_objects
+
+    @property
+    def keep_pictures(self) -> bool:
+        """Whether frames of the history have the camera's image, as a detector needs it; off at first."""
+        return self._keep_pictures
+
+    @keep_pictures.setter
+    def keep_pictures(self, keep: bool) -> None:
+        self._keep_pictures = keep
+        if not keep:
+            self._state = replace(self._state, history=self._state.history.without_pictures())
 
     def report(self) -> StreamReport:
         """Say how full the stream is."""

@@ -119,7 +119,8 @@ class DetectionServices:
         outcome = await answer_of(self._node, future)
         remarks = [f"{phrase!r}: {cut}" for phrase in search.phrases if (cut := cut_of(phrase, facts.tokenizer))]
         if outcome.frame.stamp != stamp != NEWEST:
-            remarks.append("the image of that stamp is not at hand, so the newest one was searched")
+            which = "nearest" if abs(outcome.frame.stamp - stamp) <= inference.history.stamp_tolerance else "newest"
+            remarks.append(f"the image of that stamp is not at hand, so the {which} one was searched")
         if ahead:
             remarks.append(f"the call was queued behind {ahead} for {outcome.waited:.2f} s")
         self._node.get_logger().info(f"detected {what}: {len(outcome.findings)} instances in {outcome.seconds:.2f} s")

@@ -23,17 +23,18 @@ class OutOfMemoryError(RuntimeError):
 
 
 class FailAt(TorchDispatchMode):
-    """Raise at the n-th operation on tensors: each one allocates or writes."""
+    """Raise at the n-th operation that allocates or writes; views do neither."""
 
     def __init__(self, n: int) -> None:
         super().__init__()
         self.left = n
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if self.left == 0:
+        aliases = [one.alias_info for one in func._schema.returns]
+        if not any(alias is not None and not alias.is_write for alias in aliases):
             self.left -= 1
-            raise OutOfMemoryError(str(func))
-        self.left -= 1
+            if self.left == -1:
+                raise OutOfMemoryError(str(func))
         return func(*args, **(kwargs or {}))
 
 
@@ -81,7 +82,7 @@ def force_everywhere(tracker: Tracker, act: Callable[[Stream], FrameResult], **s
             assert disturbed._state is state, f"operation {n} left another state"
             n += 1
             continue
-        assert mode.left >= 0, "an exception was swallowed"
+        assert mode.left >= 0, "the exception was swallowed"
         break
     assert report == calm.report()
     assert len(before) > 20

@@ -58,7 +58,7 @@ def run(ros: None, make_lasting_client: Callable[..., Any], tmp_path_factory: py
         "device": "cpu",
         "cpu_threads": 1,
         "max_objects": 8,
-        "memory_policy": "visible",
+        "memory_policy": "fifo",  # it forgets what is hidden, so that the detector has something to find again
         "detector": "sam3_nano",
         "qos_overrides./twins.subscription.reliability": "reliable",
     }
