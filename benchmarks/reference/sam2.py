@@ -70,8 +70,11 @@ def official_predictor(name: str, overrides: Sequence[str] = ()) -> Any:
         MissingPeerError: `sam2` is not installed.
     """
     build = required("sam2.build_sam")
-    extra = ["++model.fill_hole_area=0", *overrides]
-    return build.build_sam2_video_predictor(OFFICIAL_CONFIGS[name], device="cpu", hydra_overrides_extra=extra)
+    predictor = build.build_sam2_video_predictor(
+        OFFICIAL_CONFIGS[name], device="cpu", hydra_overrides_extra=[*overrides]
+    )
+    predictor.fill_hole_area = 0  # the builder sets 8, of no effect without Meta's CUDA extension
+    return predictor
 
 
 def micro_pair(

@@ -1,7 +1,5 @@
 """Optional ways to compute the same numbers faster on one kind of device.
 
 The networks in `sam_core.sam2` and the layers in `sam_core.layers` are plain PyTorch and know nothing of these.
-
-- `sam_core.backends.cpu`: replaces modules of a built network by faster ones for a CPU.
-- `sam_core.backends.cuda_graphs`: records what a stream computes on a frame as CUDA graphs.
+`sam_core.backends.cpu` replaces modules of a built network by faster ones for a CPU.
 """

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from sam_core.backends.cuda_graphs import FrameGraphs
+from sam_core.streaming.cuda_graphs import FrameGraphs
 from sam_core.streaming.history import Frame, ObjectOnFrame
 from sam_core.streaming.memory import MemoryBank, MemoryIndex, Observation, Slots
 from sam_core.streaming.network import ImageFeatures, TrackingNetwork

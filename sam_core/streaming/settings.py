@@ -43,9 +43,8 @@ class StreamSettings:
         history_frames: newest frames that are kept, so that a prompt can be given on the frame that the operator saw;
             1 keeps the newest alone.
         history_bytes: bound on the memory that those frames take; fewer are kept where they don't fit.
-        catch_up_frames: how many frames, in one step, objects that were prompted in the past are carried forward, in
-            a second thread where a core is free; the bound on the time that catching up adds to a step. At least 2, or
-            they would never arrive.
+        catch_up_frames: how many frames, in one step, objects that were prompted in the past are carried forward; the
+            bound on the time that catching up adds to a step. At least 2, or they would never arrive.
         max_corrections: corrections of tracked objects on earlier frames that can be under way at once.
         cuda_graphs: record what a frame launches on a GPU when the stream opens, which takes some seconds then; of no
             effect on a CPU. Off, because it has not been run on a GPU yet.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +13,6 @@ from torch import Tensor
 
 from sam_core.devices import upload
 from sam_core.errors import StampError
-from sam_core.streaming.background import BackgroundTask
 from sam_core.streaming.click_views import ClickViews
 from sam_core.streaming.describe import frame_result
 from sam_core.streaming.frame_tracker import FrameTracker, on_frame
@@ -38,8 +36,7 @@ class Stream:
     number of frames. An exception in any method leaves the objects and the frames as they were.
 
     A prompt is applied to the newest frame, or to an earlier one that is still in the history. In the latter case the
-    object is carried through the frames since, a few per step and beside the tracking of the others, and appears in
-    results once it has caught up.
+    object is carried through the frames since, a few per step, and appears in results once it has caught up.
 
     A live stream differs from the official offline predictor in what it cannot know:
 
@@ -57,7 +54,6 @@ class Stream:
         self._settings = settings
         self.mask_threshold = settings.mask_threshold
         self._keep_pictures = False
-        self._background = BackgroundTask(network.device)
         with torch.inference_mode():
             self._tracker = FrameTracker(network, settings)
         views = ClickViews(network, self._tracker.encode) if settings.click_augmentation == "views" else None
@@ -88,10 +84,10 @@ class Stream:
         """
         frame = self._new_frame(image, stamp, source)
         self._carry_last_frame()
+        self._carry()
         objects = [target for target in self._state.objects.values() if target.shown is not None]
         versions = [target.shown for target in objects if target.shown is not None]
-        with self._background.running(self._carry) if self._state.behind else nullcontext():
-            outcome = self._tracker.track(versions, frame) if versions else None
+        outcome = self._tracker.track(versions, frame) if versions else None
         if outcome is None:
             result = frame_result(frame, [], *_nothing(self._network, frame, self.mask_threshold))
             self._push(frame, self._state)
@@ -133,13 +129,11 @@ class Stream:
         if any(target.latest.frame == self._state.newest - 1 for target in self._state.behind):
             self._carry_group(self._state.newest - 1, until=self._state.newest)
 
-    @torch.inference_mode()
     def _carry(self) -> None:
         """Carry versions that are behind towards the newest frame, those furthest behind first.
 
         At most `catch_up_frames` frames are gone through, but a frame that is about to leave the history does not wait.
-        Only these versions and their rows of the bank change, so that the others can be tracked at the same time. What
-        was carried stays so, whatever becomes of the step.
+        What was carried stays so, whatever becomes of the step.
         """
         budget, first_kept = self._settings.catch_up_frames, self._state.history.first_kept()
         while behind := [target for target in self._state.behind if target.latest.frame < self._state.newest]:

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from sam_core import Prompt, Tracker
-from sam_core.backends.cuda_graphs import FrameGraphs
 from sam_core.streaming import FifoPolicy, StreamSettings
+from sam_core.streaming.cuda_graphs import FrameGraphs
 from sam_core.streaming.memory import MemoryIndices
 
 

@@ -34,11 +34,9 @@ class MemoryPolicy(Protocol):
 
         If not, the memory encoder does not run. Prompted frames are always encoded.
         """
-        ...
 
     def admits(self, observation: Observation) -> bool:
         """Return whether the spatial memory of this frame is kept, in place of the oldest."""
-        ...
 
     def place_in_time(self, now: int, stored: Sequence[int], num_memories: int) -> list[tuple[int, int]]:
         """Choose among the frames that are kept.
@@ -51,7 +49,6 @@ class MemoryPolicy(Protocol):
         Returns:
             Pairs of frame number and temporal position, oldest first.
         """
-        ...
 
 
 def newest_positions(stored: Sequence[int], num_memories: int) -> list[tuple[int, int]]:

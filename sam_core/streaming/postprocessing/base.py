@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from torch import Tensor
 
@@ -28,20 +29,25 @@ class ObjectMasks:
     threshold: float
 
 
-class MaskPostprocessor(Protocol):
-    """Change masks after the network. A postprocessor has settings but no state, and never touches the memory."""
+class MaskPostprocessor(ABC):
+    """Change masks after the network. A postprocessor has settings but no state, and never touches the memory.
 
-    needs_image: bool
+    Attributes:
+        needs_image: whether it looks at the frame's image.
+    """
+
+    needs_image = False
 
     def reference(self, masks: ObjectMasks, image: Tensor | None) -> Any:
         """Return what has to be known of an object later, when a prompt is answered; None for nothing.
 
         Args:
             masks: of that one object, as they are shown.
-            image: (3, S, S) levels of the frame's resized image, if this postprocessor needs it.
+            image: (3, S, S) levels of the frame's resized image, if any postprocessor needs it.
         """
-        ...
+        return None
 
+    @abstractmethod
     def __call__(self, masks: ObjectMasks, image: Tensor | None, references: Sequence[Any]) -> ObjectMasks:
         """Return the masks to show.
 
@@ -50,4 +56,3 @@ class MaskPostprocessor(Protocol):
             image: as for `reference`.
             references: what `reference` returned for each object.
         """
-        ...

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sam_core.streaming.postprocessing.base import ObjectMasks
+from sam_core.streaming.postprocessing.base import MaskPostprocessor, ObjectMasks
 
 _LEVELS = 8  # of red, green and blue each
 _RARE = 0.003  # added to the share of every colour, so that one that was not seen is unlikely rather than impossible
@@ -28,7 +28,7 @@ _LEAST = 0.2  # share of its mask that an object must be left with; with less it
 
 
 def colours_of(image: Tensor, side: int) -> Tensor:
-    """Return the colour bins (side²,) int16 of a image (3, H, W), levels to 255, sampled on a grid of side × side."""
+    """Return the colour bins (side²,) int16 of an image (3, H, W), levels to 255, sampled on a grid of side × side."""
     rows, columns = (
         ((torch.arange(side, device=image.device) + 0.5) * (length / side)).long() for length in image.shape[1:]
     )
@@ -43,7 +43,7 @@ def histogram_of(mask: Tensor, colours: Tensor) -> Tensor:
     return (counts / weights.sum().clamp(min=1) + _RARE).log()
 
 
-class ColorHistogramOverlap:
+class ColorHistogramOverlap(MaskPostprocessor):
     """Resolve overlaps by the colours that the objects had when they were prompted.
 
     Where a pixel goes to another object, the logit is mirrored at the threshold. An object that is left with next to

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sam_core.streaming.postprocessing.base import ObjectMasks
+from sam_core.streaming.postprocessing.base import MaskPostprocessor, ObjectMasks
 
 _FILLED = 0.1  # logit of a filled place
 
@@ -41,20 +41,15 @@ def fill_holes(logits: Tensor, max_area: int) -> Tensor:
     return torch.where(torch.from_numpy(holes).to(logits.device).view_as(logits), _FILLED, logits)
 
 
-class FillHoles:
+class FillHoles(MaskPostprocessor):
     """Fill small holes of the masks that are shown.
 
     Args:
         max_area: largest hole in places of the network's mask.
     """
 
-    needs_image = False
-
     def __init__(self, max_area: int) -> None:
         self.max_area = max_area
-
-    def reference(self, masks: ObjectMasks, image: Tensor | None) -> None:
-        """Return nothing."""
 
     def __call__(self, masks: ObjectMasks, image: Tensor | None, references: Sequence[Any]) -> ObjectMasks:
         """Return masks without small holes."""

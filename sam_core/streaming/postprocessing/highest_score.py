@@ -10,21 +10,16 @@ import torch
 from torch import Tensor
 
 from sam_core.streaming.masks import logits_at
-from sam_core.streaming.postprocessing.base import ObjectMasks
+from sam_core.streaming.postprocessing.base import MaskPostprocessor, ObjectMasks
 
 _BACKGROUND = -10.0  # upper bound of the logits of objects that do not get a pixel; its sigmoid is 4.5e-5
 
 
-class HighestScoreOverlap:
+class HighestScoreOverlap(MaskPostprocessor):
     """Leave each pixel of the image to the object of the highest logit there.
 
     Source: SAM 2 (Ravi et al., 2024), released predictor, option `non_overlap_masks`.
     """
-
-    needs_image = False
-
-    def reference(self, masks: ObjectMasks, image: Tensor | None) -> None:
-        """Return nothing."""
 
     def __call__(self, masks: ObjectMasks, image: Tensor | None, references: Sequence[Any]) -> ObjectMasks:
         """Return logits (N, H, W) at the image's size."""
