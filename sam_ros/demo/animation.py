@@ -43,7 +43,7 @@ class Animation:
         """
         if self._start is None:
             self._start = stamp
-        time = (stamp - self._start) * 1e-9 * self._speed
+        time = (stamp - self._start) * 1e-9 / self._speed
         if time > LONGEST:
             return
         self._last = time

@@ -60,7 +60,7 @@ def run(options: argparse.Namespace) -> int:
         "detector": options.detector if options.phrase or options.follow else "",
         "detector_checkpoint": options.detector_checkpoint,
     }
-    camera_parameters = {"source": options.source, "rate": options.rate}
+    camera_parameters = {"source": options.source, "rate": options.rate, "wait_for_subscriber": True}
     tracker = Executable("tracker", tracker_parameters, log=options.out / "tracker.log")
     camera = Executable("camera", camera_parameters, log=options.out / "camera.log")
 
