@@ -1,4 +1,4 @@
-"""Keep what the demo saw as an animated picture for a web page."""
+"""Keep what the demo saw as an animated WebP, for a web page."""
 
 from __future__ import annotations
 
@@ -8,31 +8,32 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["SUFFIXES", "Animation"]
+__all__ = ["Animation"]
 
-SUFFIXES = (".gif", ".png", ".webp")
-WIDTH = 480  # px
+WIDTH = 640  # px, at most
 RATE = 15.0  # most pictures per second of playback
-LONGEST = 20.0  # s of playback; the pictures wait in memory until the end
-QUALITY = 60  # of WebP, 0 to 100
-LOSSY = [cv2.IMWRITE_WEBP_QUALITY, QUALITY]
+LONGEST = 20.0  # s of playback
+QUALITY = 75  # 0 to 100
 
 
 class Animation:
-    """Collect pictures and write them as one animated picture that repeats for ever.
+    """Collect pictures and write them as an animated WebP that repeats for ever.
+
+    Each picture is encoded for itself. OpenCV's own writer of animations encodes differences, and leaves traces of what
+    moved.
 
     Args:
-        path: File to write, with one of `SUFFIXES`.
-        speed: Playback speed relative to the stamps; 9 shows what came at 3 Hz at 27 Hz.
+        path: File to write.
+        speed: Playback speed relative to the stamps; with 9, pictures that came at 3 Hz are played at 27 Hz.
     """
 
     def __init__(self, path: Path, speed: float = 1.0) -> None:
-        self.path = path
+        self._path = path
         self._speed = speed
-        self._images: list[NDArray[np.uint8]] = []
-        self._times: list[float] = []  # s of playback, of each image
+        self._size = (0, 0)  # (width, height) px
+        self._pictures: list[bytes] = []  # each one a WebP file
+        self._times: list[float] = []  # s of playback, of each picture
         self._start: int | None = None
-        self._last = 0.0  # s of playback, of the newest image, kept or not
 
     def add(self, image: NDArray[np.uint8], stamp: int) -> None:
         """Append a picture; those beyond `RATE` or `LONGEST` are left out.
@@ -44,23 +45,44 @@ class Animation:
         if self._start is None:
             self._start = stamp
         time = (stamp - self._start) * 1e-9 / self._speed
-        if time > LONGEST:
-            return
-        self._last = time
-        if self._times and time - self._times[-1] < 0.9 / RATE:  # stamps jitter
+        if time > LONGEST or (self._times and time - self._times[-1] < 0.9 / RATE):  # stamps jitter
             return
         height, width = image.shape[:2]
-        size = (WIDTH, round(WIDTH * height / width))
-        self._images.append(cv2.resize(image, size, interpolation=cv2.INTER_AREA))  # type: ignore[arg-type]
+        scale = min(1.0, WIDTH / width)
+        self._size = (round(scale * width), round(scale * height))
+        small = cv2.resize(image, self._size, interpolation=cv2.INTER_AREA)
+        self._pictures.append(cv2.imencode(".webp", small, [cv2.IMWRITE_WEBP_QUALITY, QUALITY])[1].tobytes())
         self._times.append(time)
 
     def close(self) -> list[Path]:
         """Write the file, and return it if there was a picture."""
-        if not self._images:
+        if not self._pictures:
             return []
-        animation = cv2.Animation()
-        animation.frames = self._images
-        ends = [*self._times[1:], max(self._last, self._times[-1] + 1.0 / RATE)]
-        animation.durations = [round(1e3 * (end - begin)) for begin, end in zip(self._times, ends, strict=True)]
-        cv2.imwriteanimation(str(self.path), animation, LOSSY if self.path.suffix == ".webp" else [])
-        return [self.path]
+        starts = [round(1e3 * time) for time in self._times]  # ms
+        ends = [*starts[1:], starts[-1] + round(1e3 / RATE)]
+        durations = [end - start for start, end in zip(starts, ends, strict=True)]
+        self._path.write_bytes(animated_webp(self._pictures, durations, self._size))
+        return [self._path]
+
+
+def animated_webp(pictures: list[bytes], durations: list[int], size: tuple[int, int]) -> bytes:
+    """Join pictures into one animation, as RFC 9649, section 2.7, says.
+
+    Args:
+        pictures: WebP files of one size, without transparency.
+        durations: How long each is shown, ms.
+        size: (width, height) px.
+    """
+    canvas = b"".join((side - 1).to_bytes(3, "little") for side in size)
+    body = b"WEBP" + _chunk(b"VP8X", bytes([0b10, 0, 0, 0]) + canvas)  # the flag of an animation
+    body += _chunk(b"ANIM", bytes(6))  # black background, repeated for ever
+    for picture, duration in zip(pictures, durations, strict=True):
+        # At (0, 0), not blended with the one before it; then the file's chunks behind its header.
+        frame = bytes(6) + canvas + duration.to_bytes(3, "little") + bytes([0b10]) + picture[12:]
+        body += _chunk(b"ANMF", frame)
+    return _chunk(b"RIFF", body)
+
+
+def _chunk(name: bytes, data: bytes) -> bytes:
+    """Return a chunk of a RIFF file, padded to an even length."""
+    return name + len(data).to_bytes(4, "little") + data + bytes(len(data) % 2)

@@ -7,10 +7,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
-
 from sam_ros.camera.sources import CLIPS, SCENES
-from sam_ros.demo.animation import SUFFIXES
 from sam_ros.demo.selection import CLIP_SELECTIONS, Selection, read_box, read_point
 
 __all__ = ["parse"]
@@ -99,7 +96,7 @@ def parse(args: Sequence[str] | None) -> argparse.Namespace:
         "--animation",
         type=animation,
         metavar="FILE",
-        help=f"write an animated picture, too ({', '.join(SUFFIXES)}). A video is played at its own speed: with a "
+        help="write an animated picture (.webp), too. A video is played at its own speed: with a "
         "--rate that the tracker keeps up with, every image is tracked and the animation is smooth",
     )
     options = parser.parse_args(args)
@@ -129,8 +126,6 @@ def positive(text: str) -> float:
 
 def animation(text: str) -> Path:
     """Read the name of an animated picture."""
-    if not text.endswith(SUFFIXES):
-        raise argparse.ArgumentTypeError(f"'{text}' ends in none of {', '.join(SUFFIXES)}")
-    if not hasattr(cv2, "imwriteanimation"):
-        raise argparse.ArgumentTypeError(f"OpenCV {cv2.__version__} writes no animations; 4.11 does")
+    if not text.endswith(".webp"):
+        raise argparse.ArgumentTypeError(f"'{text}' does not end in .webp")
     return Path(text)
