@@ -91,7 +91,7 @@ def test_the_scene_is_tracked_and_recorded(tmp_path: Path) -> None:
 def test_what_a_phrase_names_is_followed_and_compared_with_the_truth(tmp_path: Path) -> None:
     done = run_demo("--follow", "red circle", "--seconds", "4", "--rate", "5", "--score", "0", "--out", str(tmp_path))
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "a camera (twins)" in done.stdout
+    assert "a camera (twins, 5.0 images per second)" in done.stdout
     assert "looked for 'red circle' through ~/detect_concept" in done.stdout
     assert "following 'red circle' through ~/follow_concept" in done.stdout
     figures = json.loads((tmp_path / "follow.json").read_text())
