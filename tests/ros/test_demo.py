@@ -69,7 +69,7 @@ def test_the_shipped_clip_is_tracked_by_default(tmp_path: Path) -> None:
     assert f"wrote {animation}" in done.stdout
     ious = [iou_with_what_is_dark(picture) for picture in pictures_of(tmp_path / "tracking.mp4")]
     assert len(ious) > 30
-    assert min(ious) > 0.6, ious
+    assert min(ious) > 0.8, ious
     assert nobody_left(tmp_path)
 
 
