@@ -43,7 +43,7 @@ setup(
     version=ElementTree.parse(ROOT / "package.xml").findtext("version"),
     description="Prompt an object in a live camera, get its mask and box frame after frame: SAM 2 as a ROS 2 node",
     license="Apache-2.0",
-    license_files=["LICENSE"],
+    license_files=["LICENSE", "NOTICE"],
     python_requires=">=3.10",
     install_requires=LIBRARY,
     extras_require={
@@ -59,7 +59,7 @@ setup(
     package_data={
         "sam_core": ["data/*", "weights/*.safetensors", "py.typed"],
         "sam_core.config": ["models/**/*.yaml", "training/**/*.yaml"],
-        "sam_ros": ["py.typed"],
+        "sam_ros": ["camera/clips/*.mp4", "py.typed"],
         "sam_ros.config": ["ros/*.yaml", "dds/*.xml"],
     },
     data_files=[

@@ -48,11 +48,16 @@ class CameraNode(Node):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__("camera", **kwargs)
         self._headers: Any = None  # until there is something to publish
-        source = self._text("source", "scene", "scene, twins, a video file, a folder of images, or a webcam's number.")
+        source = self._text(
+            "source", "scene", "cup, scene, twins, a video file, a folder of images, or a webcam's number."
+        )
         rate = self._number("rate", 0.0, 1000.0, "Images per second. 0: the source's own rate, or 30.")
         width = self._count("width", "Width of the images in px. 0: the source's own, 640 for a scene.")
         height = self._count("height", "Height of the images in px. 0: the source's own, 480 for a scene.")
         self._loop = self._flag("loop", True, "Begin again after the last image.")
+        self._wait = self._flag(
+            "wait_for_subscriber", False, "Begin with the first image once somebody subscribes to the images."
+        )
         self._frame_id = self._text("frame_id", "camera_optical_frame", "The images' coordinate frame.")
         self._encoding = self._text("encoding", "bgr8", "Encoding of `image`.", tuple(_ENCODE))
         self._compression = self._text(
@@ -115,6 +120,9 @@ class CameraNode(Node):
         return picture
 
     def _publish(self) -> None:
+        if self._wait and not self._images.get_subscription_count():
+            return
+        self._wait = False
         picture = self._next_picture()
         if picture is None:
             self.get_logger().info("the source has ended")

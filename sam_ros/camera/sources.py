@@ -1,4 +1,4 @@
-"""Where the camera's pictures come from: a video, a folder of images, a webcam, or a built-in scene."""
+"""Where the camera's pictures come from: a video, a folder of images, a webcam, a shipped clip or a built-in scene."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from sam_ros.runtime.errors import FatalError
 
 __all__ = [
+    "CLIPS",
     "SCENES",
     "FolderSource",
     "Picture",
@@ -26,6 +27,7 @@ __all__ = [
 ]
 
 SCENES = ("scene", "twins")  # of sam_core.synthetic, which is imported only for them
+CLIPS = {"cup": Path(__file__).with_name("clips") / "cup.mp4"}  # camera recordings that the package ships, see NOTICE
 IMAGE_SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 
 
@@ -167,7 +169,7 @@ def open_source(name: str, *, width: int, height: int, rate: float) -> Source:
     """Open a source by its name.
 
     Args:
-        name: One of `SCENES`, a video file, a folder of images, or a webcam's number.
+        name: One of `CLIPS` or `SCENES`, a video file, a folder of images, or a webcam's number.
         width: px, of a scene or wanted from a webcam; 0 means 640 for a scene.
         height: px, likewise; 0 means 480 for a scene.
         rate: Pictures per second of a scene; 0 means 30.
@@ -179,10 +181,13 @@ def open_source(name: str, *, width: int, height: int, rate: float) -> Source:
         return SceneSource(name, width or 640, height or 480, rate or 30.0)
     if name.isdecimal():
         return WebcamSource(int(name), width, height)
-    path = Path(name).expanduser()
+    path = CLIPS.get(name, Path(name).expanduser())
     if path.is_dir():
         return FolderSource(path)
     if path.is_file():
         return VideoSource(path)
-    scenes = ", ".join(SCENES)
-    raise SourceError(f"'{name}' is neither a scene ({scenes}) nor a video, a folder of images, or a webcam's number")
+    scenes, clips = ", ".join(SCENES), ", ".join(CLIPS)
+    raise SourceError(
+        f"'{name}' is neither a scene ({scenes}) nor a video, a folder of images, a webcam's number, or a shipped clip "
+        f"({clips})"
+    )

@@ -21,7 +21,7 @@ from sensor_msgs.msg import Image
 
 from sam_ros.conversions.stamps import nanoseconds, stamp_of
 from sam_ros.demo.evaluation.scoreboard import Scoreboard
-from sam_ros.demo.recording import Recording
+from sam_ros.demo.selection import Selection
 
 __all__ = ["NoAnswerError", "Observer"]
 
@@ -42,14 +42,16 @@ class Observer(Node):
     """Watch a camera and a tracker.
 
     Args:
-        recording: Where the overlays go.
+        keep: Called with each overlay (uint8 BGR (H, W, 3)) and its stamp in ns while `recording_on` is true.
         names: Names of the scene's objects 1, 2, ...; empty where no truth is known.
         go_on: Called again and again; raises when the demo cannot or must not go on.
     """
 
-    def __init__(self, recording: Recording, names: Sequence[str], go_on: Callable[[], None]) -> None:
+    def __init__(
+        self, keep: Callable[[NDArray[np.uint8], int], None], names: Sequence[str], go_on: Callable[[], None]
+    ) -> None:
         super().__init__("demo")
-        self._recording = recording
+        self._keep = keep
         self._go_on = go_on
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self)
@@ -89,7 +91,7 @@ class Observer(Node):
         image = np.frombuffer(message.data, np.uint8).reshape(message.height, message.width, 3)
         self.size = (message.height, message.width)
         if self.recording_on:
-            self._recording.add(image, stamp_of(message.header))
+            self._keep(image, stamp_of(message.header))
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:
@@ -160,7 +162,8 @@ class Observer(Node):
         for number, name in enumerate(self.names, start=1):
             point = self.until(partial(self._middle, number), f"the sight of {name}")
             # The click names its image by the stamp: should another have been processed meanwhile, it is still right.
-            self.numbers[self.prompt([point], name, self.newest)] = number
+            assert self.newest is not None
+            self.numbers[self.prompt(Selection(name, points=(point,)), self.newest)] = number
 
     def _middle(self, number: int) -> tuple[float, float] | None:
         """Return the point (x, y) px of an object that is farthest from its edge; None while others are close."""
@@ -175,27 +178,24 @@ class Observer(Node):
         _, deepest, _, (x, y) = cv2.minMaxLoc(depth)
         return (float(x), float(y)) if deepest > 3.0 else None
 
-    def prompt(self, points: Sequence[tuple[float, float]], label: str, seen: TrackedObjectArray | None = None) -> int:
-        """Start an object by positive clicks and return its id.
+    def prompt(self, selection: Selection, seen: TrackedObjectArray) -> int:
+        """Start an object and return its id.
 
         Args:
-            points: (x, y) px.
-            label: What to call it.
-            seen: Result of the image that was clicked; None: the newest.
+            selection: Where it is, and what to call it.
+            seen: Result of the image in which it is there.
 
         Raises:
             NoAnswerError: The tracker did not answer, or refused.
         """
-        request = AddPrompt.Request(label=label)
-        request.points = [LabeledPoint(x=x, y=y, label=LabeledPoint.POSITIVE) for x, y in points]
-        if seen is not None:
-            request.stamp = seen.header.stamp
+        request = AddPrompt.Request(label=selection.label, stamp=seen.header.stamp, box=selection.box)
+        request.points = [LabeledPoint(x=x, y=y, label=LabeledPoint.POSITIVE) for x, y in selection.points]
         self.until(self._add_prompt.service_is_ready, "the tracker's add_prompt service")
         future = self._add_prompt.call_async(request)
         self.until(future.done, "the answer of add_prompt")
         answer = future.result()
         if not answer.success:
-            raise NoAnswerError(f"the tracker refused the prompt: {answer.message}")
+            raise NoAnswerError(f"the tracker refused the prompt '{selection.label}': {answer.message}")
         return int(answer.object_id)
 
     def follow(self, phrase: str, score: float, period: float = 1.0) -> None:
@@ -278,6 +278,9 @@ class Observer(Node):
     def summary(self) -> list[str]:
         """Describe the whole run, one line a fact."""
         lines = [f"frames tracked: {len(self.arrivals)}"]
+        if len(self.arrivals) > 1:
+            rate = (len(self.arrivals) - 1) / (self.arrivals[-1] - self.arrivals[0])
+            lines[0] += f", {rate:.1f} per second"
         if self.latencies:
             p50, p99 = np.percentile(self.latencies, (50, 99)) * 1e3
             lines.append(f"latency from the image's stamp to a subscriber: p50 {p50:.1f} ms, p99 {p99:.1f} ms")

@@ -1,7 +1,7 @@
 """One run of the demo: a camera and a tracker as two real ROS 2 processes, prompted through the service.
 
-Prints a live line and leaves an annotated video and a strip of pictures. With --follow it tracks what a phrase names
-and compares that with the scene's truth.
+It tracks a camera clip by a box, prints a live line and leaves an annotated video and a strip of pictures. With
+--follow it tracks what a phrase names and compares that with the scene's truth.
 """
 
 from __future__ import annotations
@@ -10,21 +10,26 @@ import argparse
 import json
 import signal
 import time
-from contextlib import closing
+from contextlib import closing, suppress
+from pathlib import Path
 from threading import Event
 from typing import Any
 
+import numpy as np
 import rclpy
+from numpy.typing import NDArray
 from rclpy.signals import SignalHandlerOptions
 
 from sam_core.build import shipped_weights
-from sam_ros.camera.sources import SCENES
+from sam_ros.camera.sources import CLIPS, SCENES, SourceError, VideoSource
 from sam_ros.conversions.messages import mask_of
 from sam_ros.conversions.overlay import draw_instances
 from sam_ros.conversions.stamps import nanoseconds
+from sam_ros.demo.animation import Animation
 from sam_ros.demo.evaluation.scoreboard import Scoreboard, reunions_in
 from sam_ros.demo.observer import NoAnswerError, Observer
 from sam_ros.demo.recording import Recording
+from sam_ros.demo.selection import Selection
 from sam_ros.runtime.processes import Executable
 
 __all__ = ["run"]
@@ -49,13 +54,13 @@ def run(options: argparse.Namespace) -> int:
         "device": options.device,
         "overrides": [*options.overrides, ""],
         "memory_policy": options.memory_policy,
-        "overlaps": options.overlaps,
-        "edges": options.edges,
-        "clicks": options.clicks,
+        "non_overlap": options.non_overlap,
+        "mask_refinement": options.mask_refinement,
+        "click_augmentation": options.click_augmentation,
         "detector": options.detector if options.phrase or options.follow else "",
         "detector_checkpoint": options.detector_checkpoint,
     }
-    camera_parameters = {"source": options.source, "rate": options.rate}
+    camera_parameters = {"source": options.source, "rate": options.rate, "wait_for_subscriber": True}
     tracker = Executable("tracker", tracker_parameters, log=options.out / "tracker.log")
     camera = Executable("camera", camera_parameters, log=options.out / "camera.log")
 
@@ -73,10 +78,21 @@ def run(options: argparse.Namespace) -> int:
     for kind in (signal.SIGINT, signal.SIGTERM):
         signal.signal(kind, lambda *_: interrupted.set())
     rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
+    rate = options.rate or own_rate(options.source)
     recording = Recording(options.out, options.seconds, pictures=9 if options.follow else 5 if options.phrase else 6)
+    animation = None
+    if options.animation:
+        animation = Animation(options.animation, speed=(own_rate(options.source) or rate) / rate if rate else 1.0)
+
+    def keep(image: NDArray[np.uint8], stamp: int) -> None:
+        recording.add(image, stamp)
+        if animation is not None:
+            animation.add(image, stamp)
+
+    pace = f", {rate:.1f} images per second" if rate else ""
     try:
-        say(f"starting two processes: a camera ({options.source}) and a tracker ({options.model})")
-        with tracker, closing(Observer(recording, names, go_on)) as observer:
+        say(f"starting two processes: a camera ({options.source}{pace}) and a tracker ({options.model})")
+        with tracker, closing(Observer(keep, names, go_on)) as observer:
             observer.until(lambda: observer.count_subscribers("image"), "the tracker to be ready")
             with camera:  # only now the scene begins
                 started["camera"] = camera
@@ -97,7 +113,7 @@ def run(options: argparse.Namespace) -> int:
         say("interrupted; both processes ended")
         return 130
     finally:
-        files = recording.close()
+        files = recording.close() + (animation.close() if animation is not None else [])
         rclpy.try_shutdown()
     if random_weights:
         say("remember: random weights, so the masks and IoUs above mean nothing")
@@ -107,15 +123,14 @@ def run(options: argparse.Namespace) -> int:
 
 def track(observer: Observer, recording: Recording, options: argparse.Namespace) -> None:
     """Prompt the objects, then report once a second until the time is over."""
-    observer.until(lambda: observer.newest, "the tracker's first result")
+    first = observer.until(lambda: observer.newest, "the tracker's first result")
     if options.follow:
         follow(observer, recording, options)
     elif observer.names:
         observer.prompt_scene()
     else:
-        height, width = observer.until(lambda: observer.size, "the tracker's overlay")
-        for i, click in enumerate(options.click or [(width / 2, height / 2)]):
-            observer.numbers[observer.prompt([click], f"click {i + 1}")] = i + 1
+        for i, selection in enumerate(options.selections or [middle(observer)], start=1):
+            observer.numbers[observer.prompt(selection, first)] = i
     observer.recording_on = True
     if not options.follow:
         say(f"prompted {len(observer.numbers)} objects through ~/add_prompt")
@@ -123,6 +138,20 @@ def track(observer: Observer, recording: Recording, options: argparse.Namespace)
     while time.monotonic() < end:
         observer.spin_for(min(1.0, end - time.monotonic()))
         say(f"{max(0.0, end - time.monotonic()):5.0f} s left | {observer.live_line(1.0)}")
+
+
+def middle(observer: Observer) -> Selection:
+    """Select what is in the middle of the image."""
+    height, width = observer.until(lambda: observer.size, "the tracker's overlay")
+    return Selection("click 1", points=((width / 2, height / 2),))
+
+
+def own_rate(source: str) -> float | None:
+    """Return the images per second of a clip or video; None for other sources, and where nothing can be read."""
+    path = CLIPS.get(source, Path(source).expanduser())
+    with suppress(SourceError):
+        return VideoSource(path).rate if path.is_file() else None
+    return None
 
 
 def follow(observer: Observer, recording: Recording, options: argparse.Namespace) -> None:

@@ -14,8 +14,8 @@ from xml.etree import ElementTree
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKED = ("LICENSE", "MANIFEST.in", "config", "launch", "package.xml", "pyproject.toml", "requirements", "resource",
-          "sam_core", "sam_ros", "setup.py")  # fmt: skip
+PACKED = ("LICENSE", "MANIFEST.in", "NOTICE", "config", "launch", "package.xml", "pyproject.toml", "requirements",
+          "resource", "sam_core", "sam_ros", "setup.py")  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +47,8 @@ def test_wheel_holds_every_file_of_the_packages(wheel: zipfile.ZipFile) -> None:
         assert {f"{package}/config/{path.relative_to(ROOT / 'config').as_posix()}" for path in files} <= packed
     for data in ("data", "weights"):
         assert {path.relative_to(ROOT).as_posix() for path in (ROOT / "sam_core" / data).glob("*")} <= packed
+    assert "sam_ros/camera/clips/cup.mp4" in packed
+    assert [name for name in packed if name.endswith("/licenses/NOTICE")], "the clip needs its attribution"
 
 
 def test_wheel_holds_no_tests_and_no_doubles(wheel: zipfile.ZipFile) -> None:

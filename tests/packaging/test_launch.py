@@ -90,6 +90,8 @@ def test_parameter_files_give_every_parameter_its_default(name: str, tmp_path: P
         "values = {key: value.value for key, value in node._parameters.items() if '.' not in key}\n"
         "values.pop('use_sim_time', None)\n"
         "values.pop('start_type_description_service', None)\n"
+        "from sam_core.streaming.renamed import RENAMED\n"
+        "[values.pop(old, None) for old in RENAMED]\n"  # former names are accepted, not shown
         "print(json.dumps(values, default=list, sort_keys=True))\n"
         "node.destroy_node()\n"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -50,6 +51,14 @@ def video(tmp_path: Path) -> Path:
 
 def greys(source: Any) -> list[float]:
     return [float(picture.image.mean()) for picture in source]
+
+
+def test_the_shipped_clip() -> None:
+    source = open_source("cup", width=0, height=0, rate=0.0)
+    pictures = list(source)
+    assert len(pictures) == 217
+    assert pictures[0].image.shape == (480, 640, 3)
+    assert source.rate == pytest.approx(26.777)
 
 
 def test_a_folder_in_the_order_of_its_names(folder: Path) -> None:
@@ -161,6 +170,22 @@ def test_a_folder_is_published_once_and_resized(
     assert process.running, "the last image's subscribers may still want to see the node"
     assert all((image.width, image.height, image.step) == (32, 24, 96) for image in listener.images)
     assert len(listener.headers) <= 4
+
+
+def test_the_first_image_waits_for_a_subscriber(
+    listen: Callable[..., Listener],
+    make_process: Callable[..., Executable],
+    make_client: Callable[..., Any],
+    folder: Path,
+) -> None:
+    client = make_client("/wait/tracker")
+    parameters = {"source": folder, "rate": 20.0, "loop": False, "wait_for_subscriber": True}
+    process = make_process("camera", parameters, remappings={"__ns": "/wait"})
+    client.until(lambda: "publishing" in process.output(), "the camera to be ready")
+    time.sleep(1.0)  # five times what the four images take
+    assert "the source has ended" not in process.output()
+    listener = listen("/wait")
+    listener.client.until(lambda: "the source has ended" in process.output(), "the end of the folder")
 
 
 @pytest.mark.parametrize("compression", ["jpeg", "png"])
