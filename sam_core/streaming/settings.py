@@ -62,7 +62,7 @@ class StreamSettings:
     click_augmentation: str = "none"
     fill_hole_area: int = 0
     stamp_tolerance: float = 0.0
-    history_frames: int = 32
+    history_frames: int = 36
     history_bytes: int = 256 * 2**20
     catch_up_frames: int = 2
     max_corrections: int = 2

@@ -41,7 +41,7 @@ class TrackerParameters:
     dtype: str = ""
     overrides: tuple[str, ...] = ()
     max_objects: int = 16
-    history_frames: int = 32
+    history_frames: int = 36
     stamp_tolerance: float = 0.1
     memory_policy: str = ""
     non_overlap: str = ""

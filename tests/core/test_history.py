@@ -214,9 +214,9 @@ def test_stamp_that_is_gone_or_unknown(micro_tracker: Tracker) -> None:
 
 
 def test_history_is_bounded_by_bytes(micro_tracker: Tracker) -> None:
-    assert micro_tracker.open_stream().report().max_history_frames == 32
+    assert micro_tracker.open_stream().report().max_history_frames == 36
     small = micro_tracker.open_stream(history_bytes=100_000)
-    assert small.report().max_history_frames < 32
+    assert small.report().max_history_frames < 36
     none = micro_tracker.open_stream(history_bytes=0)
     advance(none, 0, 3)
     assert (none.report().history_frames, none.report().max_history_frames) == (1, 1)

@@ -273,9 +273,9 @@ def test_a_detection_that_makes_no_sense_is_refused(
 
 def test_an_unknown_stamp_names_the_oldest_or_means_the_newest(finder: Any, picture: Picture) -> None:
     old = finder.track(picture(0)).header.stamp
-    headers = [finder.track(picture(i)).header for i in range(1, 37)]  # the history holds 32
+    headers = [finder.track(picture(i)).header for i in range(1, 41)]  # the history holds 36
     answer = detect(finder, "cup", stamp=old)
-    oldest = headers[-32].stamp
+    oldest = headers[-36].stamp
     assert f"the oldest is of {oldest.sec}.{oldest.nanosec:09d} s" in answer.message
     answer = detect(finder, "cup", stamp=old, or_newest=True)
     assert answer.success
