@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
+from sam_core.margin import clip_boxes, clip_points, is_far
 from sam_core.sam3.errors import ExemplarError
 from sam_core.sam3.geometry import GeometryPrompts
 from sam_core.sam3.positions import corners_to_centre
@@ -19,10 +20,12 @@ from sam_core.sam3.positions import corners_to_centre
 class Exemplars:
     """Instances shown in the image itself: "more like this" (label 1) and "not like this" (label 0).
 
+    Those that leave the image by at most 2 % of its side, or 4 px, are clipped to it. Others are refused.
+
     Attributes:
-        boxes: (K, 4) x1, y1, x2, y2 in pixels of the image, within it.
+        boxes: (K, 4) x1, y1, x2, y2 in pixels of the image.
         box_labels: (K,) 1 or 0; all 1 where None.
-        points: (P, 2) x, y in pixels of the image, within it.
+        points: (P, 2) x, y in pixels of the image.
         point_labels: (P,) 1 or 0; all 1 where None.
     """
 
@@ -42,30 +45,36 @@ class Exemplars:
         points = _as_rows(self.points, 2, "points")
         labels = _as_labels(self.box_labels, len(boxes), "box")
         point_labels = _as_labels(self.point_labels, len(points), "point")
+        inner, inner_points = clip_boxes(boxes, height, width), clip_points(points, height, width)
+        far = is_far(boxes, inner, height, width) | (inner[:, 2:] <= inner[:, :2]).any(axis=1)
         for index, (x1, y1, x2, y2) in enumerate(boxes):
             what = f"Exemplar box {index} ({x1:g}, {y1:g}, {x2:g}, {y2:g})"
             if x2 <= x1 or y2 <= y1:
                 raise ExemplarError(f"{what} is empty: it needs x1 < x2 and y1 < y2.")
-            if x1 < 0 or y1 < 0 or x2 > width or y2 > height:
+            if far[index]:
                 raise ExemplarError(f"{what} reaches outside the image of {width} x {height} px.")
-        for index, (x, y) in enumerate(points):
-            if not (0 <= x < width and 0 <= y < height):
-                raise ExemplarError(
-                    f"Exemplar point {index} ({x:g}, {y:g}) is outside the image of {width} x {height} px."
-                )
+        for index in np.flatnonzero(is_far(points, inner_points, height, width)).tolist():
+            x, y = points[index]
+            raise ExemplarError(f"Exemplar point {index} ({x:g}, {y:g}) is outside the image of {width} x {height} px.")
+        clipped = int((inner != boxes).any(axis=1).sum() + (inner_points != points).any(axis=1).sum())
+        remark = f"{clipped} exemplar(s) were clipped to the image of {width} x {height} px." if clipped else ""
         scale = np.array([width, height, width, height], dtype=np.float32)
-        unit = corners_to_centre(torch.from_numpy(boxes / scale))
-        return _NormalisedExemplars(unit, labels, torch.from_numpy(points / scale[:2]), point_labels)
+        unit = corners_to_centre(torch.from_numpy(inner / scale))
+        return _NormalisedExemplars(unit, labels, torch.from_numpy(inner_points / scale[:2]), point_labels, remark)
 
 
 @dataclass(frozen=True, eq=False)
 class _NormalisedExemplars:
-    """Exemplars in the unit square: boxes (K, 4) centre x, y, width, height; points (P, 2); labels int64."""
+    """Exemplars in the unit square: boxes (K, 4) centre x, y, width, height; points (P, 2); labels int64.
+
+    `remark` says what was clipped; empty for nothing.
+    """
 
     boxes: torch.Tensor
     box_labels: torch.Tensor
     points: torch.Tensor
     point_labels: torch.Tensor
+    remark: str
 
 
 def batch_exemplars(

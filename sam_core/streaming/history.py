@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sam_core.errors import NoFrameError, StampError
+from sam_core.margin import clip_points, is_far
 from sam_core.streaming.clicks import Clicks
 from sam_core.streaming.cropped_mask import CroppedMask
 from sam_core.streaming.masks import logit_at, masks_at
@@ -92,11 +93,14 @@ class Frame:
     def object_at(self, x: float, y: float, threshold: float) -> int | None:
         """Return the object whose mask holds a point, in px of the frame's image.
 
-        Where several do, the one with the highest logit is meant; None where there is none.
+        Where several do, the one with the highest logit is meant; None where there is none. A point just outside the
+        image means its border, as in a prompt.
         """
-        height, width = self.size
-        if not (0 <= x < width and 0 <= y < height):
+        given = np.array([[x, y]])
+        clipped = clip_points(given, *self.size)
+        if not np.isfinite(given).all() or is_far(given, clipped, *self.size)[0]:
             return None
+        x, y = clipped[0].tolist()
         hits: dict[int, float] = {}
         for object_id, known in self.objects.items():
             logit = logit_at(known.shown, self.size, math.floor(y), math.floor(x))

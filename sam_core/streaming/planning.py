@@ -109,7 +109,7 @@ class PromptPlanner:
         known = replace(known, clicks=clicks, outline=outline)
         version = replace(version, suppressed=known.suppressed, references=references)
         target = target.prompted(version, label, state.newest)
-        result = frame_result(frame, [target], tracked, outcome.seen, shown)
+        result = replace(frame_result(frame, [target], tracked, outcome.seen, shown), remarks=checked.remarks)
         self._tracker.remember(outcome)
         return PromptPlan(target, {**base.known, frame.number: known}, result)
 

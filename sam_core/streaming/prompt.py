@@ -9,17 +9,24 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sam_core.errors import PromptError
+from sam_core.margin import clip_boxes, clip_points, is_far
+from sam_core.streaming.mask_prompt import check_mask, to_array
 
 
 @dataclass(frozen=True)
 class Prompt:
     """Points and a box, or a mask, in pixels of the image that was seen.
 
+    Points and boxes that leave the image by at most 2 % of its side, or 4 px, are clipped to it; a result's `remarks`
+    say so. Those farther outside are refused.
+
     Attributes:
         points: (K, 2) xy in px.
         labels: (K,) 1 for a positive click, 0 for a negative one; all positive where None.
         box: (4,) x_min, y_min, x_max, y_max in px.
-        mask: (H, W) of the image's size, nonzero on the object; stands alone.
+        mask: (H, W) of the image's size: bool, integers that are positive on the object, or probabilities in [0, 1]
+            that are above 0.5 on it; an array, a tensor, a PIL image or nested lists. Logits are refused: give
+            `logits > 0`. A mask stands alone.
         stamp: stamp of the image that was prompted; the newest image where None.
         frame: number of the frame that was prompted, as a result names it; goes before `stamp`.
     """
@@ -41,12 +48,14 @@ class CheckedPrompt:
         labels: (K,) int64.
         box: (4,) float32 or None.
         mask: (H, W) bool or None.
+        remarks: what was changed to make the prompt fit the image, in full sentences.
     """
 
     points: NDArray[np.float32]
     labels: NDArray[np.int64]
     box: NDArray[np.float32] | None
     mask: NDArray[np.bool_] | None
+    remarks: tuple[str, ...] = ()
 
 
 def check_prompt(prompt: Prompt, height: int, width: int) -> CheckedPrompt:
@@ -58,14 +67,24 @@ def check_prompt(prompt: Prompt, height: int, width: int) -> CheckedPrompt:
     if prompt.mask is not None:
         if prompt.points is not None or prompt.box is not None:
             raise PromptError("A mask stands alone: give either a mask, or points and a box.")
-        return CheckedPrompt(_no_points(), np.zeros(0, np.int64), None, _check_mask(prompt.mask, height, width))
+        return CheckedPrompt(_no_points(), np.zeros(0, np.int64), None, check_mask(prompt.mask, height, width))
     if prompt.points is None and prompt.box is None:
         raise PromptError("The prompt is empty: give points, a box or a mask.")
-    points, labels = _check_points(prompt.points, prompt.labels, height, width)
-    box = None if prompt.box is None else _check_box(prompt.box, height, width)
+    given, labels = _check_points(prompt.points, prompt.labels)
+    points = _clip_points(given, height, width)
+    moved = int((points != given).any(axis=1).sum())
+    remarks = []
+    if moved:
+        remarks.append(f"{moved} point(s) just outside the image of {width}×{height} px were moved to its border.")
+    box = None
+    if prompt.box is not None:
+        corners = _check_box(prompt.box)
+        box = _clip_box(corners, height, width)
+        if (box != corners).any():
+            remarks.append(f"The box was clipped to the image of {width}×{height} px.")
     if box is None and len(points) == 0:
         raise PromptError("The prompt is empty: give points, a box or a mask.")
-    return CheckedPrompt(points, labels, box, None)
+    return CheckedPrompt(points, labels, box, None, tuple(remarks))
 
 
 def _no_points() -> NDArray[np.float32]:
@@ -74,7 +93,7 @@ def _no_points() -> NDArray[np.float32]:
 
 def _floats(values: ArrayLike, what: str) -> NDArray[np.float32]:
     try:
-        array = np.asarray(values, dtype=np.float32)
+        array = np.asarray(to_array(values), dtype=np.float32)
     except (TypeError, ValueError) as error:
         raise PromptError(f"The {what} must be numbers.") from error
     if not np.isfinite(array).all():
@@ -82,9 +101,7 @@ def _floats(values: ArrayLike, what: str) -> NDArray[np.float32]:
     return array
 
 
-def _check_points(
-    points: ArrayLike | None, labels: ArrayLike | None, height: int, width: int
-) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+def _check_points(points: ArrayLike | None, labels: ArrayLike | None) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     xy = _no_points() if points is None else _floats(points, "points")
     if xy.size == 0:
         xy = xy.reshape(0, 2)
@@ -95,13 +112,17 @@ def _check_points(
         raise PromptError(f"There are {len(xy)} points but {len(kinds)} labels.")
     if not np.isin(kinds, (0, 1)).all():
         raise PromptError(f"A label is 1 (positive) or 0 (negative), not {kinds[~np.isin(kinds, (0, 1))][0]:g}.")
-    for x, y in xy:
-        if not (0 <= x < width and 0 <= y < height):
-            raise PromptError(f"The point ({x:g}, {y:g}) lies outside the image of {width}×{height} px.")
     return xy, kinds.astype(np.int64)
 
 
-def _check_box(box: ArrayLike, height: int, width: int) -> NDArray[np.float32]:
+def _clip_points(points: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
+    clipped = clip_points(points, height, width)
+    for x, y in points[is_far(points, clipped, height, width)]:
+        raise PromptError(f"The point ({x:g}, {y:g}) lies outside the image of {width}×{height} px.")
+    return clipped
+
+
+def _check_box(box: ArrayLike) -> NDArray[np.float32]:
     corners = _floats(box, "box corners").reshape(-1)
     if len(corners) != 4:
         raise PromptError(f"A box has 4 numbers (x_min, y_min, x_max, y_max), not {len(corners)}.")
@@ -110,22 +131,14 @@ def _check_box(box: ArrayLike, height: int, width: int) -> NDArray[np.float32]:
         raise PromptError(
             f"The box ({x_min:g}, {y_min:g}) to ({x_max:g}, {y_max:g}) is empty: its corners are out of order."
         )
-    if x_min < 0 or y_min < 0 or x_max > width or y_max > height:
-        raise PromptError(
-            f"The box ({x_min:g}, {y_min:g}) to ({x_max:g}, {y_max:g}) leaves the image of {width}×{height} px."
-        )
     return corners
 
 
-def _check_mask(mask: ArrayLike, height: int, width: int) -> NDArray[np.bool_]:
-    array = np.asarray(mask)
-    if array.shape != (height, width):
+def _clip_box(box: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
+    clipped = clip_boxes(box[None], height, width)
+    x_min, y_min, x_max, y_max = clipped[0]
+    if is_far(box[None], clipped, height, width)[0] or x_max <= x_min or y_max <= y_min:
         raise PromptError(
-            f"The mask has {' × '.join(map(str, array.shape))} (height × width) px; the image has {height} × {width}."
+            f"The box ({box[0]:g}, {box[1]:g}) to ({box[2]:g}, {box[3]:g}) leaves the image of {width}×{height} px."
         )
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        raise PromptError("The mask contains a value that is not finite (NaN or infinity).")
-    chosen = array != 0
-    if not chosen.any():
-        raise PromptError("The mask is empty: no pixel belongs to the object.")
-    return chosen
+    return clipped[0]

@@ -48,6 +48,7 @@ class FrameResult:
         centroids: (N, 2) float32 xy in px, pixel centres at whole numbers; NaN for an empty mask.
         predicted_iou: (N,) float32, the decoder's estimate of its mask's IoU, 0 … 1.
         presence: (N,) float32, probability that the object is visible, 0 … 1.
+        remarks: after a prompt, what was changed to make it fit the image, in full sentences; empty otherwise.
     """
 
     frame: int
@@ -63,6 +64,7 @@ class FrameResult:
     centroids: Tensor
     predicted_iou: Tensor
     presence: Tensor
+    remarks: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         """Return the number of objects."""

@@ -97,7 +97,7 @@ class DetectionServices:
         search = search_of(request, facts.tokenizer)
         stamp = nanoseconds(request.stamp)
         frame = frame_for(inference.history, stamp, request.or_newest)
-        check_exemplars(search, frame)
+        clipped = check_exemplars(search, frame)
         asked, ahead = time.monotonic(), detector.thread.load
 
         def detect(network: ConceptDetector) -> Outcome:
@@ -118,6 +118,8 @@ class DetectionServices:
             self._node.get_logger().info(f"the detection of {what} is queued behind {ahead}")
         outcome = await answer_of(self._node, future)
         remarks = [f"{phrase!r}: {cut}" for phrase in search.phrases if (cut := cut_of(phrase, facts.tokenizer))]
+        if clipped:
+            remarks.append(clipped)
         if outcome.frame.stamp != stamp != NEWEST:
             which = "nearest" if abs(outcome.frame.stamp - stamp) <= inference.history.stamp_tolerance else "newest"
             remarks.append(f"the image of that stamp is not at hand, so the {which} one was searched")

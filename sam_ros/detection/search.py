@@ -123,15 +123,15 @@ def frame_for(history: FrameHistory, stamp: int, or_newest: bool) -> Frame:
         ) from error
 
 
-def check_exemplars(search: Search, frame: Frame) -> None:
-    """Refuse exemplars that do not fit the image.
+def check_exemplars(search: Search, frame: Frame) -> str:
+    """Refuse exemplars that do not fit the image; return what is clipped of the others, empty for nothing.
 
     Raises:
         SearchError: A box is outside the image, empty, or has an unknown label.
     """
     if search.exemplars is None:
-        return
+        return ""
     try:
-        search.exemplars.normalised(frame.size)
+        return search.exemplars.normalised(frame.size).remark
     except ValueError as error:
         raise SearchError(str(error)) from error

@@ -74,9 +74,10 @@ class PromptServices:
             response.success = True
             response.object_id = result.object_ids[0]
             response.stamp = to_time(result.stamp)
-            asked = nanoseconds(request.stamp)
-            if asked not in (0, result.stamp):
-                response.message = f"applied to the image of {format_stamp(result.stamp)}, the nearest one at hand"
+            remarks = list(result.remarks)
+            if nanoseconds(request.stamp) not in (0, result.stamp):
+                remarks.append(f"applied to the image of {format_stamp(result.stamp)}, the nearest one at hand")
+            response.message = " ".join(remarks)
         return response
 
     async def _on_remove_object(

@@ -106,8 +106,8 @@ def mask(height: int, width: int, value: int = 255, encoding: str = "mono8") -> 
     ("request_", "text"),
     [
         pytest.param({}, "empty", id="empty prompt"),
-        pytest.param(points((128, 40)), "outside the image of 128×96 px", id="point right of the image"),
-        pytest.param(points((40, 45), (-0.5, 3)), "outside the image of 128×96 px", id="point left of the image"),
+        pytest.param(points((133, 40)), "outside the image of 128×96 px", id="point right of the image"),
+        pytest.param(points((40, 45), (-4.5, 3)), "outside the image of 128×96 px", id="point left of the image"),
         pytest.param(points((NAN, 3)), "NaN", id="NaN point"),
         pytest.param(points((3, INF)), "infinity", id="infinite point"),
         pytest.param(points((3, 3), label=7), "label is 1 (positive) or 0 (negative), not 7", id="unknown label"),
@@ -115,7 +115,7 @@ def mask(height: int, width: int, value: int = 255, encoding: str = "mono8") -> 
         pytest.param({"box": [50.0, 10.0, 40.0, 20.0]}, "out of order", id="box with x2 < x1"),
         pytest.param({"box": [50.0, 30.0, 60.0, 20.0]}, "out of order", id="box with y2 < y1"),
         pytest.param({"box": [50.0, 10.0, NAN, 20.0]}, "NaN", id="NaN box"),
-        pytest.param({"box": [50.0, 10.0, 60.0, 97.0]}, "leaves the image", id="box outside the image"),
+        pytest.param({"box": [50.0, 10.0, 60.0, 101.0]}, "leaves the image", id="box outside the image"),
         pytest.param({"box": [50.0, 10.0, 60.0]}, "four numbers", id="box of three numbers"),
         pytest.param(mask(95, 128), "95 × 128", id="mask of another size"),
         pytest.param(mask(96, 128, value=0), "mask is empty", id="empty mask"),
@@ -135,6 +135,23 @@ def test_a_bad_prompt_is_refused_with_a_reason(
         assert text in answer.message
 
     survives(disturb)
+
+
+@pytest.mark.parametrize(
+    ("request_", "text"),
+    [
+        pytest.param({"box": [-1.5, 10.0, 60.0, 97.0]}, "The box was clipped to the image of 128×96 px.", id="box"),
+        pytest.param(points((128, 40), (30, 30)), "1 point(s) just outside the image of 128×96 px", id="x = width"),
+        pytest.param({"box": [0.0, 10.0, 128.0, 96.0]}, "", id="box along the border"),
+    ],
+)
+def test_a_prompt_just_outside_is_clipped_with_a_remark(
+    client: Any, picture: Callable[..., np.ndarray], request_: dict[str, Any], text: str
+) -> None:
+    client.track(picture(0))
+    answer = client.call(AddPrompt, "add_prompt", **request_)
+    assert answer.success
+    assert answer.message.startswith(text) if text else answer.message == ""
 
 
 def test_a_bad_correction_leaves_its_object_as_it_was(
@@ -158,7 +175,7 @@ def test_removing_an_unknown_object_is_refused(client: Any, survives: Callable[[
     survives(disturb)
 
 
-@pytest.mark.parametrize("xy", [(NAN, 3.0), (500.0, 3.0), (3.0, -1.0), (INF, INF)])
+@pytest.mark.parametrize("xy", [(NAN, 3.0), (500.0, 3.0), (3.0, -5.0), (1e300, 3.0), (INF, INF)])
 def test_a_bad_click_is_counted(
     client: Any, survives: Callable[[Callable[[], None]], None], xy: tuple[float, float]
 ) -> None:

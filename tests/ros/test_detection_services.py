@@ -253,8 +253,8 @@ def test_what_finds_no_place_is_reported_and_said(finder: Any, picture: Picture)
         ({"phrases": ["cup"], "score_threshold": NAN}, "not nan"),
         ({"phrases": ["cup"], "match_iou": 0.0}, "above 0"),
         ({"phrases": ["cup"], "action": 2}, "not 2"),
-        ({"exemplars": [LabeledBox(x_min=0.0, y_min=0.0, x_max=129.0, y_max=9.0)]}, "outside the image of 128 x 96"),
-        ({"exemplars": [LabeledBox(x_min=-1.0, y_min=0.0, x_max=9.0, y_max=9.0)]}, "outside the image"),
+        ({"exemplars": [LabeledBox(x_min=0.0, y_min=0.0, x_max=133.0, y_max=9.0)]}, "outside the image of 128 x 96"),
+        ({"exemplars": [LabeledBox(x_min=-5.0, y_min=0.0, x_max=9.0, y_max=9.0)]}, "outside the image"),
         ({"exemplars": [LabeledBox(x_min=5.0, y_min=5.0, x_max=5.0, y_max=9.0)]}, "is empty"),
         ({"exemplars": [LabeledBox(x_min=NAN, y_min=5.0, x_max=5.0, y_max=9.0)]}, "finite"),
         ({"exemplars": [LabeledBox(x_max=5.0, y_max=9.0, label=7)]}, "label is 1"),
@@ -269,6 +269,14 @@ def test_a_detection_that_makes_no_sense_is_refused(
     assert not answer.success
     assert text in answer.message
     assert answer.instances == []
+
+
+def test_an_exemplar_just_outside_is_clipped_with_a_remark(finder: Any, picture: Picture) -> None:
+    finder.track(picture(0))
+    box = LabeledBox(x_min=-1.0, y_min=10.0, x_max=60.0, y_max=97.0, label=1)
+    answer = finder.call(DetectConcept, "detect_concept", exemplars=[box], score_threshold=0.5)
+    assert answer.success
+    assert "1 exemplar(s) were clipped to the image of 128 x 96 px." in answer.message
 
 
 def test_an_unknown_stamp_names_the_oldest_or_means_the_newest(finder: Any, picture: Picture) -> None:

@@ -255,8 +255,8 @@ def test_a_long_phrase_is_cut_and_says_so(make_detector: Make, image: Any, caplo
 @pytest.mark.parametrize(
     ("exemplars", "message"),
     [
-        (Exemplars(boxes=[[10, 10, 91, 30]]), r"box 0 \(10, 10, 91, 30\) reaches outside the image of 90 x 60 px"),
-        (Exemplars(boxes=[[1, 1, 9, 9], [-1, 0, 5, 5]]), r"box 1 \(-1, 0, 5, 5\) reaches outside"),
+        (Exemplars(boxes=[[10, 10, 95, 30]]), r"box 0 \(10, 10, 95, 30\) reaches outside the image of 90 x 60 px"),
+        (Exemplars(boxes=[[1, 1, 9, 9], [-5, 0, 5, 5]]), r"box 1 \(-5, 0, 5, 5\) reaches outside"),
         (Exemplars(boxes=[[10, 10, 10, 30]]), "is empty"),
         (Exemplars(boxes=[[10, 30, 20, 10]]), "is empty"),
         (Exemplars(boxes=[[10, 10, float("nan"), 30]]), "finite"),
@@ -264,8 +264,8 @@ def test_a_long_phrase_is_cut_and_says_so(make_detector: Make, image: Any, caplo
         (Exemplars(boxes=[["a", "b", "c", "d"]]), "must be numbers"),
         (Exemplars(boxes=[[1, 1, 9, 9]], box_labels=[1, 0]), "as many labels"),
         (Exemplars(boxes=[[1, 1, 9, 9]], box_labels=[2]), "is 1 .* or 0"),
-        (Exemplars(points=[[90, 5]]), r"point 0 \(90, 5\) is outside the image of 90 x 60 px"),
-        (Exemplars(points=[[5, -0.5]]), "outside the image"),
+        (Exemplars(points=[[94, 5]]), r"point 0 \(94, 5\) is outside the image of 90 x 60 px"),
+        (Exemplars(points=[[5, -4.5]]), "outside the image"),
         (Exemplars(points=[[5, 6, 7]]), r"shape \(N, 2\)"),
         ([None, None], "1 phrase.* need as many sets of exemplars, not 2"),
     ],
