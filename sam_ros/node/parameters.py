@@ -14,6 +14,7 @@ from rclpy.parameter import Parameter
 
 from sam_core.streaming import CHOICES, POLICIES
 from sam_core.streaming.renamed import RENAMED
+from sam_ros.conversions.encodings import MAX_PIXELS
 from sam_ros.detection.detector_manager import DetectorSettings
 
 __all__ = ["TrackerParameters", "check_parameters", "declare_parameters"]
@@ -50,6 +51,8 @@ class TrackerParameters:
     fill_hole_area: int = 0
     mask_threshold: float = 0.0
     image_transport: str = "raw"
+    max_image_pixels: int = MAX_PIXELS
+    white_level: float = 0.0
     autostart: bool = False
     publish_masks: bool = True
     expected_rate: float = 0.0
@@ -161,6 +164,15 @@ _DESCRIPTORS: dict[str, ParameterDescriptor] = {
     "image_transport": _fixed(
         "raw: sensor_msgs/Image on `image`. compressed: sensor_msgs/CompressedImage on `image/compressed`.",
         "one of " + ", ".join(IMAGE_TRANSPORTS),
+    ),
+    "max_image_pixels": _fixed(
+        "Images of more pixels are dropped before they are decoded: a small file can hold a huge image.",
+        integer_range=[IntegerRange(from_value=1, to_value=2**31 - 1)],
+    ),
+    "white_level": _fixed(
+        "Value of 16-bit and floating-point samples that becomes white, while 0 is black: 1023 for a camera of 10 "
+        "bits, 4095 for 12, 16383 for 14. 0: 65535 for 16 bits, 1.0 for 32FC1.",
+        floating_point_range=[FloatingPointRange(from_value=0.0, to_value=1e9)],
     ),
     "autostart": _fixed("Configure and activate at start, without a lifecycle manager."),
     "publish_masks": _live("Put the cropped masks into ~/objects; without them the message is small."),

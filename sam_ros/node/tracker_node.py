@@ -29,7 +29,7 @@ from std_srvs.srv import SetBool
 
 from sam_core import FrameResult, build_tracker
 from sam_core.streaming import POLICIES, Tracker
-from sam_ros.conversions.encodings import compressed_to_rgb, image_to_rgb
+from sam_ros.conversions.decoder import ImageDecoder
 from sam_ros.conversions.stamps import stamp_of
 from sam_ros.detection.detection_services import DetectionServices
 from sam_ros.node.diagnostics import Condition, device_memory, diagnostic_array, diagnostic_status
@@ -137,7 +137,11 @@ class TrackerNode(LifecycleNode):
         self._outputs = Publishers(self)
         self._inference = InferenceThread(
             Session(stream),
-            decode=compressed_to_rgb if settings.image_transport == "compressed" else image_to_rgb,
+            decode=ImageDecoder(
+                max_pixels=settings.max_image_pixels,
+                white_level=settings.white_level,
+                warn=self.get_logger().warning,
+            ),
             deliver=self._deliver,
             statistics=self._statistics,
             logger=self.get_logger(),

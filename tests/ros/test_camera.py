@@ -17,7 +17,8 @@ from std_msgs.msg import Header
 
 from sam_core.synthetic import DemoScene
 from sam_ros.camera.sources import SourceError, open_source
-from sam_ros.conversions.encodings import compressed_to_rgb, image_to_rgb
+from sam_ros.conversions.compressed import compressed_to_rgb
+from sam_ros.conversions.encodings import image_to_rgb
 from sam_ros.conversions.stamps import stamp_of
 from sam_ros.runtime.processes import Executable
 
@@ -200,7 +201,8 @@ def test_compressed_images_go_through_camera_and_tracker(
     listener = listen(space, compressed=True)
     parameters = {"source": folder, "rate": 10.0, "compression": compression}
     make_process("camera", parameters, remappings={"__ns": space})
-    make_process("tracker", {**micro, "image_transport": "compressed", "autostart": True}, remappings={"__ns": space})
+    limits = {"image_transport": "compressed", "autostart": True, "max_image_pixels": 64 * 48}
+    tracker = make_process("tracker", {**micro, **limits}, remappings={"__ns": space})
     image = listener.wait(3)[0]
     assert image.format == compression
     value = float(compressed_to_rgb(image).mean())
@@ -210,8 +212,16 @@ def test_compressed_images_go_through_camera_and_tracker(
         lambda: set(client.order) & {stamp_of(header) for header in listener.headers}, "results of published images"
     )
     assert client.prompt((30, 20)).success
-    corrupt = CompressedImage(header=client.header(), format=compression, data=b"no image")
     publisher = client.node.create_publisher(CompressedImage, f"{space}/image/compressed", BEST_EFFORT)
+    large = cv2.imencode(".png", np.zeros((48, 65, 3), np.uint8))[1].tobytes()
+
+    def refused() -> bool:
+        stamp = client.node.get_clock().now().to_msg()  # as the camera's: not older than its images
+        publisher.publish(CompressedImage(header=Header(stamp=stamp), format="png", data=large))
+        return "65 x 48 px are more than 3072 (parameter max_image_pixels)" in tracker.output()
+
+    client.until(refused, "the refusal of a large image")
+    corrupt = CompressedImage(header=client.header(), format=compression, data=b"no image")
 
     def dropped() -> bool:
         publisher.publish(corrupt)  # best effort: until one arrives
