@@ -14,17 +14,20 @@ from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, QoSReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
-from sensor_msgs.msg import CompressedImage, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
-from sam_ros.camera.sources import Picture, SourceError, open_source
+from sam_ros.camera.calibration import load_calibration, pinhole, resized
+from sam_ros.camera.sources import Picture, SourceError, open_source, without_password
 from sam_ros.conversions.encodings import array_to_image, to_bytes
 from sam_ros.runtime.run import run
 
 __all__ = ["CameraNode", "main"]
 
 DEFAULT_RATE = 30.0  # Hz, for a source that has no rate of its own
-IMAGE_QOS = QoSProfile(depth=5, reliability=QoSReliabilityPolicy.BEST_EFFORT)
+# REP 2003: drivers publish reliably, and each subscriber chooses; a slow one loses old images and delays nobody.
+IMAGE_QOS = QoSProfile(depth=5, reliability=QoSReliabilityPolicy.RELIABLE)
+QUIET = 5.0  # s between two log lines of one kind
 ARRIVAL = Duration(seconds=1)  # is waited for at most
 CHECK_QOS = QoSProfile(depth=100, reliability=QoSReliabilityPolicy.RELIABLE)
 
@@ -41,8 +44,9 @@ _COMPRESSIONS = ("none", "jpeg", "png")
 class CameraNode(Node):
     """Publish pictures at a steady rate, each with the time at which it was ready as its stamp.
 
-    Publishes `image` (or `image/compressed`), `~/header` (the header of each published image, for checks that must not
-    lose one) and, with a scene, `~/truth` (mono8: 0 background, k object k; same header as its image).
+    Publishes `image` (or `image/compressed`), `camera_info` beside it, `~/header` (the header of each published image,
+    for checks that must not lose one) and, with a scene, `~/truth` (mono8: 0 background, k object k). All have the
+    header of their image.
     """
 
     def __init__(self, **kwargs: Any) -> None:
@@ -63,6 +67,11 @@ class CameraNode(Node):
         self._compression = self._text(
             "compression", "none", "Publish `image/compressed` in this format instead of `image`.", _COMPRESSIONS
         )
+        fov = "Horizontal field of view in rad, for an ideal `camera_info`. 0: unknown, K is zero."
+        self._fov = self._number("horizontal_fov", 0.0, 3.1, fov)
+        url = self._text("camera_info_url", "", "Calibration file (YAML of camera_calibration) for `camera_info`.")
+        self._calibration = load_calibration(url) if url else None
+        self._told = 0  # skipped pictures that were logged
         self._source = open_source(source, width=width, height=height, rate=rate)
         self._size = (width, height) if width and height else None
         self._pictures: Iterator[Picture] = iter(self._source)
@@ -74,11 +83,13 @@ class CameraNode(Node):
             IMAGE_QOS,
             qos_overriding_options=options,
         )
+        beside = self.resolve_topic_name("image").rpartition("/")[0] + "/camera_info"  # as image_transport looks for it
+        self._infos = self.create_publisher(CameraInfo, beside, IMAGE_QOS, qos_overriding_options=options)
         self._headers = self.create_publisher(Header, "~/header", CHECK_QOS)
         self._truth = self.create_publisher(Image, "~/truth", CHECK_QOS)
         rate = rate or self._source.rate or DEFAULT_RATE
         self._timer = self.create_timer(1.0 / rate, self._publish, clock=Clock(clock_type=ClockType.STEADY_TIME))
-        self.get_logger().info(f"publishing {source} at {rate:.1f} Hz on {self._images.topic_name}")
+        self.get_logger().info(f"publishing {without_password(source)} at {rate:.1f} Hz on {self._images.topic_name}")
 
     def destroy_node(self) -> None:
         """Leave the graph once the headers have arrived: what is under way when a publisher vanishes can get lost."""
@@ -99,9 +110,17 @@ class CameraNode(Node):
         return value
 
     def _number(self, name: str, least: float, most: float, description: str) -> float:
-        limits = [FloatingPointRange(from_value=least, to_value=most)]
-        descriptor = ParameterDescriptor(description=description, floating_point_range=limits, read_only=True)
-        return float(self.declare_parameter(name, least, descriptor).value)
+        descriptor = ParameterDescriptor(
+            description=description,
+            floating_point_range=[FloatingPointRange(from_value=least, to_value=most)],
+            integer_range=[IntegerRange(from_value=int(least), to_value=int(most))],
+            read_only=True,
+            dynamic_typing=True,  # 30 is a number, too
+        )
+        value = self.declare_parameter(name, least, descriptor).value
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise SourceError(f"{name} is {value!r}, but must be a number")
+        return float(value)
 
     def _count(self, name: str, description: str) -> int:
         limits = [IntegerRange(from_value=0, to_value=16384)]
@@ -117,7 +136,20 @@ class CameraNode(Node):
         if picture is None and self._loop:
             self._pictures = iter(self._source)
             picture = next(self._pictures, None)
+        skipped = self._source.skipped
+        if skipped.count > self._told:
+            self._told = skipped.count
+            text = f"skipped: {skipped.newest} ({skipped.count} skipped so far)"
+            self.get_logger().warning(text, throttle_duration_sec=QUIET)
         return picture
+
+    def _camera_info(self, header: Header, width: int, height: int) -> CameraInfo:
+        if self._calibration is None:
+            info = pinhole(width, height, self._fov)
+        else:
+            info = resized(self._calibration, width, height)
+        info.header = header
+        return info
 
     def _publish(self) -> None:
         if self._wait and not self._images.get_subscription_count():
@@ -125,7 +157,8 @@ class CameraNode(Node):
         self._wait = False
         picture = self._next_picture()
         if picture is None:
-            self.get_logger().info("the source has ended")
+            skipped = self._source.skipped.count
+            self.get_logger().info("the source has ended" + (f"; {skipped} pictures were skipped" if skipped else ""))
             self._timer.cancel()
             return
         image, labels = picture.image, picture.labels
@@ -139,6 +172,7 @@ class CameraNode(Node):
             _, data = cv2.imencode("." + self._compression, image)
             header = Header(stamp=self.get_clock().now().to_msg(), frame_id=self._frame_id)
             self._images.publish(CompressedImage(header=header, format=self._compression, data=to_bytes(data)))
+        self._infos.publish(self._camera_info(header, image.shape[1], image.shape[0]))
         self._headers.publish(header)
         if labels is not None and self._truth.get_subscription_count():
             self._truth.publish(array_to_image(labels, "mono8", header))

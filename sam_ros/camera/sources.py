@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,16 +20,22 @@ __all__ = [
     "FolderSource",
     "Picture",
     "SceneSource",
+    "Skipped",
     "Source",
     "SourceError",
     "VideoSource",
     "WebcamSource",
     "open_source",
+    "without_password",
 ]
 
 SCENES = ("scene", "twins")  # of sam_core.synthetic, which is imported only for them
 CLIPS = {"cup": Path(__file__).with_name("clips") / "cup.mp4"}  # camera recordings that the package ships, see NOTICE
 IMAGE_SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+
+
+_PATIENCE = 10  # frames in a row that cannot be read, after which a video or a webcam has ended
+_MOST_RATE = 1000.0  # Hz; network streams tell the rate of their clock, 90 kHz, where they know none
 
 
 class SourceError(FatalError):
@@ -48,14 +55,34 @@ class Picture:
     labels: NDArray[np.uint8] | None = None
 
 
+@dataclass
+class Skipped:
+    """Pictures of a source that could not be read; the source goes on with the next.
+
+    Attributes:
+        count: How many there were.
+        newest: What the newest was.
+    """
+
+    count: int = 0
+    newest: str = ""
+
+    def add(self, what: str, count: int = 1) -> None:
+        """Count pictures."""
+        self.count += count
+        self.newest = what
+
+
 class Source(Protocol):
     """Pictures one after the other.
 
     Attributes:
         rate: Pictures per second that the source itself has; None where it has none.
+        skipped: Pictures that could not be read.
     """
 
     rate: float | None
+    skipped: Skipped
 
     def __iter__(self) -> Iterator[Picture]:
         """Begin at the first picture; a webcam goes on where it is."""
@@ -75,6 +102,7 @@ class SceneSource:
         from sam_core import synthetic
 
         self.rate: float | None = rate
+        self.skipped = Skipped()
         self._scene = synthetic.SCENES[name](width=width, height=height, fps=rate)
 
     def __iter__(self) -> Iterator[Picture]:
@@ -84,28 +112,33 @@ class SceneSource:
 
 
 class VideoSource:
-    """A video file.
+    """A video file, or a stream in the network.
+
+    Args:
+        location: Path of the file, or address of the stream.
 
     Raises:
-        SourceError: OpenCV cannot read the file.
+        SourceError: OpenCV cannot read it.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, location: Path | str) -> None:
+        self._location = str(location)
+        self.skipped = Skipped()
         capture = self._open()
-        self.rate: float | None = capture.get(cv2.CAP_PROP_FPS) or None
+        self.rate: float | None = _rate_of(capture)
         capture.release()
 
     def _open(self) -> cv2.VideoCapture:
-        capture = cv2.VideoCapture(str(self._path))
+        capture = cv2.VideoCapture(self._location)
         if not capture.isOpened():
-            raise SourceError(f"{self._path} is no video that OpenCV can read")
+            raise SourceError(f"{without_password(self._location)} is no video that OpenCV can read")
+        capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # of a stream: the newest picture, not the oldest buffered one
         return capture
 
     def __iter__(self) -> Iterator[Picture]:
         capture = self._open()
         try:
-            yield from _grab(capture)
+            yield from _grab(capture, self.skipped)
         finally:
             capture.release()
 
@@ -130,43 +163,99 @@ class WebcamSource:
         if width and height:
             self._capture.set(cv2.CAP_PROP_FRAME_WIDTH, width)
             self._capture.set(cv2.CAP_PROP_FRAME_HEIGHT, height)
-        self.rate: float | None = self._capture.get(cv2.CAP_PROP_FPS) or None
+        self.rate: float | None = _rate_of(self._capture)
+        self.skipped = Skipped()
 
     def __iter__(self) -> Iterator[Picture]:
-        return _grab(self._capture)
+        return _grab(self._capture, self.skipped)
 
 
 class FolderSource:
-    """The images of a folder in the order of their names.
+    """The images of a folder in the order of their names, where numbers count as numbers: 2 comes before 10.
+
+    Hidden files are left out. Files that cannot be read are skipped.
 
     Raises:
-        SourceError: There are none.
+        SourceError: There are none, or, on the way, none that can be read.
     """
 
     def __init__(self, folder: Path) -> None:
         self.rate: float | None = None
-        self._paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+        self.skipped = Skipped()
+        self._folder = folder
+        self._paths = sorted(
+            (
+                path
+                for path in folder.iterdir()
+                if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
+            ),
+            key=_natural_order,
+        )
         if not self._paths:
             raise SourceError(f"{folder} holds no images ({', '.join(sorted(IMAGE_SUFFIXES))})")
 
     def __iter__(self) -> Iterator[Picture]:
+        readable = False
         for path in self._paths:
-            image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+            image = _read(path)
             if image is None:
-                raise SourceError(f"{path} is no image that OpenCV can read")
-            yield Picture(image)  # type: ignore[arg-type]
+                self.skipped.add(f"{path} is no image that OpenCV can read")
+                continue
+            readable = True
+            yield Picture(image)
+        if not readable:
+            raise SourceError(f"none of the {len(self._paths)} images in {self._folder} can be read")
 
 
-def _grab(capture: cv2.VideoCapture) -> Iterator[Picture]:
-    while True:
+def _read(path: Path) -> NDArray[np.uint8] | None:
+    try:
+        return cv2.imread(str(path), cv2.IMREAD_COLOR)  # type: ignore[return-value]
+    except cv2.error:  # a size beyond OpenCV's limits, for one
+        return None
+
+
+def _natural_order(path: Path) -> tuple[list[str | int], str]:
+    """Return a key to sort by; texts and numbers alternate, so that like is compared with like."""
+    parts = re.split(r"(\d+)", path.name.casefold())
+    return [int(part) if index % 2 else part for index, part in enumerate(parts)], path.name
+
+
+def _rate_of(capture: cv2.VideoCapture) -> float | None:
+    rate = capture.get(cv2.CAP_PROP_FPS)
+    return rate if 0 < rate <= _MOST_RATE else None
+
+
+def _grab(capture: cv2.VideoCapture, skipped: Skipped) -> Iterator[Picture]:
+    failures = 0
+    while failures < _PATIENCE:
         grabbed, image = capture.read()
         if not grabbed:
-            return
+            failures += 1
+            continue
+        if failures:
+            skipped.add(f"{failures} frame(s) could not be read", failures)
+            failures = 0
         yield Picture(image)  # type: ignore[arg-type]
+
+
+def without_password(name: str) -> str:
+    """Return the name of a source without the user and password of an address, for logs."""
+    return re.sub(r"://[^/@]*@", "://", name)
+
+
+def _open_live(name: str, width: int, height: int) -> Source | None:
+    """Open a source that is named by its device or its address; None where it is not."""
+    if "://" in name and not name.startswith("file://"):
+        return VideoSource(name)
+    device = re.fullmatch(r"/dev/video(\d+)", str(Path(name).resolve())) if name.startswith("/dev/") else None
+    return WebcamSource(int(device[1]), width, height) if device else None
 
 
 def open_source(name: str, *, width: int, height: int, rate: float) -> Source:
     """Open a source by its name.
+
+    A webcam can be named by its device too (/dev/video0, or a link to it), and a network stream by its address
+    (rtsp://, http://, ...).
 
     Args:
         name: One of `CLIPS` or `SCENES`, a video file, a folder of images, or a webcam's number.
@@ -177,6 +266,9 @@ def open_source(name: str, *, width: int, height: int, rate: float) -> Source:
     Raises:
         SourceError: There is no such source, or it cannot be read.
     """
+    live = _open_live(name, width, height)
+    if live is not None:
+        return live
     if name in SCENES:
         return SceneSource(name, width or 640, height or 480, rate or 30.0)
     if name.isdecimal():

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 from rclpy.qos import QoSProfile, QoSReliabilityPolicy
-from sensor_msgs.msg import CompressedImage, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
 from sam_core.synthetic import DemoScene
@@ -34,9 +37,13 @@ def colours(count: int) -> list[np.ndarray]:
 def folder(tmp_path: Path) -> Path:
     folder = tmp_path / "pictures"
     folder.mkdir()
-    for i, image in enumerate(colours(4)):
-        cv2.imwrite(str(folder / f"{i:03d}.png"), image)
+    for i, image in zip((1, 2, 10, 11), colours(4), strict=True):
+        cv2.imwrite(str(folder / f"Frame{i}.png"), image)
     (folder / "notes.txt").write_text("no picture")
+    (folder / "._Frame1.png").write_bytes(b"what macOS leaves beside a file")
+    cv2.imwrite(str(folder / ".Frame0.png"), colours(1)[0] + 99)
+    (folder / "Frame3.png").write_bytes(b"cut off")
+    (folder / "Frame4.png").mkdir()
     return folder
 
 
@@ -65,8 +72,17 @@ def test_the_shipped_clip() -> None:
 def test_a_folder_in_the_order_of_its_names(folder: Path) -> None:
     source = open_source(str(folder), width=0, height=0, rate=0.0)
     assert greys(source) == [20, 60, 100, 140]
+    assert source.skipped.count == 1
+    assert source.skipped.newest.endswith("Frame3.png is no image that OpenCV can read")
     assert greys(source) == [20, 60, 100, 140], "and again from the first"
     assert source.rate is None
+
+
+def test_a_folder_without_a_readable_image_says_so(tmp_path: Path) -> None:
+    for name in ("1.png", "2.png"):
+        (tmp_path / name).write_bytes(b"cut off")
+    with pytest.raises(SourceError, match="none of the 2 images"):
+        list(open_source(str(tmp_path), width=0, height=0, rate=0.0))
 
 
 def test_a_video_with_its_rate(video: Path) -> None:
@@ -93,9 +109,58 @@ def test_what_is_no_source_says_so(tmp_path: Path) -> None:
         (tmp_path / "empty", "holds no images"),
         (tmp_path / "text.mp4", "no video"),
         ("12", "webcam 12"),
+        ("/dev/video63", "webcam 63"),
+        ("rtsp://user:secret@127.0.0.1:9/stream", "^rtsp://127.0.0.1:9/stream is no video"),
+        ("/dev/null", "neither a scene"),
     ):
         with pytest.raises(SourceError, match=text):
             open_source(str(name), width=0, height=0, rate=0.0)
+
+
+class FakeCapture:
+    """What OpenCV reads: None for a frame that it cannot."""
+
+    def __init__(self, frames: Sequence[int | None]) -> None:
+        self.frames = list(frames)
+
+    def isOpened(self) -> bool:  # noqa: N802
+        return True
+
+    def get(self, _: int) -> float:
+        return 90000.0
+
+    def set(self, *_: Any) -> bool:
+        return True
+
+    def read(self) -> tuple[bool, np.ndarray | None]:
+        value = self.frames.pop(0) if self.frames else None
+        return value is not None, None if value is None else np.full((4, 4, 3), value, np.uint8)
+
+    def release(self) -> None: ...
+
+
+def test_a_webcam_is_opened_by_its_device_and_goes_on_after_bad_frames(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[Any] = []
+
+    def capture(name: Any) -> FakeCapture:
+        opened.append(name)
+        return FakeCapture([1, None, None, 2, *[None] * 9, 3])
+
+    monkeypatch.setattr(cv2, "VideoCapture", capture)
+    source = open_source("/dev/video7", width=0, height=0, rate=0.0)
+    assert opened == [7]
+    assert greys(source) == [1, 2, 3]
+    assert source.skipped.count == 11
+    assert source.rate is None, "90 kHz is the clock of a network stream"
+
+
+def test_a_stream_is_opened_by_its_address(video: Path) -> None:
+    handler = partial(SimpleHTTPRequestHandler, directory=str(video.parent))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}/{video.name}"
+        assert len(greys(open_source(address, width=0, height=0, rate=0.0))) == 5
+        server.shutdown()
 
 
 class Listener:
@@ -106,14 +171,19 @@ class Listener:
         self.images: list[Any] = []
         self.headers: list[Header] = []
         self.truths: dict[int, Image] = {}
+        self.infos: dict[int, CameraInfo] = {}
         node = client.node
         kind, topic = (CompressedImage, "image/compressed") if compressed else (Image, "image")
         node.create_subscription(kind, f"{space}/{topic}", self.images.append, BEST_EFFORT)
         node.create_subscription(Header, f"{space}/camera/header", self.headers.append, 100)
         node.create_subscription(Image, f"{space}/camera/truth", self._on_truth, 100)
+        node.create_subscription(CameraInfo, f"{space}/camera_info", self._on_info, 100)
 
     def _on_truth(self, message: Image) -> None:
         self.truths[stamp_of(message.header)] = message
+
+    def _on_info(self, message: CameraInfo) -> None:
+        self.infos[stamp_of(message.header)] = message
 
     def wait(self, count: int) -> list[Any]:
         self.client.until(lambda: len(self.images) >= count, f"{count} images")
@@ -129,7 +199,7 @@ def test_the_scene_is_published_with_truth_and_headers(
     listen: Callable[..., Listener], make_process: Callable[..., Executable]
 ) -> None:
     listener = listen("/scene")
-    parameters = {"width": 160, "height": 120, "rate": 20.0, "frame_id": "eye", "encoding": "rgb8"}
+    parameters = {"width": 160, "height": 120, "rate": 20, "frame_id": "eye", "encoding": "rgb8", "horizontal_fov": 1.5}
     make_process("camera", parameters, remappings={"__ns": "/scene"})
     listener.wait(10)
     listener.client.until(lambda: len(listener.truths) >= 5, "truths")
@@ -142,6 +212,13 @@ def test_the_scene_is_published_with_truth_and_headers(
     labels = np.frombuffer(truth.data, np.uint8).reshape(120, 160)
     index = next(i for i in range(scene.length) if np.array_equal(scene.render(i).labels, labels))
     np.testing.assert_array_equal(image_to_rgb(image), scene.render(index).image)
+    info = next(
+        info for stamp, info in listener.infos.items() if stamp in {stamp_of(i.header) for i in listener.images}
+    )
+    assert (info.header.frame_id, info.width, info.height) == ("eye", 160, 120)
+    assert info.k[0] == pytest.approx(80 / np.tan(0.75))
+    (publisher,) = listener.client.node.get_publishers_info_by_topic("/scene/image")
+    assert publisher.qos_profile.reliability == QoSReliabilityPolicy.RELIABLE
     stamps = [stamp_of(header) for header in listener.headers]
     assert stamps == sorted(set(stamps))
     now = listener.client.node.get_clock().now().nanoseconds
@@ -161,6 +238,15 @@ def test_a_video_is_repeated(
     assert any(b < a for a, b in pairwise(values)), "the video began again"
 
 
+@pytest.mark.parametrize(
+    ("rate", "text"), [(-1, "rate out of range"), ("fast", "rate is 'fast', but must be a number")]
+)
+def test_a_rate_that_makes_no_sense_is_refused(make_process: Callable[..., Executable], rate: Any, text: str) -> None:
+    process = make_process("camera", {"rate": rate})
+    assert process.wait() == 1
+    assert text in process.output()
+
+
 def test_a_folder_is_published_once_and_resized(
     listen: Callable[..., Listener], make_process: Callable[..., Executable], folder: Path
 ) -> None:
@@ -169,7 +255,10 @@ def test_a_folder_is_published_once_and_resized(
     process = make_process("camera", parameters, remappings={"__ns": "/folder"})
     listener.client.until(lambda: "the source has ended" in process.output(), "the end of the folder")
     assert process.running, "the last image's subscribers may still want to see the node"
+    assert "the source has ended; 1 pictures were skipped" in process.output()
+    assert "Frame3.png is no image that OpenCV can read (1 skipped so far)" in process.output()
     assert all((image.width, image.height, image.step) == (32, 24, 96) for image in listener.images)
+    assert all(info.k[0] == 0 and (info.width, info.height) == (32, 24) for info in listener.infos.values())
     assert len(listener.headers) <= 4
 
 
