@@ -15,6 +15,7 @@ from sam_core.backends.cpu import optimise_for_cpu
 from sam_core.checkpoints import load_checkpoint
 from sam_core.configuration import PACKAGE, config_names, load_config
 from sam_core.devices import resolve_device, resolve_dtype
+from sam_core.isolation import build_context
 from sam_core.sam2 import Sam2
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ def shipped_weights(name: str) -> Path | None:
     return path if path.is_file() else None
 
 
+@build_context()
 def build_model(name: str, overrides: Sequence[str] = ()) -> Sam2:
     """Build a model with random weights, float32 on the CPU, in evaluation mode: plain PyTorch without a backend.
 
@@ -58,6 +60,7 @@ def tracking_choices(config: DictConfig) -> dict[str, str]:
     return {key: config[key] for key in ("memory_policy", *CHOICES) if key in config}
 
 
+@build_context()
 def build_tracker(
     name: str,
     checkpoint: str | Path | None = None,

@@ -15,7 +15,7 @@ def resolve_device(device: str | torch.device | None) -> torch.device:
     """Return the device of a name; CUDA if there is any, else the CPU, where it is None or empty.
 
     Raises:
-        ValueError: PyTorch does not know the device, or has no such GPU.
+        ValueError: PyTorch does not know the device, it is neither a CPU nor a CUDA GPU, or there is no such GPU.
     """
     if device is None or device == "":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -23,6 +23,8 @@ def resolve_device(device: str | torch.device | None) -> torch.device:
         target = torch.device(device)
     except RuntimeError as error:
         raise ValueError(f"{device!r} is no device that PyTorch knows.") from error
+    if target.type not in ("cpu", "cuda"):
+        raise ValueError(f"Device {str(device)!r} is not supported: use 'cpu', or 'cuda' with one of NVIDIA's GPUs.")
     if target.type == "cuda" and (target.index or 0) >= torch.cuda.device_count():
         raise ValueError(
             f"Device {str(device)!r} was asked for, but PyTorch sees {torch.cuda.device_count()} CUDA GPUs."

@@ -288,7 +288,7 @@ class Sam2(nn.Module):
         return SamOutput(
             masks=low_res,
             raw_masks=low_res,
-            ious=torch.ones(mask.shape[0], 1, device=mask.device),
+            ious=mask.new_ones(mask.shape[0], 1),
             best=torch.zeros(mask.shape[0], dtype=torch.long, device=mask.device),
             low_res=low_res,
             pointer=self._pointer_or_absent(decoded.pointer, visible),

@@ -13,6 +13,7 @@ from hydra.utils import instantiate
 from sam_core.build import shipped_weights
 from sam_core.configuration import config_names, load_config
 from sam_core.devices import resolve_device, resolve_dtype
+from sam_core.isolation import build_context
 from sam_core.sam3.checkpoint import load_detector_checkpoint
 from sam_core.sam3.detector import ConceptDetector
 from sam_core.sam3.network import ConceptNetwork
@@ -25,6 +26,7 @@ def detector_names() -> list[str]:
     return config_names("models", "sam3*")
 
 
+@build_context()
 def build_network(name: str = "sam3", overrides: Sequence[str] = ()) -> ConceptNetwork:
     """Build a network with random weights, float32 on the current default device, in evaluation mode.
 
@@ -35,6 +37,7 @@ def build_network(name: str = "sam3", overrides: Sequence[str] = ()) -> ConceptN
     return instantiate(load_config("models", name, overrides).model).eval()
 
 
+@build_context()
 def build_detector(
     name: str = "sam3",
     checkpoint: str | Path | None = None,

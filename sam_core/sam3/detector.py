@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sam_core.isolation import inference
 from sam_core.sam3.checkpoint import LoadReport
 from sam_core.sam3.detections import Detections, suppress_same_masks
 from sam_core.sam3.errors import ExemplarError, PhraseError
@@ -97,7 +98,7 @@ class ConceptDetector:
         """Whether the loaded weights know exemplar points (the Hugging Face layout leaves them out)."""
         return self.load_report is None or self.load_report.has_points
 
-    @torch.inference_mode()
+    @inference
     def encode_image(self, image: NDArray[np.uint8] | Tensor, with_tracker_levels: bool = False) -> ImageState:
         """Encode a picture, for any number of calls of `detect`.
 
@@ -112,7 +113,7 @@ class ConceptDetector:
         features = self.network.encode_image(pixels, with_tracker_levels)
         return ImageState(features, (int(image.shape[0]), int(image.shape[1])))
 
-    @torch.inference_mode()
+    @inference
     def detect(
         self,
         state: ImageState,
@@ -194,7 +195,9 @@ class ConceptDetector:
         features = {phrase.ids: self._text_cache.get(phrase.ids) for phrase in phrases}
         fresh = [ids for ids, tokens in features.items() if tokens is None]
         if fresh:
-            encoded = self.network.encode_text(self._padded([torch.tensor(ids) for ids in fresh]).to(self.device))
+            encoded = self.network.encode_text(
+                self._padded([torch.tensor(ids, device="cpu") for ids in fresh]).to(self.device)
+            )
             for ids, tokens in zip(fresh, encoded.tokens, strict=True):
                 features[ids] = tokens[: len(ids)].clone()
         for ids, kept in features.items():
@@ -204,7 +207,7 @@ class ConceptDetector:
         while len(self._text_cache) > self._cache_size:
             self._text_cache.popitem(last=False)
         tokens = self._padded([kept for phrase in phrases if (kept := features[phrase.ids]) is not None])
-        ids_of_all = self._padded([torch.tensor(phrase.ids) for phrase in phrases])
+        ids_of_all = self._padded([torch.tensor(phrase.ids, device="cpu") for phrase in phrases])
         return PromptTokens(tokens, (ids_of_all != PADDING).to(self.device))
 
     @staticmethod
@@ -248,7 +251,7 @@ class ConceptDetector:
     def _mask_logits(self, state: ImageState, grounding: Grounding, index: int, order: Tensor) -> Tensor:
         """Make the masks (N, h, w) of one phrase's instances, float32; without instances there is nothing to do."""
         if len(order) == 0:
-            return torch.zeros((0, *state.features.levels[0].shape[-2:]), device=self.device)
+            return torch.zeros((0, *state.features.levels[0].shape[-2:]), dtype=torch.float32, device=self.device)
         return self.network.masks(state.features, grounding, index, order)[0].float()
 
 

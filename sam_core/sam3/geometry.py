@@ -37,7 +37,7 @@ class GeometryPrompts:
     @staticmethod
     def none(batch: int, device: torch.device) -> GeometryPrompts:
         """Return prompts without a single exemplar."""
-        empty = torch.zeros(batch, 0, 4, device=device)
+        empty = torch.zeros(batch, 0, 4, dtype=torch.float32, device=device)
         labels = torch.zeros(batch, 0, dtype=torch.long, device=device)
         return GeometryPrompts(empty[..., :2], labels, labels.bool(), empty, labels, labels.bool())
 

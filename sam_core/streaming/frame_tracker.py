@@ -145,7 +145,7 @@ class FrameTracker:
         on_frame = frame.objects[object_id]
         memory = None
         if spatial:
-            score = torch.full((1, 1), on_frame.seen.object_score, device=self.network.device)
+            score = torch.full((1, 1), on_frame.seen.object_score, dtype=torch.float32, device=self.network.device)
             low_res, prompted = on_frame.low_res[None, None], on_frame.seen.prompted
             memory = self.network.encode_memory(frame.features, low_res, score, from_prompt=prompted)
         held = index.recent

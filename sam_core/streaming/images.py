@@ -19,6 +19,11 @@ def image_tensor(image: NDArray[np.uint8] | Tensor) -> Tensor:
     Raises:
         ImageError: not such an image, or one without pixels.
     """
+    if not isinstance(image, (np.ndarray, Tensor)):
+        raise ImageError(
+            f"An image must be a NumPy array or a tensor, not {type(image).__name__}: use numpy.asarray, and for a PIL "
+            'image numpy.asarray(image.convert("RGB")).'
+        )
     if isinstance(image, np.ndarray):
         if image.dtype != np.uint8:
             raise ImageError(f"An image must be uint8, not {image.dtype}.")

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from sam_core.devices import upload
 from sam_core.errors import StampError
+from sam_core.isolation import inference
 from sam_core.streaming.click_views import ClickViews
 from sam_core.streaming.describe import frame_result
 from sam_core.streaming.frame_tracker import FrameTracker, on_frame
@@ -66,7 +67,7 @@ class Stream:
 
     # --- frames ----------------------------------------------------------------------------------------------------
 
-    @torch.inference_mode()
+    @inference
     def step(self, image: NDArray[np.uint8] | Tensor, stamp: Any = None, source: Any = None) -> FrameResult:
         """Track all objects on the next frame.
 
@@ -158,7 +159,7 @@ class Stream:
 
     # --- objects ---------------------------------------------------------------------------------------------------
 
-    @torch.inference_mode()
+    @inference
     def add_prompt(
         self,
         prompt: Prompt,
@@ -285,6 +286,6 @@ class Stream:
 def _nothing(network: TrackingNetwork, frame: Frame, threshold: float) -> tuple[Tracked, Sequence[Any], ObjectMasks]:
     """Return what is said of a frame without objects, as `frame_result` takes it."""
     side, device = network.mask_size, network.device
-    none = torch.zeros(0, device=device)
-    tracked = Tracked(torch.zeros(0, 1, side, side, device=device), none, none[:, None], none[:, None])
+    none = torch.zeros(0, dtype=torch.float32, device=device)
+    tracked = Tracked(none.new_zeros(0, 1, side, side), none, none[:, None], none[:, None])
     return tracked, (), ObjectMasks(tracked.low_res[:, 0], none, (), frame.size, threshold)

@@ -30,7 +30,8 @@ _LEAST = 0.2  # share of its mask that an object must be left with; with less it
 def colours_of(image: Tensor, side: int) -> Tensor:
     """Return the colour bins (side²,) int16 of an image (3, H, W), levels to 255, sampled on a grid of side × side."""
     rows, columns = (
-        ((torch.arange(side, device=image.device) + 0.5) * (length / side)).long() for length in image.shape[1:]
+        ((torch.arange(side, dtype=torch.float32, device=image.device) + 0.5) * (length / side)).long()
+        for length in image.shape[1:]
     )
     red, green, blue = image[:, rows][:, :, columns].flatten(1).short() * _LEVELS // 256
     return (red * _LEVELS + green) * _LEVELS + blue
@@ -39,7 +40,7 @@ def colours_of(image: Tensor, side: int) -> Tensor:
 def histogram_of(mask: Tensor, colours: Tensor) -> Tensor:
     """Return the log-likelihood (512,) float32 of each colour under a mask (P,) bool, given colour bins (P,)."""
     weights = mask.float()
-    counts = torch.zeros(_LEVELS**3, device=mask.device).scatter_add_(0, colours.long(), weights)
+    counts = torch.zeros(_LEVELS**3, dtype=torch.float32, device=mask.device).scatter_add_(0, colours.long(), weights)
     return (counts / weights.sum().clamp(min=1) + _RARE).log()
 
 
