@@ -28,9 +28,11 @@ from sam_ros.detection.search import (
     frame_for,
     search_of,
 )
+from sam_ros.runtime.qos import SERVICE_QOS
 from sam_ros.runtime.waiting import answer_of
 from sam_ros.tracking.inference import InferenceThread
 from sam_ros.tracking.prompt_services import PromptServices
+from sam_ros.tracking.work_queue import Lane
 
 __all__ = ["DetectionServices"]
 
@@ -47,10 +49,11 @@ class DetectionServices:
         self._node = node
         self._prompts = prompts
         self._detector = DetectorManager(node, prompts)
-        group = ReentrantCallbackGroup()  # an awaiting service must keep neither images nor other services waiting
-        node.create_service(DetectConcept, "~/detect_concept", self._on_detect, callback_group=group)
-        node.create_service(FollowConcept, "~/follow_concept", self._on_follow, callback_group=group)
-        node.create_service(UnfollowConcept, "~/unfollow_concept", self._on_unfollow, callback_group=group)
+        # Reentrant: an awaiting service must keep neither images nor other services waiting.
+        options: dict[str, Any] = {"qos_profile": SERVICE_QOS, "callback_group": ReentrantCallbackGroup()}
+        node.create_service(DetectConcept, "~/detect_concept", self._on_detect, **options)
+        node.create_service(FollowConcept, "~/follow_concept", self._on_follow, **options)
+        node.create_service(UnfollowConcept, "~/unfollow_concept", self._on_unfollow, **options)
 
     def configure(self, settings: DetectorSettings, inference: InferenceThread[Any]) -> None:
         """Load the detector, if one is wanted (see `DetectorManager.configure`)."""
@@ -93,7 +96,7 @@ class DetectionServices:
         inference = self._prompts.tracking(active=True)
         detector, facts = self._detector.ready()
         # A detection sees every image that came before it, as a prompt does.
-        await answer_of(self._node, inference.submit(lambda _: None))
+        await answer_of(self._node, inference.submit(lambda _: None, Lane.QUERY))
         search = search_of(request, facts.tokenizer)
         stamp = nanoseconds(request.stamp)
         frame = frame_for(inference.history, stamp, request.or_newest)

@@ -18,6 +18,7 @@ from sam_ros.detection.detector_thread import DetectorFacts, DetectorThread
 from sam_ros.detection.redetector import Redetector
 from sam_ros.runtime.errors import RefusedError
 from sam_ros.runtime.logs import forwarded_logs
+from sam_ros.runtime.qos import SERVICE_QOS
 from sam_ros.runtime.waiting import answer_of
 from sam_ros.tracking.inference import InferenceThread
 from sam_ros.tracking.prompt_services import PromptServices
@@ -114,9 +115,10 @@ class DetectorManager:
         self._detections = 0
         self._last: tuple[float, float] | None = None  # s that the last detection took, monotonic s of its end
         self.now: LoadedDetector | None = None
-        group = ReentrantCallbackGroup()  # an awaiting service must keep neither images nor other services waiting
-        node.create_service(Trigger, "~/load_detector", self._on_load, callback_group=group)
-        node.create_service(Trigger, "~/unload_detector", self._on_unload, callback_group=group)
+        # Reentrant: an awaiting service must keep neither images nor other services waiting.
+        options: dict[str, Any] = {"qos_profile": SERVICE_QOS, "callback_group": ReentrantCallbackGroup()}
+        node.create_service(Trigger, "~/load_detector", self._on_load, **options)
+        node.create_service(Trigger, "~/unload_detector", self._on_unload, **options)
 
     def configure(self, settings: DetectorSettings, inference: InferenceThread[Any]) -> None:
         """Load the detector, if one is wanted, and wait for it.

@@ -1,6 +1,6 @@
 """The tracker: a lifecycle node that follows prompted objects through a camera's images.
 
-A frame's way: `image` -> mailbox -> inference thread (array, `Stream.step`, messages) -> `~/objects` and companions.
+A frame's way: `image` -> work queue -> inference thread (array, `Stream.step`, messages) -> `~/objects` and companions.
 One executor thread receives images and serves services, one inference thread owns the stream. A service hands its
 command to the inference thread and awaits the answer, so images keep coming in meanwhile.
 """
@@ -37,6 +37,7 @@ from sam_ros.node.parameters import TrackerParameters, declare_parameters
 from sam_ros.node.publishers import Publishers
 from sam_ros.runtime.lifecycle import ACTIVE, state_of
 from sam_ros.runtime.logs import forwarded_logs
+from sam_ros.runtime.qos import SERVICE_QOS
 from sam_ros.runtime.run import run
 from sam_ros.tracking.arrivals import UNSUPPORTED, Arrivals
 from sam_ros.tracking.inference import InferenceThread
@@ -90,7 +91,7 @@ class TrackerNode(LifecycleNode):
         self._detections = DetectionServices(self, self._prompts)
         self._settings = declare_parameters(self)
         self.add_post_set_parameters_callback(self._apply_parameters)
-        self.create_service(SetBool, "~/set_paused", self._on_set_paused)
+        self.create_service(SetBool, "~/set_paused", self._on_set_paused, qos_profile=SERVICE_QOS)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         # Steady time: a paused simulation must not silence the diagnostics.
         self.create_timer(1.0, self._report, clock=Clock(clock_type=ClockType.STEADY_TIME))
@@ -218,7 +219,7 @@ class TrackerNode(LifecycleNode):
         self._inputs.clear()
         if self._inference is not None:
             self._inference.discard()
-            self._inference.submit(lambda _: None).result()  # the queue is in order: work before it is done
+            self._inference.submit(lambda _: None).result()  # the frame at work is done before it
 
     def _release(self) -> None:
         self._stop_receiving()

@@ -21,7 +21,7 @@ class DropCause(Enum):
     """Say why an image that was published did not become a result."""
 
     LOST = "lost in transport"
-    REPLACED = "replaced by a newer frame"  # in our mailbox or already in the middleware's queue of one
+    REPLACED = "replaced by a newer frame"  # in our queue or already in the middleware's queue of one
     BAD_IMAGE = "unreadable image"
     OUT_OF_ORDER = "older than its predecessor"
     PAUSED = "paused"
