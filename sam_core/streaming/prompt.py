@@ -10,13 +10,15 @@ from numpy.typing import ArrayLike, NDArray
 
 from sam_core.errors import PromptError
 
+MAX_POINTS = 100  # of one object on one frame: the decoder's time and memory grow with them
+
 
 @dataclass(frozen=True)
 class Prompt:
     """Points and a box, or a mask, in pixels of the image that was seen.
 
     Attributes:
-        points: (K, 2) xy in px.
+        points: (K, 2) xy in px; at most `MAX_POINTS`, with those that the object already has on the frame.
         labels: (K,) 1 for a positive click, 0 for a negative one; all positive where None.
         box: (4,) x_min, y_min, x_max, y_max in px.
         mask: (H, W) of the image's size, nonzero on the object; stands alone.
@@ -68,6 +70,24 @@ def check_prompt(prompt: Prompt, height: int, width: int) -> CheckedPrompt:
     return CheckedPrompt(points, labels, box, None)
 
 
+def check_number_of_points(count: int, before: int = 0) -> None:
+    """Refuse too many points.
+
+    Args:
+        count: points of a prompt.
+        before: points that its object already has on the frame.
+
+    Raises:
+        PromptError: there are more than `MAX_POINTS` in all.
+    """
+    if before + count > MAX_POINTS:
+        already = f": it has {before} already" if before else ""
+        raise PromptError(
+            f"An object takes at most {MAX_POINTS} points on one frame, not {before + count}{already}. Give a mask, or "
+            "fewer points."
+        )
+
+
 def _no_points() -> NDArray[np.float32]:
     return np.zeros((0, 2), np.float32)
 
@@ -90,6 +110,7 @@ def _check_points(
         xy = xy.reshape(0, 2)
     if xy.ndim != 2 or xy.shape[1] != 2:
         raise PromptError(f"Points must be a list of (x, y) pairs, not an array of shape {xy.shape}.")
+    check_number_of_points(len(xy))
     kinds = np.ones(len(xy)) if labels is None else _floats(labels, "labels").reshape(-1)
     if len(kinds) != len(xy):
         raise PromptError(f"There are {len(xy)} points but {len(kinds)} labels.")

@@ -19,7 +19,7 @@ from sam_ros.detection.redetector import Redetector
 from sam_ros.runtime.errors import RefusedError
 from sam_ros.runtime.logs import forwarded_logs
 from sam_ros.runtime.qos import SERVICE_QOS
-from sam_ros.runtime.waiting import answer_of
+from sam_ros.runtime.waiting import STOP_TIMEOUT, answer_of
 from sam_ros.tracking.inference import InferenceThread
 from sam_ros.tracking.prompt_services import PromptServices
 from sam_ros.tracking.session import Session
@@ -135,10 +135,16 @@ class DetectorManager:
             self._tell(self._start(settings, inference).thread.loaded.result())
 
     def release(self) -> None:
-        """Free the detector; a detection at work is broken off. Call it while the inference thread still runs."""
+        """Free the detector; a detection at work is broken off. Call it while the inference thread still runs.
+
+        A detector that does not end within `STOP_TIMEOUT` is left behind and frees its memory when it does.
+        """
         if self.now is not None:
             self.now.thread.stop()
-            self.now.thread.join()
+            if not self.now.thread.join(STOP_TIMEOUT):
+                self._node.get_logger().error(
+                    f"the detector did not end within {STOP_TIMEOUT:g} s and is left behind with its memory"
+                )
             self._forget(self.now)
         self._settings = self._inference = None
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import wait
 from functools import wraps
 from typing import Any, TypeAlias
 
@@ -39,6 +40,7 @@ from sam_ros.runtime.lifecycle import ACTIVE, state_of
 from sam_ros.runtime.logs import forwarded_logs
 from sam_ros.runtime.qos import SERVICE_QOS
 from sam_ros.runtime.run import run
+from sam_ros.runtime.waiting import STOP_TIMEOUT
 from sam_ros.tracking.arrivals import UNSUPPORTED, Arrivals
 from sam_ros.tracking.inference import InferenceThread
 from sam_ros.tracking.prompt_services import PromptServices
@@ -184,6 +186,7 @@ class TrackerNode(LifecycleNode):
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Stop receiving and finish the frame at work; objects and memory stay."""
         self._stop_receiving()
+        self._finish_frame()
         return super().on_deactivate(state)
 
     @log_exceptions
@@ -219,13 +222,23 @@ class TrackerNode(LifecycleNode):
         self._inputs.clear()
         if self._inference is not None:
             self._inference.discard()
-            self._inference.submit(lambda _: None).result()  # the frame at work is done before it
+
+    def _finish_frame(self) -> None:
+        """Wait until the frame or command at work is done, but not for ever."""
+        if self._inference is not None and wait([self._inference.submit(lambda _: None)], STOP_TIMEOUT).not_done:
+            self._note_error(
+                f"the inference thread has worked on one frame or command for more than {STOP_TIMEOUT:g} s"
+            )
 
     def _release(self) -> None:
         self._stop_receiving()
         self._detections.release()
         if self._inference is not None:
-            self._inference.stop()
+            if not self._inference.stop(STOP_TIMEOUT):
+                self._note_error(
+                    f"the inference thread did not end within {STOP_TIMEOUT:g} s and is left behind with its memory; "
+                    "what it works on is not published"
+                )
             self._inference = None
         if self._outputs is not None:
             self._outputs.destroy()

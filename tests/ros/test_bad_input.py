@@ -111,6 +111,7 @@ def mask(height: int, width: int, value: int = 255, encoding: str = "mono8") -> 
         pytest.param(points((NAN, 3)), "NaN", id="NaN point"),
         pytest.param(points((3, INF)), "infinity", id="infinite point"),
         pytest.param(points((3, 3), label=7), "label is 1 (positive) or 0 (negative), not 7", id="unknown label"),
+        pytest.param(points(*[(3, 3)] * 40_000), "at most 100 points on one frame, not 40000", id="too many points"),
         pytest.param({"box": [50.0, 10.0, 50.0, 20.0]}, "out of order", id="box with x2 = x1"),
         pytest.param({"box": [50.0, 10.0, 40.0, 20.0]}, "out of order", id="box with x2 < x1"),
         pytest.param({"box": [50.0, 30.0, 60.0, 20.0]}, "out of order", id="box with y2 < y1"),
