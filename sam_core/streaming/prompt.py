@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from sam_core.errors import PromptError
 
+MAX_LABEL = 256  # characters: a label is repeated in every result
 MAX_POINTS = 100  # of one object on one frame: the decoder's time and memory grow with them
+_DIRECTIONS = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")  # Unicode's bidirectional controls
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,28 @@ def check_prompt(prompt: Prompt, height: int, width: int) -> CheckedPrompt:
     if box is None and len(points) == 0:
         raise PromptError("The prompt is empty: give points, a box or a mask.")
     return CheckedPrompt(points, labels, box, None)
+
+
+def check_label(label: str, name: str = "label") -> None:
+    """Refuse a text that is too long to be repeated in every result, or that a terminal would not show as it is.
+
+    Args:
+        label: the text.
+        name: what to call it in the message.
+
+    Raises:
+        PromptError: it is longer than `MAX_LABEL`, or contains a control character.
+    """
+    if len(label) > MAX_LABEL:
+        raise PromptError(f"The {name} has {len(label)} characters; at most {MAX_LABEL} are allowed.")
+    control = next((sign for sign in label if _is_control(sign)), None)
+    if control is not None:
+        raise PromptError(f"The {name} contains the control character U+{ord(control):04X}.")
+
+
+def _is_control(sign: str) -> bool:
+    """Tell control characters, line ends, lone surrogates and changes of the writing direction from text."""
+    return unicodedata.category(sign) in ("Cc", "Cs", "Zl", "Zp") or unicodedata.bidirectional(sign) in _DIRECTIONS
 
 
 def check_number_of_points(count: int, before: int = 0) -> None:

@@ -15,6 +15,7 @@ from sam_msgs.srv import DetectConcept, FollowConcept, UnfollowConcept
 
 from sam_core.association import FollowedConcept, MatchRules
 from sam_core.sam3 import ConceptDetector
+from sam_core.streaming.prompt import MAX_LABEL
 from sam_ros.conversions.messages import concept_instance_message
 from sam_ros.conversions.stamps import nanoseconds, to_time
 from sam_ros.detection.detector_manager import DetectorManager, DetectorReport, DetectorSettings
@@ -29,6 +30,7 @@ from sam_ros.detection.search import (
     search_of,
 )
 from sam_ros.runtime.qos import SERVICE_QOS
+from sam_ros.runtime.texts import legible
 from sam_ros.runtime.waiting import answer_of
 from sam_ros.tracking.inference import InferenceThread
 from sam_ros.tracking.prompt_services import PromptServices
@@ -116,7 +118,7 @@ class DetectionServices:
             return Outcome(chosen, tuple(findings), seconds, waited, tuple(problems))
 
         future = detector.thread.submit(detect)
-        what = ", ".join(map(repr, search.phrases)) or "what the boxes show"
+        what = legible(", ".join(map(repr, search.phrases)), 200) or "what the boxes show"
         if ahead:
             self._node.get_logger().info(f"the detection of {what} is queued behind {ahead}")
         outcome = await answer_of(self._node, future)
@@ -139,10 +141,10 @@ class DetectionServices:
                 concept = FollowedConcept(request.phrase, request.period, request.score_threshold, rules)
             except ValueError as error:
                 raise SearchError(str(error)) from error
+            detector.redetector.follow(concept)
         except Exception as error:
             response.message = self._prompts.refuse(error)
             return response
-        detector.redetector.follow(concept)
         detector.thread.wake()
         response.success = True
         response.message = cut_of(request.phrase, facts.tokenizer)
@@ -153,9 +155,9 @@ class DetectionServices:
     ) -> UnfollowConcept.Response:
         try:
             detector, _ = self._detector.ready()
-            if not detector.redetector.unfollow(request.phrase):
+            if len(request.phrase) > MAX_LABEL or not detector.redetector.unfollow(request.phrase):
                 followed = ", ".join(map(repr, detector.redetector.phrases)) or "nothing"
-                raise SearchError(f"{request.phrase!r} is not followed; followed is: {followed}")
+                raise SearchError(f"{legible(request.phrase, 100)!r} is not followed; followed is: {followed}")
             response.success = True
         except Exception as error:
             response.message = self._prompts.refuse(error)

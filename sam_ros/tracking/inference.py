@@ -19,6 +19,7 @@ from sam_core.streaming import FrameHistory, StreamReport
 from sam_ros.conversions.stamps import stamp_of
 from sam_ros.runtime.cuda_stream import own_stream
 from sam_ros.runtime.errors import RefusedError
+from sam_ros.runtime.texts import legible
 from sam_ros.tracking.session import Session
 from sam_ros.tracking.statistics import DropCause, Statistics
 from sam_ros.tracking.work_queue import Command, Lane, WorkQueue
@@ -174,7 +175,7 @@ class InferenceThread(Generic[M]):
         except ImageError as error:
             self._statistics.dropped(DropCause.BAD_IMAGE)
             self._statistics.error(f"unreadable image: {error}")
-            self._logger.warning(f"image dropped: {error}", throttle_duration_sec=QUIET)
+            self._logger.warning(legible(f"image dropped: {error}"), throttle_duration_sec=QUIET)
         except torch.cuda.OutOfMemoryError as error:
             torch.cuda.empty_cache()
             self._failed(f"the device ran out of memory: {error}")
@@ -184,4 +185,4 @@ class InferenceThread(Generic[M]):
     def _failed(self, text: str) -> None:
         self._statistics.dropped(DropCause.ERROR)
         self._statistics.error(text)
-        self._logger.error(f"frame dropped: {text}", throttle_duration_sec=QUIET)
+        self._logger.error(legible(f"frame dropped: {text}"), throttle_duration_sec=QUIET)

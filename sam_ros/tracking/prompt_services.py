@@ -18,7 +18,9 @@ from sam_ros.conversions.prompts import prompt_of
 from sam_ros.conversions.stamps import format_stamp, nanoseconds, stamp_of, to_time
 from sam_ros.runtime.errors import RefusedError
 from sam_ros.runtime.lifecycle import ACTIVE, CONFIGURED, state_of
+from sam_ros.runtime.logs import BoundedLog
 from sam_ros.runtime.qos import SERVICE_QOS
+from sam_ros.runtime.texts import legible
 from sam_ros.runtime.waiting import answer_of
 from sam_ros.tracking.inference import InferenceThread
 from sam_ros.tracking.session import Session
@@ -29,6 +31,7 @@ __all__ = ["PromptServices"]
 
 R = TypeVar("R")
 
+LONGEST_ANSWER = 1000  # characters of a reason
 # Errors of a command that cannot be carried out: the caller gets the text, and the tracker is fine.
 REFUSALS = (RefusedError, PromptError, UnknownObjectError, CapacityError, NoFrameError, ImageError)
 
@@ -59,6 +62,7 @@ class PromptServices:
         self._node = node
         self._inference = inference
         self._statistics = statistics
+        self._log = BoundedLog(node.get_logger())
         # Reentrant: an awaiting service must keep neither images nor other services waiting.
         group = ReentrantCallbackGroup()
         for kind, name, callback in (
@@ -114,7 +118,7 @@ class PromptServices:
             except Exception as error:
                 self.refuse(error)
             else:
-                self._node.get_logger().info(f"click {'starts' if new else 'corrects'} object {object_id}")
+                self._log.info(f"click {'starts' if new else 'corrects'} object {object_id}")
 
         clicked = inference.submit(lambda session: session.click(point.x, point.y, stamp), Lane.PROMPT)
         clicked.add_done_callback(tell)
@@ -160,9 +164,9 @@ class PromptServices:
         """Count and log a command that failed, and return what to answer."""
         if isinstance(error, REFUSALS):
             self._statistics.prompt_refused()
-            self._node.get_logger().warning(f"refused: {error}")
-            return str(error)
+            self._log.warning(f"refused: {error}")
+            return legible(str(error), LONGEST_ANSWER)
         text = f"a command failed: {type(error).__name__}: {error}"
         self._statistics.error(text)
-        self._node.get_logger().error(text)
-        return text
+        self._log.error(text)
+        return legible(text, LONGEST_ANSWER)

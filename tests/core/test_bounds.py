@@ -39,3 +39,24 @@ def test_clicks_pile_up_to_a_hundred_on_a_frame(stream: Stream) -> None:
         stream.add_prompt(points(1), object_id=1)
     stream.step(picture(1))
     assert stream.add_prompt(points(MAX_POINTS), object_id=1).object_ids == (1,), "the next frame has room"
+
+
+@pytest.mark.parametrize(
+    ("label", "text"),
+    [
+        ("x" * 1_000_000, "The label has 1000000 characters; at most 256 are allowed"),
+        ("cup\n[ERROR] it burns", r"control character U\+000A"),
+        ("\x1b[2J", r"control character U\+001B"),
+        ("\x00", r"control character U\+0000"),
+        ("\u202egnp.exe", r"control character U\+202E"),
+    ],
+)
+def test_a_label_is_short_text(stream: Stream, label: str, text: str) -> None:
+    with pytest.raises(PromptError, match=text):
+        stream.add_prompt(points(1), label=label)
+    assert stream.objects == ()
+
+
+@pytest.mark.parametrize("label", ["x" * 256, "gelbe Tasse № 3", "黄色いカップ", "كوب أصفر", "👩‍🚀"])
+def test_labels_of_all_languages_are_taken(stream: Stream, label: str) -> None:
+    assert stream.add_prompt(points(1), label=label).labels == (label,)

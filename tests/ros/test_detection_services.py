@@ -259,6 +259,10 @@ def test_what_finds_no_place_is_reported_and_said(finder: Any, picture: Picture)
         ({"exemplars": [LabeledBox(x_min=NAN, y_min=5.0, x_max=5.0, y_max=9.0)]}, "finite"),
         ({"exemplars": [LabeledBox(x_max=5.0, y_max=9.0, label=7)]}, "label is 1"),
         ({"phrases": ["cup"], "stamp": to_time(1)}, "0.000000001 s is not at hand"),
+        ({"phrases": ["cup", "x" * 10_000]}, "phrase 2 has 10000 characters; at most 256 are allowed"),
+        ({"phrases": ["cup\x1b[2J"]}, "The phrase contains the control character U+001B"),
+        ({"phrases": ["cup"] * 33}, "at most 32 phrases, not 33"),
+        ({"exemplars": [LabeledBox(x_max=5.0, y_max=9.0)] * 33}, "at most 32 exemplars, not 33"),
     ],
 )
 def test_a_detection_that_makes_no_sense_is_refused(
@@ -294,7 +298,7 @@ def test_a_phrase_that_is_too_long_is_cut_and_that_is_said(finder: Any, picture:
 
 def test_calls_beyond_the_queue_are_refused_and_the_others_wait_and_say_so(finder: Any, picture: Picture) -> None:
     finder.track(picture(0))
-    phrases = [f"thing number {i}" for i in range(60)]  # takes long enough for all calls to come in meanwhile
+    phrases = [f"thing number {i}" for i in range(32)]  # takes long enough for all calls to come in meanwhile
     service = finder.client(DetectConcept, "detect_concept")
     request = DetectConcept.Request(phrases=phrases, score_threshold=1.0)
     futures = [service.call_async(request) for _ in range(8)]
@@ -311,6 +315,19 @@ def test_calls_beyond_the_queue_are_refused_and_the_others_wait_and_say_so(finde
 
 
 # --- Followed concepts ------------------------------------------------------------------------------------------------
+
+
+def test_no_more_than_32_concepts_are_followed(finder: Any) -> None:
+    for i in range(32):
+        assert finder.call(FollowConcept, "follow_concept", phrase=f"thing {i}", period=1e6).success
+    answer = finder.call(FollowConcept, "follow_concept", phrase="one more", period=1e6)
+    assert not answer.success
+    assert "32 concepts are followed already, which is the most" in answer.message
+    assert finder.call(FollowConcept, "follow_concept", phrase="Thing 3", period=2e6).success, "only other settings"
+    answer = finder.call(UnfollowConcept, "unfollow_concept", phrase=" " * 300 + "x" * 10**6)
+    assert not answer.success
+    assert len(answer.message) < 1100
+    finder.until(lambda: "thing 31" in finder.diagnostics.get("concepts followed", ""), "all are still followed")
 
 
 def test_a_followed_concept_is_tracked_until_it_is_followed_no_more(finder: Any, picture: Picture) -> None:
