@@ -20,7 +20,7 @@ from std_srvs.srv import Trigger
 
 from benchmarks.reference.weights import make_lively
 from sam_core import Prompt, build_tracker
-from sam_core.sam3 import ConceptNetwork, build_network
+from sam_core.sam3 import ConceptDetector, ConceptNetwork, build_network
 from sam_ros.conversions.stamps import nanoseconds, stamp_of, to_time
 from sam_ros.detection.detector_thread import DetectorBusyError
 from sam_ros.node.tracker_node import TrackerNode
@@ -456,18 +456,30 @@ def test_a_detector_is_unloaded_and_loaded_again(finder: Any, picture: Picture) 
     assert answer.stamp == stamp
 
 
-def test_a_detection_at_work_is_broken_off_when_the_detector_is_unloaded(finder: Any, picture: Picture) -> None:
-    finder.track(picture(0))
-    request = DetectConcept.Request(phrases=[f"thing number {i}" for i in range(4000)], score_threshold=1.0)
-    answers = [finder.client(DetectConcept, "detect_concept").call_async(request) for _ in range(2)]
-    finder.until(lambda: finder.diagnostics.get("detections waiting") == "1 of 2", "two calls under way")
-    assert finder.call(Trigger, "unload_detector").success
-    finder.until(lambda: all(answer.done() for answer in answers), "their answers")
-    assert [answer.result().message for answer in answers] == [
-        "the detector was unloaded during this detection",
-        "the detector was unloaded before this detection's turn came",
-    ]
-    assert finder.call(Trigger, "load_detector").success
+def test_a_detection_at_work_is_broken_off_when_the_detector_is_unloaded(
+    ros: None, weights: dict[str, Path], picture: Picture
+) -> None:
+    node = make_node(weights)
+    working = threading.Event()
+
+    def work_for_ever(network: ConceptDetector) -> None:
+        while True:
+            network.encode_image(picture(0))
+            working.set()
+
+    try:
+        assert node.trigger_configure() == TransitionCallbackReturn.SUCCESS
+        detector = node._detections._detector.now
+        assert detector is not None
+        running, waiting = detector.thread.submit(work_for_ever), detector.thread.submit(lambda _: None)
+        assert working.wait(60.0)
+        assert detector.thread.load == 2
+        assert not detector.thread.join(0.0)
+        assert node.trigger_cleanup() == TransitionCallbackReturn.SUCCESS
+        assert str(running.exception(60.0)) == "the detector was unloaded during this detection"
+        assert str(waiting.exception(60.0)) == "the detector was unloaded before this detection's turn came"
+    finally:
+        node.destroy_node()
 
 
 def make_node(weights: dict[str, Path], **more: Any) -> TrackerNode:
