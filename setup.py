@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent
 # The interpreter-independent requirements of the library; PyTorch's build (CPU, CUDA) is the user's choice.
 LIBRARY = [
     "ftfy>=6",
-    "hydra-core>=1.3,<2",
+    "hydra-core>=1.3.6,<2",
     "numpy>=1.23",
     "omegaconf>=2.3,<3",
     "opencv-python-headless>=4.5",

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from sam_core.backends.cpu import optimise_for_cpu
 from sam_core.checkpoints import load_checkpoint
 from sam_core.configuration import PACKAGE, config_names, load_config
 from sam_core.devices import resolve_device, resolve_dtype
+from sam_core.instantiation import build_modules
 from sam_core.isolation import build_context
 from sam_core.sam2 import Sam2
 
@@ -42,7 +42,7 @@ def build_model(name: str, overrides: Sequence[str] = ()) -> Sam2:
     Raises:
         ValueError: not a SAM 2 model, or an override that does not apply.
     """
-    return instantiate(_model_config(name, overrides).model).eval()
+    return build_modules(_model_config(name, overrides).model, Sam2)
 
 
 def _model_config(name: str, overrides: Sequence[str]) -> DictConfig:
@@ -77,7 +77,8 @@ def build_tracker(
         device: where to run; CUDA if there is any, else the CPU.
         dtype: the networks' dtype (`float32`, `bfloat16`, `float16`); where None, bfloat16 on CUDA and on CPUs with
             AVX-512 BF16 or AMX, float32 elsewhere.
-        overrides: Hydra overrides of the configuration, for instance `["model.image_size=512"]`.
+        overrides: Hydra overrides of the configuration, for instance `["model.image_size=512"]`: values, and classes of
+            this package.
 
     Raises:
         ValueError: an unknown name, device, dtype or override.
@@ -88,7 +89,7 @@ def build_tracker(
     target = resolve_device(device)
     kind = resolve_dtype(dtype, target)
     config = _model_config(name, overrides)
-    model: Sam2 = instantiate(config.model).eval()
+    model = build_modules(config.model, Sam2)
     source = Path(checkpoint) if checkpoint else shipped_weights(name)
     if source is None:
         _log.warning("%s has random weights: no checkpoint was given, so its masks mean nothing.", name)

@@ -37,13 +37,17 @@ def load_config(group: str, name: str, overrides: Sequence[str] = ()) -> DictCon
     Args:
         group: `models` or `training`.
         name: stem of a file of the group.
-        overrides: Hydra overrides, for instance `model.image_size=512`.
+        overrides: Hydra overrides, for instance `model.image_size=512`. They hold plain values: an interpolation
+            such as `${oc.env:HOME}` could read what is not the configuration's.
 
     Raises:
         ValueError: no such file, or an override that does not apply.
     """
     if name not in config_names(group):
         raise ValueError(f"There is no {name!r} among the {group}; known are {', '.join(config_names(group))}.")
+    for override in overrides:
+        if "${" in override or override.lstrip("+~").startswith("hydra"):
+            raise ValueError(f"An override gives a plain value to a key of the configuration, unlike {override!r}.")
     outer = GlobalHydra.instance().hydra  # the caller's program may itself be a Hydra program
     GlobalHydra.instance().clear()
     try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import logging
 import pickle
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -14,11 +16,13 @@ from torch import Tensor, nn
 from sam_core.checkpoints.hugging_face import is_hugging_face_sam2, rename_hugging_face_sam2
 from sam_core.errors import CheckpointError
 
+_log = logging.getLogger(__name__)
+
 _SHOWN = 4  # names listed in a message before it says "and N more"
 
 
 def read_state_dict(path: str | Path) -> dict[str, Tensor]:
-    """Read the tensors of a `.pt` or `.safetensors` file.
+    """Read the tensors of a `.pt` or `.safetensors` file, and log its SHA-256.
 
     Args:
         path: Meta's `.pt` (`{"model": state_dict}`, or the state dict itself) or a `.safetensors` file. Nothing but
@@ -34,6 +38,7 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise CheckpointError(f"There is no checkpoint file {path}.")
     try:
+        _log.info("%s has the SHA-256 %s.", path.name, sha256(path))
         if path.suffix == ".safetensors":
             return load_file(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
@@ -47,8 +52,17 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     return dict(content)
 
 
+def sha256(path: Path) -> str:
+    """Return a file's SHA-256 in hexadecimal digits."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
 def load_checkpoint(model: nn.Module, path: str | Path, model_name: str = "the model") -> None:
-    """Load a SAM 2 or 2.1 checkpoint: every name and shape must be the model's.
+    """Load a SAM 2 or 2.1 checkpoint: every name and shape must be the model's, and every number finite.
 
     Args:
         model: the network to fill.
@@ -69,7 +83,7 @@ def load_checkpoint(model: nn.Module, path: str | Path, model_name: str = "the m
 
 
 def describe_differences(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:
-    """Say in words how the tensors of a file differ from a model's; empty where names and shapes agree."""
+    """Say in words what keeps the tensors of a file from being a model's; empty where nothing does."""
     parts = []
     missing = [name for name in expected if name not in found]
     unexpected = [name for name in found if name not in expected]
@@ -84,7 +98,14 @@ def describe_differences(expected: Mapping[str, Tensor], found: Mapping[str, Ten
         parts.append(f"{len(unexpected)} are unknown to the model ({_shorten(unexpected)})")
     if reshaped:
         parts.append(f"{len(reshaped)} have another shape ({_shorten(reshaped)})")
+    broken = [name for name in expected if name in found and not _is_finite(found[name])]
+    if broken:
+        parts.append(f"{len(broken)} contain NaN or infinity ({_shorten(broken)})")
     return "; ".join(parts)
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    return tensor.is_meta or bool(tensor.isfinite().all())
 
 
 def _shorten(names: Iterable[str]) -> str:

@@ -8,11 +8,11 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import torch
-from hydra.utils import instantiate
 
 from sam_core.build import shipped_weights
 from sam_core.configuration import config_names, load_config
 from sam_core.devices import resolve_device, resolve_dtype
+from sam_core.instantiation import build_modules
 from sam_core.isolation import build_context
 from sam_core.sam3.checkpoint import load_detector_checkpoint
 from sam_core.sam3.detector import ConceptDetector
@@ -34,7 +34,7 @@ def build_network(name: str = "sam3", overrides: Sequence[str] = ()) -> ConceptN
         ValueError: no such model, or an override that does not apply.
     """
     _check_name(name)
-    return instantiate(load_config("models", name, overrides).model).eval()
+    return build_modules(load_config("models", name, overrides).model, ConceptNetwork)
 
 
 @build_context()
@@ -54,7 +54,8 @@ def build_detector(
         device: where to run; CUDA if there is any, else the CPU.
         dtype: the network's dtype (`float32`, `bfloat16`, `float16`); where None, bfloat16 on CUDA and on CPUs with
             AVX-512 BF16 or AMX, float32 elsewhere.
-        overrides: Hydra overrides of the configuration, for instance `["detector.cached_phrases=16"]`.
+        overrides: Hydra overrides of the configuration, for instance `["detector.cached_phrases=16"]`: values, and
+            classes of this package.
 
     Raises:
         ValueError: an unknown name, device, dtype or override.
@@ -67,7 +68,7 @@ def build_detector(
     source = checkpoint or shipped_weights(name)
     # With a checkpoint to come, the modules need no memory of their own: they take over the file's tensors.
     with torch.device("meta") if source else nullcontext():
-        network: ConceptNetwork = instantiate(config.model).eval()
+        network = build_modules(config.model, ConceptNetwork)
     report = None
     if source:
         report = load_detector_checkpoint(network, source, name)

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -28,7 +27,6 @@ from sam_core.sam3.tokenizer import CLIP_VOCABULARY_SIZE, PADDING, TokenizedPhra
 _log = logging.getLogger(__name__)
 
 EXEMPLARS_ALONE = "visual"  # the words that stand for "what the exemplars show"
-_MASKS_AT_ONCE = 16  # resized to the image's size together; bounds the memory
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,7 +111,6 @@ class ConceptDetector:
         features = self.network.encode_image(pixels, with_tracker_levels)
         return ImageState(features, (int(image.shape[0]), int(image.shape[1])))
 
-    @inference
     def detect(
         self,
         state: ImageState,
@@ -141,6 +138,19 @@ class ConceptDetector:
             ExemplarError: an exemplar that does not fit the image.
             ValueError: a threshold outside [0, 1], or a limit that makes no sense.
         """
+        return list(self.detect_each(state, phrases, exemplars, threshold, max_instances, nms_iou))
+
+    @torch.inference_mode()
+    def detect_each(
+        self,
+        state: ImageState,
+        phrases: Sequence[str] | str = (),
+        exemplars: Exemplars | Sequence[Exemplars | None] | None = None,
+        threshold: float = 0.5,
+        max_instances: int | None = None,
+        nms_iou: float | None = None,
+    ) -> Iterator[Detections]:
+        """Do the same as `detect`, and yield the instances of each phrase as they are found: for many phrases."""
         _check_limits(threshold, max_instances, nms_iou)
         words = [phrases] if isinstance(phrases, str) else list(phrases)
         if not words:
@@ -149,14 +159,18 @@ class ConceptDetector:
             words = [EXEMPLARS_ALONE]
         shown = self._exemplars_of(words, exemplars)
         tokenized = [self._tokenize(phrase) for phrase in words]
-        results: list[Detections] = []
         for part in self._batches(len(words)):
-            geometry = batch_exemplars(shown[part], state.image_size, self.device)
-            grounding = self.network.ground(state.features, self._encode_phrases(tokenized[part]), geometry)
+            grounding = self._ground(state, tokenized[part], shown[part])
             for index, phrase in enumerate(words[part]):
                 cut = tokenized[part][index].cut
-                results.append(self._select(grounding, index, state, phrase, cut, threshold, max_instances, nms_iou))
-        return results
+                yield self._select(grounding, index, state, phrase, cut, threshold, max_instances, nms_iou)
+
+    @inference
+    def _ground(
+        self, state: ImageState, phrases: Sequence[TokenizedPhrase], exemplars: Sequence[Exemplars | None]
+    ) -> Grounding:
+        geometry = batch_exemplars(exemplars, state.image_size, self.device)
+        return self.network.ground(state.features, self._encode_phrases(phrases), geometry)
 
     def _batches(self, count: int) -> Iterator[slice]:
         return (slice(start, start + self._phrases_per_batch) for start in range(0, count, self._phrases_per_batch))
@@ -214,6 +228,7 @@ class ConceptDetector:
     def _padded(rows: list[Tensor]) -> Tensor:
         return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=PADDING)
 
+    @inference
     def _select(
         self,
         grounding: Grounding,
@@ -242,7 +257,6 @@ class ConceptDetector:
             image_size=state.image_size,
             scores=scores[order],
             boxes=centre_to_corners(grounding.boxes[index, order]) * scale,
-            masks=_masks_at_size(logits, state.image_size),
             mask_logits=logits,
             presence=grounding.presence[index].sigmoid().item(),
             cut=cut,
@@ -253,16 +267,6 @@ class ConceptDetector:
         if len(order) == 0:
             return torch.zeros((0, *state.features.levels[0].shape[-2:]), dtype=torch.float32, device=self.device)
         return self.network.masks(state.features, grounding, index, order)[0].float()
-
-
-def _masks_at_size(logits: Tensor, image_size: tuple[int, int]) -> Tensor:
-    """Resize mask logits (N, h, w) to the image and cut them at 0: (N, H, W) bool."""
-    masks = torch.empty((len(logits), *image_size), dtype=torch.bool, device=logits.device)
-    for start in range(0, len(logits), _MASKS_AT_ONCE):
-        part = slice(start, start + _MASKS_AT_ONCE)
-        resized = F.interpolate(logits[part, None], image_size, mode="bilinear", align_corners=False)
-        masks[part] = resized[:, 0] > 0
-    return masks
 
 
 def _check_limits(threshold: float, max_instances: int | None, nms_iou: float | None) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sam_core.sam2.prompt_encoder import BOX_BOTTOM_RIGHT, BOX_TOP_LEFT
-from sam_core.streaming.prompt import CheckedPrompt
+from sam_core.streaming.prompt import CheckedPrompt, check_number_of_points
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +26,12 @@ class Clicks:
     box: NDArray[np.float32] | None = None
 
     def combined_with(self, prompt: CheckedPrompt) -> Clicks:
-        """Return these points and this box together with those of a prompt; a new box replaces the old one."""
+        """Return these points and this box together with those of a prompt; a new box replaces the old one.
+
+        Raises:
+            PromptError: there are too many points.
+        """
+        check_number_of_points(len(prompt.points), len(self.points))
         return Clicks(
             np.concatenate((self.points, prompt.points)),
             np.concatenate((self.labels, prompt.labels)),

@@ -17,7 +17,7 @@ from sam_core.streaming.frame_tracker import FrameTracker, on_frame
 from sam_core.streaming.history import Frame, ObjectOnFrame
 from sam_core.streaming.memory import Observation
 from sam_core.streaming.objects import ObjectVersion, TrackedObject
-from sam_core.streaming.prompt import CheckedPrompt, Prompt, check_prompt
+from sam_core.streaming.prompt import CheckedPrompt, Prompt, check_label, check_prompt
 from sam_core.streaming.prompt_decoder import PromptDecoder
 from sam_core.streaming.result import FrameResult, ObjectPhase
 from sam_core.streaming.settings import StreamSettings
@@ -89,6 +89,7 @@ class PromptPlanner:
         Raises:
             UnknownObjectError, PromptError, CapacityError: as `Stream.add_prompt` says.
         """
+        check_label(label)
         checked = check_prompt(prompt, *frame.size)
         target = self._target(state, object_id, frame)
         base = self._base(state, target, frame, renew=renew)

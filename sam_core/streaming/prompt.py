@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,10 @@ from sam_core.errors import PromptError
 from sam_core.margin import clip_boxes, clip_points, is_far
 from sam_core.streaming.mask_prompt import check_mask, to_array
 
+MAX_LABEL = 256  # characters: a label is repeated in every result
+MAX_POINTS = 100  # of one object on one frame: the decoder's time and memory grow with them
+_DIRECTIONS = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")  # Unicode's bidirectional controls
+
 
 @dataclass(frozen=True)
 class Prompt:
@@ -21,7 +26,7 @@ class Prompt:
     say so. Those farther outside are refused.
 
     Attributes:
-        points: (K, 2) xy in px.
+        points: (K, 2) xy in px; at most `MAX_POINTS`, with those that the object already has on the frame.
         labels: (K,) 1 for a positive click, 0 for a negative one; all positive where None.
         box: (4,) x_min, y_min, x_max, y_max in px.
         mask: (H, W) of the image's size: bool, integers that are positive on the object, or probabilities in [0, 1]
@@ -87,6 +92,46 @@ def check_prompt(prompt: Prompt, height: int, width: int) -> CheckedPrompt:
     return CheckedPrompt(points, labels, box, None, tuple(remarks))
 
 
+def check_label(label: str, name: str = "label") -> None:
+    """Refuse a text that is too long to be repeated in every result, or that a terminal would not show as it is.
+
+    Args:
+        label: the text.
+        name: what to call it in the message.
+
+    Raises:
+        PromptError: it is longer than `MAX_LABEL`, or contains a control character.
+    """
+    if len(label) > MAX_LABEL:
+        raise PromptError(f"The {name} has {len(label)} characters; at most {MAX_LABEL} are allowed.")
+    control = next((sign for sign in label if _is_control(sign)), None)
+    if control is not None:
+        raise PromptError(f"The {name} contains the control character U+{ord(control):04X}.")
+
+
+def _is_control(sign: str) -> bool:
+    """Tell control characters, line ends, lone surrogates and changes of the writing direction from text."""
+    return unicodedata.category(sign) in ("Cc", "Cs", "Zl", "Zp") or unicodedata.bidirectional(sign) in _DIRECTIONS
+
+
+def check_number_of_points(count: int, before: int = 0) -> None:
+    """Refuse too many points.
+
+    Args:
+        count: points of a prompt.
+        before: points that its object already has on the frame.
+
+    Raises:
+        PromptError: there are more than `MAX_POINTS` in all.
+    """
+    if before + count > MAX_POINTS:
+        already = f": it has {before} already" if before else ""
+        raise PromptError(
+            f"An object takes at most {MAX_POINTS} points on one frame, not {before + count}{already}. Give a mask, or "
+            "fewer points."
+        )
+
+
 def _no_points() -> NDArray[np.float32]:
     return np.zeros((0, 2), np.float32)
 
@@ -107,6 +152,7 @@ def _check_points(points: ArrayLike | None, labels: ArrayLike | None) -> tuple[N
         xy = xy.reshape(0, 2)
     if xy.ndim != 2 or xy.shape[1] != 2:
         raise PromptError(f"Points must be a list of (x, y) pairs, not an array of shape {xy.shape}.")
+    check_number_of_points(len(xy))
     kinds = np.ones(len(xy)) if labels is None else _floats(labels, "labels").reshape(-1)
     if len(kinds) != len(xy):
         raise PromptError(f"There are {len(xy)} points but {len(kinds)} labels.")

@@ -182,7 +182,7 @@ class Stream:
             prompt: points and a box, or a mask, on the frame of its number or stamp, or on the newest one. A stamp that
                 no frame has means the nearest frame within `stamp_tolerance`; the result has that frame's stamp.
             object_id: the object to correct; None for a new one.
-            label: what to call it; empty keeps what it was called.
+            label: what to call it, at most 256 characters without control characters; empty keeps what it was called.
             or_newest: where no frame matches the stamp, apply the prompt to the newest one.
             renew: forget how the object looked and begin anew with this prompt, under its id. For one that was lost and
                 is found again: all its recent memories may say that it is absent, and one correction among them is
@@ -195,7 +195,7 @@ class Stream:
             NoFrameError: no frame was seen yet.
             StampError: no frame of this stamp, or number, is at hand; the message names the oldest that is.
             UnknownObjectError: no such object.
-            PromptError: the prompt makes no sense on that frame.
+            PromptError: the prompt makes no sense on that frame, has too many points, or its label is no label.
             CapacityError: a new object, but all `max_objects` places are taken; or too many corrections of earlier
                 frames at once.
         """

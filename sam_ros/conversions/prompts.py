@@ -6,6 +6,7 @@ from sam_msgs.msg import LabeledPoint
 from sam_msgs.srv import AddPrompt
 
 from sam_core import Prompt, PromptError
+from sam_core.streaming.prompt import check_number_of_points
 from sam_ros.conversions.encodings import mask_image_to_array
 from sam_ros.conversions.stamps import nanoseconds
 
@@ -16,10 +17,11 @@ def prompt_of(request: AddPrompt.Request) -> Prompt:
     """Return the prompt of a service request. The stream, which knows the image, checks the rest.
 
     Raises:
-        PromptError: The box has neither 0 nor 4 numbers.
+        PromptError: The box has neither 0 nor 4 numbers, or there are too many points.
         ImageError: The mask's message cannot be read, or is not mono8 or 8UC1.
     """
     points: list[LabeledPoint] = request.points
+    check_number_of_points(len(points))  # before each of them becomes Python objects
     box = list(request.box)
     if len(box) not in (0, 4):
         raise PromptError(f"a box is four numbers [x_min, y_min, x_max, y_max] or none, not {len(box)}")

@@ -15,6 +15,7 @@ from sam_msgs.srv import DetectConcept, FollowConcept, UnfollowConcept
 
 from sam_core.association import FollowedConcept, MatchRules
 from sam_core.sam3 import ConceptDetector
+from sam_core.streaming.prompt import MAX_LABEL
 from sam_ros.conversions.messages import concept_instance_message
 from sam_ros.conversions.stamps import nanoseconds, to_time
 from sam_ros.detection.detector_manager import DetectorManager, DetectorReport, DetectorSettings
@@ -28,9 +29,12 @@ from sam_ros.detection.search import (
     frame_for,
     search_of,
 )
+from sam_ros.runtime.qos import SERVICE_QOS
+from sam_ros.runtime.texts import legible
 from sam_ros.runtime.waiting import answer_of
 from sam_ros.tracking.inference import InferenceThread
 from sam_ros.tracking.prompt_services import PromptServices
+from sam_ros.tracking.work_queue import Lane
 
 __all__ = ["DetectionServices"]
 
@@ -47,10 +51,11 @@ class DetectionServices:
         self._node = node
         self._prompts = prompts
         self._detector = DetectorManager(node, prompts)
-        group = ReentrantCallbackGroup()  # an awaiting service must keep neither images nor other services waiting
-        node.create_service(DetectConcept, "~/detect_concept", self._on_detect, callback_group=group)
-        node.create_service(FollowConcept, "~/follow_concept", self._on_follow, callback_group=group)
-        node.create_service(UnfollowConcept, "~/unfollow_concept", self._on_unfollow, callback_group=group)
+        # Reentrant: an awaiting service must keep neither images nor other services waiting.
+        options: dict[str, Any] = {"qos_profile": SERVICE_QOS, "callback_group": ReentrantCallbackGroup()}
+        node.create_service(DetectConcept, "~/detect_concept", self._on_detect, **options)
+        node.create_service(FollowConcept, "~/follow_concept", self._on_follow, **options)
+        node.create_service(UnfollowConcept, "~/unfollow_concept", self._on_unfollow, **options)
 
     def configure(self, settings: DetectorSettings, inference: InferenceThread[Any]) -> None:
         """Load the detector, if one is wanted (see `DetectorManager.configure`)."""
@@ -93,7 +98,7 @@ class DetectionServices:
         inference = self._prompts.tracking(active=True)
         detector, facts = self._detector.ready()
         # A detection sees every image that came before it, as a prompt does.
-        await answer_of(self._node, inference.submit(lambda _: None))
+        await answer_of(self._node, inference.submit(lambda _: None, Lane.QUERY))
         search = search_of(request, facts.tokenizer)
         stamp = nanoseconds(request.stamp)
         frame = frame_for(inference.history, stamp, request.or_newest)
@@ -113,7 +118,7 @@ class DetectionServices:
             return Outcome(chosen, tuple(findings), seconds, waited, tuple(problems))
 
         future = detector.thread.submit(detect)
-        what = ", ".join(map(repr, search.phrases)) or "what the boxes show"
+        what = legible(", ".join(map(repr, search.phrases)), 200) or "what the boxes show"
         if ahead:
             self._node.get_logger().info(f"the detection of {what} is queued behind {ahead}")
         outcome = await answer_of(self._node, future)
@@ -139,10 +144,10 @@ class DetectionServices:
                 concept = FollowedConcept(request.phrase, request.period, request.score_threshold, rules)
             except ValueError as error:
                 raise SearchError(str(error)) from error
+            detector.redetector.follow(concept)
         except Exception as error:
             response.message = self._prompts.refuse(error)
             return response
-        detector.redetector.follow(concept)
         detector.thread.wake()
         response.success = True
         response.message = cut_of(request.phrase, facts.tokenizer)
@@ -153,9 +158,9 @@ class DetectionServices:
     ) -> UnfollowConcept.Response:
         try:
             detector, _ = self._detector.ready()
-            if not detector.redetector.unfollow(request.phrase):
+            if len(request.phrase) > MAX_LABEL or not detector.redetector.unfollow(request.phrase):
                 followed = ", ".join(map(repr, detector.redetector.phrases)) or "nothing"
-                raise SearchError(f"{request.phrase!r} is not followed; followed is: {followed}")
+                raise SearchError(f"{legible(request.phrase, 100)!r} is not followed; followed is: {followed}")
             response.success = True
         except Exception as error:
             response.message = self._prompts.refuse(error)

@@ -18,7 +18,8 @@ from sam_ros.detection.detector_thread import DetectorFacts, DetectorThread
 from sam_ros.detection.redetector import Redetector
 from sam_ros.runtime.errors import RefusedError
 from sam_ros.runtime.logs import forwarded_logs
-from sam_ros.runtime.waiting import answer_of
+from sam_ros.runtime.qos import SERVICE_QOS
+from sam_ros.runtime.waiting import STOP_TIMEOUT, answer_of
 from sam_ros.tracking.inference import InferenceThread
 from sam_ros.tracking.prompt_services import PromptServices
 from sam_ros.tracking.session import Session
@@ -114,9 +115,10 @@ class DetectorManager:
         self._detections = 0
         self._last: tuple[float, float] | None = None  # s that the last detection took, monotonic s of its end
         self.now: LoadedDetector | None = None
-        group = ReentrantCallbackGroup()  # an awaiting service must keep neither images nor other services waiting
-        node.create_service(Trigger, "~/load_detector", self._on_load, callback_group=group)
-        node.create_service(Trigger, "~/unload_detector", self._on_unload, callback_group=group)
+        # Reentrant: an awaiting service must keep neither images nor other services waiting.
+        options: dict[str, Any] = {"qos_profile": SERVICE_QOS, "callback_group": ReentrantCallbackGroup()}
+        node.create_service(Trigger, "~/load_detector", self._on_load, **options)
+        node.create_service(Trigger, "~/unload_detector", self._on_unload, **options)
 
     def configure(self, settings: DetectorSettings, inference: InferenceThread[Any]) -> None:
         """Load the detector, if one is wanted, and wait for it.
@@ -133,10 +135,16 @@ class DetectorManager:
             self._tell(self._start(settings, inference).thread.loaded.result())
 
     def release(self) -> None:
-        """Free the detector; a detection at work is broken off. Call it while the inference thread still runs."""
+        """Free the detector; a detection at work is broken off. Call it while the inference thread still runs.
+
+        A detector that does not end within `STOP_TIMEOUT` is left behind and frees its memory when it does.
+        """
         if self.now is not None:
             self.now.thread.stop()
-            self.now.thread.join()
+            if not self.now.thread.join(STOP_TIMEOUT):
+                self._node.get_logger().error(
+                    f"the detector did not end within {STOP_TIMEOUT:g} s and is left behind with its memory"
+                )
             self._forget(self.now)
         self._settings = self._inference = None
 

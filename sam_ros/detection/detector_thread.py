@@ -123,9 +123,10 @@ class DetectorThread:
             self._stopping = True
             self._changed.notify()
 
-    def join(self) -> None:
-        """Wait for the end."""
-        self._thread.join()
+    def join(self, timeout: float | None = None) -> bool:
+        """Wait for the end, at most `timeout` s; return whether it came."""
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
 
     @property
     def facts(self) -> DetectorFacts | None:

@@ -17,10 +17,12 @@ from sam_core.association import Decision, Instance, MatchRules, TrackHistory, t
 from sam_core.sam3 import ConceptDetector
 from sam_core.streaming import CroppedMask, Frame
 from sam_ros.conversions.stamps import format_stamp
-from sam_ros.detection.search import Search
+from sam_ros.detection.search import Search, SearchError
 from sam_ros.tracking.session import Session
 
 __all__ = ["Finding", "Outcome", "Submit", "find", "track"]
+
+LARGEST_FINDINGS = 256 * 2**20  # bytes of the masks of one search, cropped
 
 Submit: TypeAlias = "Callable[[Callable[[Session], Decision]], Future[Decision]]"
 
@@ -65,18 +67,35 @@ class Outcome:
 
 
 def find(detector: ConceptDetector, frame: Frame, search: Search) -> tuple[list[Finding], float]:
-    """Search an image; return the findings, and how long it took in s."""
+    """Search an image.
+
+    Masks are cropped as they are found, so that there are never many of the image's size.
+
+    Returns:
+        The findings, and how long it took in s.
+
+    Raises:
+        SearchError: The masks take more than `LARGEST_FINDINGS`.
+    """
     started = time.perf_counter()
     assert frame.picture is not None  # `frame_for` gives frames with pictures alone
     state = detector.encode_image(frame.picture)
-    findings = []
-    for found in detector.detect(
+    findings: list[Finding] = []
+    size = 0
+    for found in detector.detect_each(
         state, search.phrases, search.exemplars, threshold=search.threshold, max_instances=search.max_instances
     ):
         scores, boxes = found.scores.tolist(), found.boxes.tolist()
-        for score, (x_min, y_min, x_max, y_max), mask in zip(scores, boxes, found.masks.cpu().numpy(), strict=True):
-            instance = Instance(found.phrase, score, CroppedMask.of(mask))
-            findings.append(Finding(instance, (x_min, y_min, x_max, y_max)))
+        masks = (mask for part in found.masks_in_parts() for mask in part.cpu().numpy())
+        for score, (x_min, y_min, x_max, y_max), mask in zip(scores, boxes, masks, strict=True):
+            cropped = CroppedMask.of(mask)
+            size += cropped.pixels.nbytes
+            if size > LARGEST_FINDINGS:
+                raise SearchError(
+                    f"the masks found take more than {LARGEST_FINDINGS // 2**20} MiB: raise the score threshold, set "
+                    "max_instances, or ask for fewer phrases"
+                )
+            findings.append(Finding(Instance(found.phrase, score, cropped), (x_min, y_min, x_max, y_max)))
     return findings, time.perf_counter() - started
 
 

@@ -11,7 +11,7 @@ from sam_core.sam3 import ConceptDetector
 from sam_core.streaming import Frame, FrameHistory
 from sam_ros.conversions.stamps import format_stamp
 from sam_ros.detection.findings import Finding, Submit, find, track
-from sam_ros.detection.search import Search, SearchError
+from sam_ros.detection.search import MAX_PHRASES, Search, SearchError
 
 __all__ = ["Redetector"]
 
@@ -53,7 +53,14 @@ class Redetector:
         return self._schedule.phrases
 
     def follow(self, concept: FollowedConcept) -> None:
-        """Follow a concept from now on, or with other settings."""
+        """Follow a concept from now on, or with other settings.
+
+        Raises:
+            SearchError: Too many concepts are followed already.
+        """
+        followed = {concept_key(phrase) for phrase in self.phrases}
+        if concept.key not in followed and len(followed) >= MAX_PHRASES:
+            raise SearchError(f"{len(followed)} concepts are followed already, which is the most: unfollow one first")
         self._searched.pop(concept.key, None)
         self._schedule.follow(concept)
 

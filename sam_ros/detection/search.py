@@ -6,16 +6,29 @@ from dataclasses import dataclass
 
 from sam_msgs.srv import DetectConcept
 
-from sam_core import NoFrameError, StampError
+from sam_core import NoFrameError, PromptError, StampError
 from sam_core.association import MatchRules
 from sam_core.sam3 import Exemplars
 from sam_core.sam3.tokenizer import Tokenizer
 from sam_core.streaming import Frame, FrameHistory
+from sam_core.streaming.prompt import MAX_LABEL, check_label
 from sam_ros.conversions.stamps import format_stamp
 from sam_ros.runtime.errors import RefusedError
 
-__all__ = ["NEWEST", "Search", "SearchError", "check_exemplars", "check_phrase", "cut_of", "frame_for", "search_of"]
+__all__ = [
+    "MAX_PHRASES",
+    "NEWEST",
+    "Search",
+    "SearchError",
+    "check_exemplars",
+    "check_phrase",
+    "cut_of",
+    "frame_for",
+    "search_of",
+]
 
+MAX_PHRASES = 32  # of a call, and followed at once: a detection's time grows with them
+MAX_EXEMPLARS = 32  # of a call
 NEWEST = 0  # a request's stamp that means: the newest image
 
 
@@ -54,6 +67,12 @@ def search_of(request: DetectConcept.Request, tokenizer: Tokenizer) -> Search:
     """
     if not request.phrases and not request.exemplars:
         raise SearchError("there is nothing to search for: give a phrase, or boxes around examples")
+    for what, count, most in (
+        ("phrases", len(request.phrases), MAX_PHRASES),
+        ("exemplars", len(request.exemplars), MAX_EXEMPLARS),
+    ):
+        if count > most:
+            raise SearchError(f"a detection takes at most {most} {what}, not {count}: call again for the others")
     for number, phrase in enumerate(request.phrases, 1):
         check_phrase(phrase, tokenizer, f"phrase {number}" if len(request.phrases) > 1 else "the phrase")
     if not 0.0 <= request.score_threshold <= 1.0:
@@ -80,13 +99,19 @@ def search_of(request: DetectConcept.Request, tokenizer: Tokenizer) -> Search:
 
 
 def check_phrase(phrase: str, tokenizer: Tokenizer, name: str = "the phrase") -> None:
-    """Refuse a phrase that names nothing.
+    """Refuse a phrase that names nothing, or cannot be the label of an object.
 
     Raises:
-        SearchError: It is empty.
+        SearchError: It is empty, too long, or contains a control character.
     """
+    if len(phrase) > MAX_LABEL:  # first: the tokenizer's time grows with it
+        raise SearchError(f"{name} has {len(phrase)} characters; at most {MAX_LABEL} are allowed")
     if not tokenizer(phrase).text:
         raise SearchError(f"{name} is empty: name a concept, for instance 'yellow cup'")
+    try:
+        check_label(phrase, name.removeprefix("the "))
+    except PromptError as error:
+        raise SearchError(str(error)) from error
 
 
 def cut_of(phrase: str, tokenizer: Tokenizer) -> str:

@@ -11,6 +11,7 @@ from sam_core.streaming import StreamReport
 from sam_ros.conversions.stamps import to_time
 from sam_ros.detection.detector_manager import DetectorReport
 from sam_ros.node.parameters import TrackerParameters
+from sam_ros.runtime.texts import legible
 from sam_ros.tracking.statistics import DropCause, Snapshot
 
 __all__ = ["Condition", "device_memory", "diagnostic_array", "diagnostic_status"]
@@ -152,5 +153,5 @@ def _detector_values(detector: DetectorReport) -> list[tuple[str, str]]:
         ("detections", str(detector.detections)),
         ("detections waiting", f"{detector.waiting} of {detector.capacity}"),
         ("last detection", last),
-        ("concepts followed", ", ".join(detector.followed)),
+        ("concepts followed", legible(", ".join(detector.followed))),
     ]

@@ -1,6 +1,6 @@
 """The tracker: a lifecycle node that follows prompted objects through a camera's images.
 
-A frame's way: `image` -> mailbox -> inference thread (array, `Stream.step`, messages) -> `~/objects` and companions.
+A frame's way: `image` -> work queue -> inference thread (array, `Stream.step`, messages) -> `~/objects` and companions.
 One executor thread receives images and serves services, one inference thread owns the stream. A service hands its
 command to the inference thread and awaits the answer, so images keep coming in meanwhile.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import wait
 from functools import wraps
 from typing import Any, TypeAlias
 
@@ -37,7 +38,9 @@ from sam_ros.node.parameters import TrackerParameters, declare_parameters
 from sam_ros.node.publishers import Publishers
 from sam_ros.runtime.lifecycle import ACTIVE, state_of
 from sam_ros.runtime.logs import forwarded_logs
+from sam_ros.runtime.qos import SERVICE_QOS
 from sam_ros.runtime.run import run
+from sam_ros.runtime.waiting import STOP_TIMEOUT
 from sam_ros.tracking.arrivals import UNSUPPORTED, Arrivals
 from sam_ros.tracking.inference import InferenceThread
 from sam_ros.tracking.prompt_services import PromptServices
@@ -90,7 +93,7 @@ class TrackerNode(LifecycleNode):
         self._detections = DetectionServices(self, self._prompts)
         self._settings = declare_parameters(self)
         self.add_post_set_parameters_callback(self._apply_parameters)
-        self.create_service(SetBool, "~/set_paused", self._on_set_paused)
+        self.create_service(SetBool, "~/set_paused", self._on_set_paused, qos_profile=SERVICE_QOS)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         # Steady time: a paused simulation must not silence the diagnostics.
         self.create_timer(1.0, self._report, clock=Clock(clock_type=ClockType.STEADY_TIME))
@@ -187,6 +190,7 @@ class TrackerNode(LifecycleNode):
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Stop receiving and finish the frame at work; objects and memory stay."""
         self._stop_receiving()
+        self._finish_frame()
         return super().on_deactivate(state)
 
     @log_exceptions
@@ -222,13 +226,23 @@ class TrackerNode(LifecycleNode):
         self._inputs.clear()
         if self._inference is not None:
             self._inference.discard()
-            self._inference.submit(lambda _: None).result()  # the queue is in order: work before it is done
+
+    def _finish_frame(self) -> None:
+        """Wait until the frame or command at work is done, but not for ever."""
+        if self._inference is not None and wait([self._inference.submit(lambda _: None)], STOP_TIMEOUT).not_done:
+            self._note_error(
+                f"the inference thread has worked on one frame or command for more than {STOP_TIMEOUT:g} s"
+            )
 
     def _release(self) -> None:
         self._stop_receiving()
         self._detections.release()
         if self._inference is not None:
-            self._inference.stop()
+            if not self._inference.stop(STOP_TIMEOUT):
+                self._note_error(
+                    f"the inference thread did not end within {STOP_TIMEOUT:g} s and is left behind with its memory; "
+                    "what it works on is not published"
+                )
             self._inference = None
         if self._outputs is not None:
             self._outputs.destroy()

@@ -1,4 +1,4 @@
-"""Await in a service what another thread completes."""
+"""Wait for what another thread completes: awaited in a service, or bounded in time."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from typing import TypeVar
 from rclpy.node import Node
 from rclpy.task import Future as RosFuture
 
-__all__ = ["answer_of"]
+__all__ = ["STOP_TIMEOUT", "answer_of"]
+
+STOP_TIMEOUT = 10.0  # s that a transition waits for a thread to end its work; a thread may hang in a driver for ever
 
 R = TypeVar("R")
 

@@ -18,15 +18,20 @@ from sam_ros.conversions.prompts import prompt_of
 from sam_ros.conversions.stamps import format_stamp, nanoseconds, stamp_of, to_time
 from sam_ros.runtime.errors import RefusedError
 from sam_ros.runtime.lifecycle import ACTIVE, CONFIGURED, state_of
+from sam_ros.runtime.logs import BoundedLog
+from sam_ros.runtime.qos import SERVICE_QOS
+from sam_ros.runtime.texts import legible
 from sam_ros.runtime.waiting import answer_of
 from sam_ros.tracking.inference import InferenceThread
 from sam_ros.tracking.session import Session
 from sam_ros.tracking.statistics import Statistics
+from sam_ros.tracking.work_queue import Lane
 
 __all__ = ["PromptServices"]
 
 R = TypeVar("R")
 
+LONGEST_ANSWER = 1000  # characters of a reason
 # Errors of a command that cannot be carried out: the caller gets the text, and the tracker is fine.
 REFUSALS = (RefusedError, PromptError, UnknownObjectError, CapacityError, NoFrameError, ImageError)
 
@@ -57,12 +62,16 @@ class PromptServices:
         self._node = node
         self._inference = inference
         self._statistics = statistics
+        self._log = BoundedLog(node.get_logger())
         # Reentrant: an awaiting service must keep neither images nor other services waiting.
         group = ReentrantCallbackGroup()
-        node.create_service(AddPrompt, "~/add_prompt", self._on_add_prompt, callback_group=group)
-        node.create_service(RemoveObject, "~/remove_object", self._on_remove_object, callback_group=group)
-        node.create_service(ListObjects, "~/list_objects", self._on_list_objects, callback_group=group)
-        node.create_service(Trigger, "~/reset", self._on_reset, callback_group=group)
+        for kind, name, callback in (
+            (AddPrompt, "~/add_prompt", self._on_add_prompt),
+            (RemoveObject, "~/remove_object", self._on_remove_object),
+            (ListObjects, "~/list_objects", self._on_list_objects),
+            (Trigger, "~/reset", self._on_reset),
+        ):
+            node.create_service(kind, name, callback, qos_profile=SERVICE_QOS, callback_group=group)
 
     async def _on_add_prompt(self, request: AddPrompt.Request, response: AddPrompt.Response) -> AddPrompt.Response:
         def add(session: Session) -> FrameResult:
@@ -88,7 +97,7 @@ class PromptServices:
         return response
 
     async def _on_list_objects(self, _: ListObjects.Request, response: ListObjects.Response) -> ListObjects.Response:
-        objects, response.message = await self._ask(lambda session: session.stream.objects)
+        objects, response.message = await self._ask(lambda session: session.stream.objects, lane=Lane.QUERY)
         response.success = not response.message
         response.objects = [summary_message(info) for info in objects or ()]
         return response
@@ -110,22 +119,26 @@ class PromptServices:
             except Exception as error:
                 self.refuse(error)
             else:
-                self._node.get_logger().info(f"click {'starts' if new else 'corrects'} object {object_id}")
+                self._log.info(f"click {'starts' if new else 'corrects'} object {object_id}")
 
-        inference.submit(lambda session: session.click(point.x, point.y, stamp)).add_done_callback(tell)
+        clicked = inference.submit(lambda session: session.click(point.x, point.y, stamp), Lane.PROMPT)
+        clicked.add_done_callback(tell)
 
-    async def _ask(self, command: Callable[[Session], R], *, active: bool = False) -> tuple[R | None, str]:
+    async def _ask(
+        self, command: Callable[[Session], R], *, active: bool = False, lane: Lane = Lane.PROMPT
+    ) -> tuple[R | None, str]:
         """Run a command in the inference thread without holding up the executor.
 
         Args:
             command: What to do.
             active: Whether the node must be active for it.
+            lane: Where it waits for its turn.
 
         Returns:
             The command's result and an empty text, or None and the reason in a full sentence.
         """
         try:
-            return await answer_of(self._node, self.tracking(active=active).submit(command)), ""
+            return await answer_of(self._node, self.tracking(active=active).submit(command, lane)), ""
         except Exception as error:
             return None, self.refuse(error)
 
@@ -152,9 +165,9 @@ class PromptServices:
         """Count and log a command that failed, and return what to answer."""
         if isinstance(error, REFUSALS):
             self._statistics.prompt_refused()
-            self._node.get_logger().warning(f"refused: {error}")
-            return str(error)
+            self._log.warning(f"refused: {error}")
+            return legible(str(error), LONGEST_ANSWER)
         text = f"a command failed: {type(error).__name__}: {error}"
         self._statistics.error(text)
-        self._node.get_logger().error(text)
-        return text
+        self._log.error(text)
+        return legible(text, LONGEST_ANSWER)

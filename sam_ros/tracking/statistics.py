@@ -11,6 +11,8 @@ from enum import Enum
 
 import numpy as np
 
+from sam_ros.runtime.texts import legible
+
 __all__ = ["DropCause", "Snapshot", "Statistics", "Timing"]
 
 WINDOW = 5.0  # s: rates and percentiles describe this much of the past
@@ -21,7 +23,7 @@ class DropCause(Enum):
     """Say why an image that was published did not become a result."""
 
     LOST = "lost in transport"
-    REPLACED = "replaced by a newer frame"  # in our mailbox or already in the middleware's queue of one
+    REPLACED = "replaced by a newer frame"  # in our queue or already in the middleware's queue of one
     BAD_IMAGE = "unreadable image"
     OUT_OF_ORDER = "older than its predecessor"
     PAUSED = "paused"
@@ -148,9 +150,9 @@ class Statistics:
             self._refused_prompts += 1
 
     def error(self, text: str) -> None:
-        """Remember the newest error."""
+        """Remember the newest error, made legible: it may quote what a client sent."""
         with self._lock:
-            self._last_error = text
+            self._last_error = legible(text)
 
     def snapshot(self) -> Snapshot:
         """Return the counts as they are now."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -263,3 +264,27 @@ def test_building_inside_another_hydra_program(tmp_path: Path) -> None:
         assert compose("app").answer == 42
         assert load_tracking_settings("micro").model == MICRO
         assert compose("app").answer == 42
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("suffix", ["pt", "safetensors"])
+def test_a_checkpoint_with_numbers_that_are_none_is_refused(
+    tmp_path: Path, weights: dict[str, Tensor], value: float, suffix: str
+) -> None:
+    broken = {name: tensor.clone() for name, tensor in weights.items()}
+    name = next(name for name, tensor in broken.items() if tensor.ndim == 2)
+    broken[name][-1, -1] = value
+    path = tmp_path / f"broken.{suffix}"
+    save_file(broken, path) if suffix == "safetensors" else torch.save(broken, path)
+    with pytest.raises(CheckpointError, match=rf"broken\.\w+ does not fit .*: 1 contain NaN or infinity \({name}\)"):
+        build_tracker(MICRO, checkpoint=path, device="cpu")
+
+
+def test_the_digest_of_a_checkpoint_is_logged(
+    tmp_path: Path, weights: dict[str, Tensor], caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "ours.safetensors"
+    save_file(weights, path)
+    with caplog.at_level("INFO", "sam_core"):
+        build_tracker(MICRO, checkpoint=path, device="cpu")
+    assert f"ours.safetensors has the SHA-256 {hashlib.sha256(path.read_bytes()).hexdigest()}" in caplog.text

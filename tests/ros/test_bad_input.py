@@ -69,6 +69,7 @@ def image(encoding: str, width: int, height: int, step: int, data: int) -> Image
     ("bad", "text"),
     [
         pytest.param(image("32FC7", 128, 96, 3584, 344064), "unknown encoding '32FC7'", id="unknown encoding"),
+        pytest.param(image("x" * 10**6, 128, 96, 3584, 344064), "more characters)", id="long encoding"),
         pytest.param(image("rgb8", 0, 0, 0, 0), "no pixels", id="zero size"),
         pytest.param(image("rgb8", 128, 0, 384, 0), "no pixels", id="zero height"),
         pytest.param(image("rgb8", 128, 96, 384, 384 * 96 - 1), "data holds 36863 bytes", id="short data"),
@@ -90,6 +91,7 @@ def test_a_bad_image_is_dropped_and_counted(
         assert text in client.diagnostics["last error"]
         assert client.level == b"\x01", "the operator is warned"
         assert text in client.message
+        assert len(client.message) < 1000
 
     survives(disturb)
 
@@ -111,6 +113,7 @@ def mask(height: int, width: int, value: int = 255, encoding: str = "mono8") -> 
         pytest.param(points((NAN, 3)), "NaN", id="NaN point"),
         pytest.param(points((3, INF)), "infinity", id="infinite point"),
         pytest.param(points((3, 3), label=7), "label is 1 (positive) or 0 (negative), not 7", id="unknown label"),
+        pytest.param(points(*[(3, 3)] * 40_000), "at most 100 points on one frame, not 40000", id="too many points"),
         pytest.param({"box": [50.0, 10.0, 50.0, 20.0]}, "out of order", id="box with x2 = x1"),
         pytest.param({"box": [50.0, 10.0, 40.0, 20.0]}, "out of order", id="box with x2 < x1"),
         pytest.param({"box": [50.0, 30.0, 60.0, 20.0]}, "out of order", id="box with y2 < y1"),
@@ -122,6 +125,9 @@ def mask(height: int, width: int, value: int = 255, encoding: str = "mono8") -> 
         pytest.param(mask(96, 128, encoding="mono16"), "must be mono8 or 8UC1, not 'mono16'", id="mask of 16 bit"),
         pytest.param({"mask": image("mono8", 128, 96, 128, 100)}, "data holds 100 bytes", id="short mask"),
         pytest.param({**mask(96, 128), **points((3, 3))}, "mask stands alone", id="mask and point"),
+        pytest.param({"label": "x" * 10**6, **points((3, 3))}, "at most 256 are allowed", id="long label"),
+        pytest.param({"label": "a\x1b[2J", **points((3, 3))}, "control character U+001B", id="escape sequence"),
+        pytest.param({"mask": image("y" * 10**6, 128, 96, 128, 12288)}, "more characters)", id="long encoding"),
         pytest.param({"object_id": 4_000_000, **points((3, 3))}, "no object 4000000", id="unknown object"),
     ],
 )
@@ -133,6 +139,7 @@ def test_a_bad_prompt_is_refused_with_a_reason(
         assert not answer.success
         assert answer.object_id == 0
         assert text in answer.message
+        assert len(answer.message) < 1100
 
     survives(disturb)
 

@@ -20,7 +20,7 @@ from std_srvs.srv import Trigger
 
 from benchmarks.reference.weights import make_lively
 from sam_core import Prompt, build_tracker
-from sam_core.sam3 import ConceptNetwork, build_network
+from sam_core.sam3 import ConceptDetector, ConceptNetwork, build_network
 from sam_ros.conversions.stamps import nanoseconds, stamp_of, to_time
 from sam_ros.detection.detector_thread import DetectorBusyError
 from sam_ros.node.tracker_node import TrackerNode
@@ -259,6 +259,10 @@ def test_what_finds_no_place_is_reported_and_said(finder: Any, picture: Picture)
         ({"exemplars": [LabeledBox(x_min=NAN, y_min=5.0, x_max=5.0, y_max=9.0)]}, "finite"),
         ({"exemplars": [LabeledBox(x_max=5.0, y_max=9.0, label=7)]}, "label is 1"),
         ({"phrases": ["cup"], "stamp": to_time(1)}, "0.000000001 s is not at hand"),
+        ({"phrases": ["cup", "x" * 10_000]}, "phrase 2 has 10000 characters; at most 256 are allowed"),
+        ({"phrases": ["cup\x1b[2J"]}, "The phrase contains the control character U+001B"),
+        ({"phrases": ["cup"] * 33}, "at most 32 phrases, not 33"),
+        ({"exemplars": [LabeledBox(x_max=5.0, y_max=9.0)] * 33}, "at most 32 exemplars, not 33"),
     ],
 )
 def test_a_detection_that_makes_no_sense_is_refused(
@@ -302,7 +306,7 @@ def test_a_phrase_that_is_too_long_is_cut_and_that_is_said(finder: Any, picture:
 
 def test_calls_beyond_the_queue_are_refused_and_the_others_wait_and_say_so(finder: Any, picture: Picture) -> None:
     finder.track(picture(0))
-    phrases = [f"thing number {i}" for i in range(60)]  # takes long enough for all calls to come in meanwhile
+    phrases = [f"thing number {i}" for i in range(32)]  # takes long enough for all calls to come in meanwhile
     service = finder.client(DetectConcept, "detect_concept")
     request = DetectConcept.Request(phrases=phrases, score_threshold=1.0)
     futures = [service.call_async(request) for _ in range(8)]
@@ -319,6 +323,19 @@ def test_calls_beyond_the_queue_are_refused_and_the_others_wait_and_say_so(finde
 
 
 # --- Followed concepts ------------------------------------------------------------------------------------------------
+
+
+def test_no_more_than_32_concepts_are_followed(finder: Any) -> None:
+    for i in range(32):
+        assert finder.call(FollowConcept, "follow_concept", phrase=f"thing {i}", period=1e6).success
+    answer = finder.call(FollowConcept, "follow_concept", phrase="one more", period=1e6)
+    assert not answer.success
+    assert "32 concepts are followed already, which is the most" in answer.message
+    assert finder.call(FollowConcept, "follow_concept", phrase="Thing 3", period=2e6).success, "only other settings"
+    answer = finder.call(UnfollowConcept, "unfollow_concept", phrase=" " * 300 + "x" * 10**6)
+    assert not answer.success
+    assert len(answer.message) < 1100
+    finder.until(lambda: "thing 31" in finder.diagnostics.get("concepts followed", ""), "all are still followed")
 
 
 def test_a_followed_concept_is_tracked_until_it_is_followed_no_more(finder: Any, picture: Picture) -> None:
@@ -447,18 +464,30 @@ def test_a_detector_is_unloaded_and_loaded_again(finder: Any, picture: Picture) 
     assert answer.stamp == stamp
 
 
-def test_a_detection_at_work_is_broken_off_when_the_detector_is_unloaded(finder: Any, picture: Picture) -> None:
-    finder.track(picture(0))
-    request = DetectConcept.Request(phrases=[f"thing number {i}" for i in range(4000)], score_threshold=1.0)
-    answers = [finder.client(DetectConcept, "detect_concept").call_async(request) for _ in range(2)]
-    finder.until(lambda: finder.diagnostics.get("detections waiting") == "1 of 2", "two calls under way")
-    assert finder.call(Trigger, "unload_detector").success
-    finder.until(lambda: all(answer.done() for answer in answers), "their answers")
-    assert [answer.result().message for answer in answers] == [
-        "the detector was unloaded during this detection",
-        "the detector was unloaded before this detection's turn came",
-    ]
-    assert finder.call(Trigger, "load_detector").success
+def test_a_detection_at_work_is_broken_off_when_the_detector_is_unloaded(
+    ros: None, weights: dict[str, Path], picture: Picture
+) -> None:
+    node = make_node(weights)
+    working = threading.Event()
+
+    def work_for_ever(network: ConceptDetector) -> None:
+        while True:
+            network.encode_image(picture(0))
+            working.set()
+
+    try:
+        assert node.trigger_configure() == TransitionCallbackReturn.SUCCESS
+        detector = node._detections._detector.now
+        assert detector is not None
+        running, waiting = detector.thread.submit(work_for_ever), detector.thread.submit(lambda _: None)
+        assert working.wait(60.0)
+        assert detector.thread.load == 2
+        assert not detector.thread.join(0.0)
+        assert node.trigger_cleanup() == TransitionCallbackReturn.SUCCESS
+        assert str(running.exception(60.0)) == "the detector was unloaded during this detection"
+        assert str(waiting.exception(60.0)) == "the detector was unloaded before this detection's turn came"
+    finally:
+        node.destroy_node()
 
 
 def make_node(weights: dict[str, Path], **more: Any) -> TrackerNode:

@@ -19,9 +19,10 @@ from std_msgs.msg import Header
 from sam_core import FrameResult, NoFrameError, Prompt, PromptError, StampError, Stream, Tracker, build_tracker
 from sam_ros.conversions.encodings import array_to_image, image_to_rgb
 from sam_ros.conversions.stamps import to_time
-from sam_ros.tracking.inference import InferenceThread, StoppedError
+from sam_ros.tracking.inference import CAPACITY, InferenceThread
 from sam_ros.tracking.session import Session
 from sam_ros.tracking.statistics import DropCause, Statistics
+from sam_ros.tracking.work_queue import BusyError, Lane, StoppedError
 
 SECOND = 10**9
 TIMEOUT = 60.0  # s; far more than anything here takes
@@ -112,7 +113,7 @@ def test_frames_and_commands_keep_their_order(bench: Bench) -> None:
 def test_the_newest_frame_wins_while_the_thread_works(bench: Bench) -> None:
     bench.gate.clear()
     bench.thread.offer(frame(1))
-    while bench.thread._mailbox._item is not None:  # until the thread holds the first
+    while bench.thread._queue.has_frame:  # until the thread holds the first
         time.sleep(0.01)
     for stamp in range(2, 7):
         bench.thread.offer(frame(stamp))
@@ -120,6 +121,42 @@ def test_the_newest_frame_wins_while_the_thread_works(bench: Bench) -> None:
     bench.thread.submit(lambda _: None).result(TIMEOUT)
     assert [stamp for stamp, _ in bench.delivered] == [1, 6]
     assert bench.drops(DropCause.REPLACED) == 4
+
+
+def test_frames_and_queries_go_on_under_150_clicks(bench: Bench) -> None:
+    bench.track(frame(1))
+    bench.thread.submit(lambda s: s.add_prompt(Prompt(points=[[5, 5]]), None, "")).result(TIMEOUT)
+    bench.gate.clear()
+    bench.thread.offer(frame(2))  # holds the thread
+    while bench.thread._queue.has_frame:
+        time.sleep(0.01)
+    order: list[str] = []
+
+    def click(session: Session) -> None:
+        order.append("click")
+        session.add_prompt(Prompt(points=[[5, 5]], labels=[len(order) % 2]), 1, "")
+        bench.thread.offer(frame(len(order) + 2))  # the camera goes on meanwhile
+
+    clicks = [bench.thread.submit(click, Lane.PROMPT) for _ in range(150)]
+    query = bench.thread.submit(lambda session: (order.append("query"), len(session.stream.objects))[1], Lane.QUERY)
+    bench.gate.set()
+    assert query.result(TIMEOUT) == 1
+    refused = [click for click in clicks if isinstance(click.exception(TIMEOUT), BusyError)]
+    assert len(refused) == 150 - CAPACITY
+    assert all(click.exception() is None for click in clicks if click not in refused)
+    bench.thread.submit(lambda _: None).result(TIMEOUT)
+    assert order.count("click") == CAPACITY
+    assert order.index("query") <= 1
+    assert len(bench.delivered) >= CAPACITY, "a frame after every click"
+
+
+def test_what_a_command_changed_shows_before_its_answer(bench: Bench) -> None:
+    bench.track(frame(1))
+    seen: list[int] = []
+    future = bench.thread.submit(lambda s: (time.sleep(0.1), s.add_prompt(Prompt(points=[[5, 5]]), None, "")))
+    future.add_done_callback(lambda _: seen.append(bench.thread.report.objects))
+    future.result(TIMEOUT)
+    assert seen == [1]
 
 
 @pytest.mark.parametrize("kind", [torch.cuda.OutOfMemoryError, RuntimeError, KeyError])

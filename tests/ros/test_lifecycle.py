@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import signal
+import threading
+import time
 import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -20,6 +22,7 @@ from sam_core import Stream
 from sam_core.sam2 import Sam2
 from sam_ros.node.tracker_node import TrackerNode
 from sam_ros.runtime.processes import Executable
+from sam_ros.tracking.work_queue import StoppedError
 
 Picture = Callable[..., np.ndarray]
 
@@ -183,6 +186,34 @@ def test_an_unexpected_error_ends_in_a_clean_unconfigured_state(ros: None, monke
         assert "out of memory" in node._statistics.snapshot().last_error
         assert node.trigger_configure() == TransitionCallbackReturn.SUCCESS, "and it can be tried again"
     finally:
+        node.destroy_node()
+
+
+def test_transitions_do_not_wait_for_ever(ros: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when a driver hangs: the work at hand does not end."""
+    monkeypatch.setattr("sam_ros.node.tracker_node.STOP_TIMEOUT", 0.2)
+    gate = threading.Event()
+    node = make_node()
+    try:
+        assert node.trigger_configure() == TransitionCallbackReturn.SUCCESS
+        assert node.trigger_activate() == TransitionCallbackReturn.SUCCESS
+        inference = node._inference
+        held = inference.submit(lambda _: gate.wait(60.0))
+        queued = inference.submit(lambda _: None)
+        started = time.monotonic()
+        assert node.trigger_deactivate() == TransitionCallbackReturn.SUCCESS
+        assert "one frame or command for more than 0.2 s" in node._statistics.snapshot().last_error
+        assert node.trigger_cleanup() == TransitionCallbackReturn.SUCCESS
+        assert time.monotonic() - started < 30.0
+        assert "did not end within 0.2 s" in node._statistics.snapshot().last_error
+        with pytest.raises(StoppedError):
+            queued.result(0.0)
+        assert node.trigger_configure() == TransitionCallbackReturn.SUCCESS, "and a new stream can begin"
+        gate.set()
+        assert held.result(60.0)
+        assert inference.stop(60.0)
+    finally:
+        gate.set()
         node.destroy_node()
 
 
