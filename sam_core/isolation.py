@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
-from typing import ParamSpec, TypeVar
+from inspect import isgeneratorfunction
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 
@@ -20,12 +21,35 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
+@contextmanager
+def _inference_context() -> Iterator[None]:
+    with torch.inference_mode(), torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
+        yield
+
+
 def inference(function: Callable[P, R]) -> Callable[P, R]:
-    """Run a function in inference mode and without autocast: it computes in the network's own dtype."""
+    """Run a function in inference mode and without autocast: it computes in the network's own dtype.
+
+    A generator runs so between its items; whoever takes them keeps the settings of their own.
+    """
+    if isgeneratorfunction(function):
+
+        @wraps(function)
+        def iterate(*args: P.args, **kwargs: P.kwargs) -> Iterator[Any]:
+            items = function(*args, **kwargs)
+            while True:
+                with _inference_context():
+                    try:
+                        item = next(items)
+                    except StopIteration:
+                        return
+                yield item
+
+        return iterate  # type: ignore[return-value]
 
     @wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
-        with torch.inference_mode(), torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
+        with _inference_context():
             return function(*args, **kwargs)
 
     return run

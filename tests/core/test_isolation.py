@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from sam_core import ImageError, Prompt, build_tracker
-from sam_core.isolation import build_context
+from sam_core.isolation import build_context, inference
 from sam_core.sam3 import Exemplars, build_detector
 from tests.core.pattern import frame
 
@@ -115,6 +115,23 @@ def test_a_stream_goes_on_under_other_settings() -> None:
             result = stream.step(frame(i), i)
         assert result.low_res.dtype == torch.float32
         assert not result.mask_logits.requires_grad
+
+
+def test_a_generator_works_in_its_own_settings_and_its_caller_in_others() -> None:
+    def modes() -> tuple[bool, bool]:
+        return torch.is_inference_mode_enabled(), torch.is_autocast_enabled("cpu")
+
+    @inference
+    def generate(count: int) -> Iterator[tuple[bool, bool]]:
+        for _ in range(count):
+            yield modes()
+
+    with torch.autocast("cpu", torch.bfloat16):
+        inside = []
+        for item in generate(2):
+            inside.append(item)
+            assert modes() == (False, True)
+    assert inside == [(True, False)] * 2
 
 
 def test_the_default_dtype_is_put_back_after_an_error() -> None:
