@@ -140,7 +140,7 @@ class ConceptDetector:
         """
         return list(self.detect_each(state, phrases, exemplars, threshold, max_instances, nms_iou))
 
-    @torch.inference_mode()
+    @inference
     def detect_each(
         self,
         state: ImageState,
