@@ -63,7 +63,8 @@ def detection_times(
         ids, mask = _padded(tokens, device)
 
         def ours(image: Any, phrases: Sequence[str] = phrases) -> None:
-            detector.detect(detector.encode_image(image), phrases, threshold=0.5)
+            for found in detector.detect_each(detector.encode_image(image), phrases, threshold=0.5):
+                list(found.masks_in_parts())  # made on demand, and part of what is timed
 
         def theirs(image: Any, ids: torch.Tensor = ids, mask: torch.Tensor = mask) -> None:
             _detect_with_reference(reference, image, ids, mask, detector.image_size, dtype)
