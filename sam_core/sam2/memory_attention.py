@@ -51,7 +51,7 @@ class MemoryAttentionLayer(nn.Module):
         y = self.norm1(x)
         x = x + self.self_attn(y, y, y, rotations)
         x = x + self.cross_attn_image(self.norm2(x), keys, values, rotations, num_unrotated_keys)
-        return x + self.linear2(F.relu(self.linear1(self.norm3(x))))
+        return x + self.linear2(F.relu(self.linear1(self.norm3(x)), inplace=True))
 
 
 class MemoryAttention(nn.Module):
