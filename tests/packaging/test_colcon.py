@@ -50,7 +50,7 @@ def shell(command: str, workspace: Path, *, underlay: Path | None = None) -> str
     Raises:
         AssertionError: It failed; the message has all that was printed.
     """
-    dropped = ("PYTHONPATH", "COLCON_", "AMENT_", "CMAKE_", "PYTEST_")
+    dropped = ("PYTHONPATH", "COLCON_", "AMENT_", "CMAKE_", "PYTEST_", "MAKE", "MFLAGS")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
     environment |= {
         "VIRTUAL_ENV": str(PREFIX),
