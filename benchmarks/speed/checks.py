@@ -96,7 +96,7 @@ def same_quality_in_bfloat16(device: torch.device, quick: bool) -> Finding:
 
 
 def flat_memory(device: torch.device, quick: bool) -> Finding:
-    """Bytes held at the end of a stream, in which objects come and go, less those at frame 200 (40); history is full."""
+    """Bytes held at the end of a stream, in which objects come and go, less those once the history is full."""
     early, late = (40, 60) if quick else (200, 2_000)
     images, where = frames(*SIZE), boxes(4, *SIZE)
     stream = _tracker(device, None).open_stream(max_objects=4, cuda_graphs=True)
