@@ -127,7 +127,11 @@ class FrameTracker:
             frames: frames of the history before that one, oldest first.
         """
         known = {
-            frame.number: frame for frame in frames if object_id in frame.objects and frame.number > version.first_frame
+            frame.number: frame
+            for frame in frames
+            if object_id in frame.objects
+            and frame.number > version.first_frame
+            and frame.number not in version.index.conditioning.frames
         }
         recent, pointers = version.index.recent, version.index.pointers
         admitted = [n for n, frame in known.items() if self._policy.admits(frame.objects[object_id].seen)]
