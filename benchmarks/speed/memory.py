@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch._subclasses.fake_tensor import FakeTensor
 
 __all__ = ["Held", "held"]
 
@@ -33,12 +34,14 @@ def held(device: torch.device) -> Held:
     gc.collect()
     storages: dict[int, int] = {}
     for thing in gc.get_objects():
-        if issubclass(type(thing), torch.Tensor):  # not isinstance: some lazy modules answer to it with a warning
-            try:
-                storage = thing.untyped_storage()
-                storages[storage.data_ptr()] = storage.nbytes()
-            except NotImplementedError:  # packed for a kernel: it has no storage of its own to look at
-                storages[-id(thing)] = thing.numel() * thing.element_size()
+        kind = type(thing)  # not isinstance: some lazy modules answer to it with a warning
+        if not issubclass(kind, torch.Tensor) or issubclass(kind, FakeTensor):  # torch.export leaves fakes: no memory
+            continue
+        try:
+            storage = thing.untyped_storage()
+            storages[storage.data_ptr()] = storage.nbytes()
+        except NotImplementedError:  # packed for a kernel: it has no storage of its own to look at
+            storages[-id(thing)] = thing.numel() * thing.element_size()
     allocated = torch.cuda.memory_allocated(device) if device.type == "cuda" else 0
     return Held(sum(storages.values()), resident_bytes(), allocated)
 

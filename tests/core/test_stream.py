@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.speed.memory import held
 from sam_core import (
     CapacityError,
     FrameResult,
@@ -272,22 +273,6 @@ def test_bad_settings(micro_tracker: Tracker, settings: dict[str, int]) -> None:
         micro_tracker.open_stream(**settings)
 
 
-def live_tensors() -> tuple[int, int]:
-    """Count the tensors that Python holds, and the bytes of their storages."""
-    gc.collect()
-    storages = {}
-    count = 0
-    for thing in gc.get_objects():
-        if issubclass(type(thing), torch.Tensor):  # isinstance() would wake lazy proxies
-            count += 1
-            if thing.layout is not torch.strided:  # oneDNN's own, of a packed weight
-                storages[id(thing)] = thing.numel() * thing.element_size()
-                continue
-            storage = thing.untyped_storage()
-            storages[storage.data_ptr()] = storage.nbytes()
-    return count, sum(storages.values())
-
-
 def test_memory_is_flat_over_2000_frames(micro_tracker: Tracker) -> None:
     """Objects come, are corrected and go all the while; the tensors at frame 200 are those at the end."""
     stream = micro_tracker.open_stream(max_objects=2, corrections_are_conditioning=True)
@@ -303,7 +288,7 @@ def test_memory_is_flat_over_2000_frames(micro_tracker: Tracker) -> None:
         if i in (200, 2000):  # the same place in the cycle of prompts
             del result
             stream.step(frame(0), i)
-            measured[i] = (*live_tensors(), stream.report().bytes_allocated)
+            measured[i] = (held(torch.device("cpu")).tensors, stream.report().bytes_allocated)
     assert len(stream.objects) == 2
     assert stream.objects[-1].object_id > 30
     assert measured[200] == measured[2000]
