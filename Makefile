@@ -20,9 +20,9 @@ ROS_ENV = FASTDDS_DEFAULT_PROFILES_FILE="$(CURDIR)/config/dds/fastdds_shm.xml" \
           ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST
 
 PYTEST = $(ROS_ENV) $(BIN)/python -m pytest
-ROS_TESTS = tests/ros tests/packaging
+WORKERS ?= 3
 
-.PHONY: help demo test lint format setup setup-test clean
+.PHONY: help demo test test-slow lint format setup setup-test clean
 .DEFAULT_GOAL := help
 
 help:  ## Show this list
@@ -31,13 +31,13 @@ help:  ## Show this list
 demo: setup  ## Track objects in a camera stream: two ROS 2 nodes, live figures, an annotated video
 	@$(ROS_ENV) $(BIN)/python -m sam_ros.demo $(DEMO_ARGS)
 
-# Two halves at once: the ROS tests mostly wait, the others compute in one thread.
+# Three workers on two cores: the ROS tests mostly wait. A file's tests share their processes, so they stay together.
 test: setup-test  ## Everything that CI runs: ruff, mypy, pytest
 	@status=0; $(MAKE) --no-print-directory lint || status=$$?; \
-	if [ -n "$(PYTEST_ARGS)" ]; then $(PYTEST) $(PYTEST_ARGS) || status=$$?; exit $$status; fi; \
-	log=$$(mktemp); $(PYTEST) $(ROS_TESTS) > $$log 2>&1 & half=$$!; \
-	$(PYTEST) tests $(addprefix --ignore=,$(ROS_TESTS)) || status=$$?; \
-	wait $$half || status=$$?; cat $$log; rm -f $$log; exit $$status
+	$(PYTEST) -m "not slow" -n $(WORKERS) --dist loadfile $(PYTEST_ARGS) || status=$$?; exit $$status
+
+test-slow: setup-test  ## The tests that take minutes each
+	@$(PYTEST) -m slow $(PYTEST_ARGS)
 
 lint: setup-test  ## Check style (ruff) and types (mypy)
 	@$(BIN)/ruff check --quiet .

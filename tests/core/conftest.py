@@ -13,27 +13,28 @@ from sam_core import Tracker, build_tracker
 # Small models gain nothing from two threads, and on a loaded machine two can be many times slower.
 torch.set_num_threads(1)
 
-_FIGURES = pytest.StashKey[dict[str, float]]()
+_ERROR = "relative error"  # prefix of the properties that a test records; they reach us from every pytest worker
 
 
 @pytest.fixture
-def figure(request: pytest.FixtureRequest) -> Callable[[str, float], None]:
+def figure(record_property: Callable[[str, object], None]) -> Callable[[str, float], None]:
     """Return a function that records a relative error for the table."""
-    figures = request.config.stash.setdefault(_FIGURES, {})
-
-    def record(name: str, error: float) -> None:
-        figures[f"{request.node.name}: {name}"] = error
-
-    return record
+    return lambda name, error: record_property(f"{_ERROR}: {name}", float(error))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print the recorded errors."""
-    figures = terminalreporter.config.stash.get(_FIGURES, {})
-    if figures:
+    reports = [report for kind in ("passed", "failed") for report in terminalreporter.stats.get(kind, [])]
+    rows = [
+        f"{error:9.1e}  {report.nodeid.rpartition('::')[2]}{name.removeprefix(_ERROR)}"
+        for report in reports
+        for name, error in getattr(report, "user_properties", [])
+        if name.startswith(_ERROR)
+    ]
+    if rows:
         terminalreporter.section("relative errors against the official SAM 2 code (float32)")
-        for name, error in figures.items():
-            terminalreporter.write_line(f"{error:9.1e}  {name}")
+        for row in rows:
+            terminalreporter.write_line(row)
 
 
 @pytest.fixture(scope="session")

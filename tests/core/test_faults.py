@@ -106,13 +106,11 @@ PROMPTS: dict[str, Callable[[Stream], FrameResult]] = {
 }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", PROMPTS)
 def test_a_prompt_takes_effect_whole_or_not_at_all(micro_tracker: Tracker, name: str) -> None:
     assert force_everywhere(micro_tracker, PROMPTS[name]) > 100
 
 
-@pytest.mark.slow
 def test_a_step_takes_effect_whole_or_not_at_all(micro_tracker: Tracker) -> None:
     assert force_everywhere(micro_tracker, lambda stream: stream.step(frame(10), 10)) > 100
 

@@ -273,11 +273,12 @@ def test_bad_settings(micro_tracker: Tracker, settings: dict[str, int]) -> None:
         micro_tracker.open_stream(**settings)
 
 
-def test_memory_is_flat_over_2000_frames(micro_tracker: Tracker) -> None:
+@pytest.mark.parametrize("frames", [500, pytest.param(2000, marks=pytest.mark.slow)])
+def test_memory_is_flat(micro_tracker: Tracker, frames: int) -> None:
     """Objects come, are corrected and go all the while; the tensors at frame 200 are those at the end."""
     stream = micro_tracker.open_stream(max_objects=2, corrections_are_conditioning=True)
     measured = {}
-    for i in range(2001):
+    for i in range(frames + 1):
         result = stream.step(frame(i % 50), i)
         if i % 50 == 0:
             if len(result) == 2:
@@ -285,13 +286,13 @@ def test_memory_is_flat_over_2000_frames(micro_tracker: Tracker) -> None:
             stream.add_prompt(CLICK)
         if i % 50 == 25:
             stream.add_prompt(BOX, object_id=stream.objects[0].object_id)
-        if i in (200, 2000):  # the same place in the cycle of prompts
+        if i in (200, frames):  # the same place in the cycle of prompts
             del result
             stream.step(frame(0), i)
             measured[i] = (held(torch.device("cpu")).tensors, stream.report().bytes_allocated)
     assert len(stream.objects) == 2
-    assert stream.objects[-1].object_id > 30
-    assert measured[200] == measured[2000]
+    assert stream.objects[-1].object_id > frames // 70
+    assert measured[200] == measured[frames]
 
 
 def test_kinds_of_live_objects_do_not_grow(micro_tracker: Tracker) -> None:
