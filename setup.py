@@ -60,7 +60,7 @@ setup(
         "sam_core": ["data/*", "weights/*.safetensors", "py.typed"],
         "sam_core.config": ["models/**/*.yaml", "training/**/*.yaml"],
         "sam_ros": ["camera/clips/*.mp4", "py.typed"],
-        "sam_ros.config": ["ros/*.yaml", "dds/*.xml"],
+        "sam_ros.config": ["ros/*.yaml", "dds/*.xml", "sros2/*.xml"],
     },
     data_files=[
         ("share/ament_index/resource_index/packages", ["resource/sam_ros"]),
@@ -68,6 +68,7 @@ setup(
         share("launch", "*.launch.py"),
         share("config/ros", "*.yaml"),
         share("config/dds", "*.xml"),
+        share("config/sros2", "*.xml"),
     ],
     entry_points={
         "console_scripts": [

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 from omegaconf import DictConfig
+from torch import Tensor
 
 from sam_core.backends.cpu import optimise_for_cpu
 from sam_core.checkpoints import load_checkpoint
@@ -53,6 +55,13 @@ def _model_config(name: str, overrides: Sequence[str]) -> DictConfig:
     return load_config("models", name, [override_with_new_name(override) for override in overrides])
 
 
+@cache
+def known_models() -> tuple[tuple[str, dict[str, Tensor]], ...]:
+    """Return the name of each model, and its tensors without memory: to tell which one a file is of."""
+    with torch.device("meta"):
+        return tuple((name, build_model(name).state_dict()) for name in model_names())
+
+
 def tracking_choices(config: DictConfig) -> dict[str, str]:
     """Return `Tracker`'s arguments that a model's configuration names beside its networks."""
     from sam_core.streaming import CHOICES
@@ -72,8 +81,8 @@ def build_tracker(
 
     Args:
         name: a model of `config/models`, for instance `sam2.1_hiera_tiny`.
-        checkpoint: Meta's `.pt`, a `.safetensors` file with the same names, or the Hugging Face layout of it. Where
-            None, the weights that ship with the package, else random weights (with a warning).
+        checkpoint: Meta's `.pt`, a `.safetensors` file with the same names, or the Hugging Face layout of it, also as
+            a folder of shards. Where None, the weights that ship with the package, else random ones (with a warning).
         device: where to run; CUDA if there is any, else the CPU.
         dtype: the networks' dtype (`float32`, `bfloat16`, `float16`); where None, bfloat16 on CUDA and on CPUs with
             AVX-512 BF16 or AMX, float32 elsewhere.
@@ -94,7 +103,7 @@ def build_tracker(
     if source is None:
         _log.warning("%s has random weights: no checkpoint was given, so its masks mean nothing.", name)
     else:
-        load_checkpoint(model, source, name)
+        load_checkpoint(model, source, name, known_models)
     model.requires_grad_(False).to(device=target, dtype=kind)
     if target.type == "cpu":
         optimise_for_cpu(model)

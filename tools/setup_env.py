@@ -7,6 +7,9 @@
 Needs Python 3.10 to 3.14, a C++ compiler, and a package index; no ROS, no root, no CUDA. Where Debian's or Ubuntu's
 Python lacks its headers or pip (packages python3-dev, python3-venv), they are downloaded into the environment.
 
+Packages come from one index, in the versions and with the digests of requirements/lock.txt. PyTorch alone has no
+digest there, because its build is chosen by the index it comes from.
+
 Every step leaves a stamp with a digest of what it was made from, so a second run does nothing and a changed requirement
 repeats its step alone. Two runs at once wait for each other.
 
@@ -32,7 +35,8 @@ import sysconfig
 import tempfile
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -76,12 +80,19 @@ class Environment:
                 _run([self.python, f"{wheel}/pip", "install", "--quiet", "--no-index", wheel])
         else:
             _run(arguments)
-            self.pip("install", "--upgrade", "pip", constrained=True)
+            with tempfile.TemporaryDirectory() as work:
+                wanted = Path(work, "pip.txt")
+                wanted.write_text(f"pip=={PIP_WHEEL.split('-')[1]} --hash=sha256:{PIP_SHA256}\n")
+                self.install("--upgrade", "--require-hashes", "--requirement", wanted)
 
-    def pip(self, *arguments: str | Path, constrained: bool) -> None:
-        """Run pip, quietly; `constrained` holds every version to requirements/lock.txt."""
-        pins: list[str | Path] = ["--constraint", LOCK] if constrained else []
-        _run([self.python, "-m", "pip", *arguments[:1], "--quiet", *pins, *arguments[1:]])
+    def install(self, *arguments: str | Path) -> None:
+        """Run `pip install`, quietly."""
+        _run([self.python, "-m", "pip", "install", "--quiet", *arguments])
+
+    def install_locked(self, requirements: Path) -> None:
+        """Install a file of requirements, each in the version and with a digest that requirements/lock.txt has."""
+        locked = ("--require-hashes", "--constraint", LOCK, "--build-constraint", LOCK)
+        self.install(*locked, "--requirement", requirements)
 
     def step(self, name: str, inputs: Iterable[Path], action: Callable[[], None]) -> None:
         """Do a step unless it was done before with the same inputs.
@@ -110,8 +121,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         _check_machine()
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with open(f"{folder}.lock", "w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with _locked(Path(f"{folder}.lock")):
             _set_up(Environment(folder), test=purpose == "test")
     except SetupError as error:
         print(f"set-up: {error}", file=sys.stderr)
@@ -122,25 +132,45 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Wait for other set-ups of the same environment.
+
+    The file's name can be guessed, and its folder may be shared (`make VENV=/tmp/env`): so a link that somebody put
+    there is not followed, and what the file holds is left alone.
+
+    Raises:
+        SetupError: The lock cannot be had.
+    """
+    try:
+        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise SetupError(f"{path} cannot be used as the lock of this set-up ({error.strerror}): remove it.") from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
+
+
 def _set_up(environment: Environment, *, test: bool) -> None:
     """Do all steps, cheap ones first where the order is free."""
 
     def install(name: str) -> Callable[[], None]:
-        return lambda: environment.pip("install", "--requirement", REQUIREMENTS / name, constrained=True)
+        return lambda: environment.install_locked(REQUIREMENTS / name)
 
     environment.step("environment", [], environment.create)
+    environment.step("what PyTorch needs", [REQUIREMENTS / "torch_needs.txt", LOCK], install("torch_needs.txt"))
     torch = REQUIREMENTS / "torch.txt"
-    environment.step("PyTorch", [torch], lambda: environment.pip(
-        "install", "--requirement", torch, *_torch_index(), constrained=True
-    ))  # fmt: skip
+    environment.step("PyTorch", [torch], lambda: environment.install(*_torch_index(), "--requirement", torch))
     environment.step("libraries", [REQUIREMENTS / "run.txt", LOCK], install("run.txt"))
     environment.step("ROS 2", [REQUIREMENTS / "ros.txt", LOCK], install("ros.txt"))
-    environment.step("interfaces", [ROOT / "msg", ROOT / "srv", LOCK], lambda: environment.pip(
-        "install", "--no-deps", "--force-reinstall", "--build-constraint", LOCK, *_header_settings(environment.folder),
-        ROOT / "msg", constrained=False
+    environment.step("interfaces", [ROOT / "msg", ROOT / "srv", LOCK], lambda: environment.install(
+        "--no-deps", "--force-reinstall", "--build-constraint", LOCK, *_header_settings(environment.folder),
+        ROOT / "msg"
     ))  # fmt: skip
-    environment.step("this package", [ROOT / "setup.py", ROOT / "pyproject.toml"], lambda: environment.pip(
-        "install", "--no-deps", "--build-constraint", LOCK, "--editable", ROOT, constrained=False
+    environment.step("this package", [ROOT / "setup.py", ROOT / "pyproject.toml"], lambda: environment.install(
+        "--no-deps", "--build-constraint", LOCK, "--editable", ROOT
     ))  # fmt: skip
     if test:
         environment.step("training", [REQUIREMENTS / "train.txt", LOCK], install("train.txt"))
@@ -153,7 +183,7 @@ def _set_up(environment: Environment, *, test: bool) -> None:
 def _install_reference(environment: Environment, requirements: Path) -> None:
     """Install what tests compare with, alone: not what it asks for, and not SAM 2's CUDA extension."""
     os.environ["SAM2_BUILD_CUDA"] = "0"
-    environment.pip("install", "--no-deps", "--no-build-isolation", "--requirement", requirements, constrained=False)
+    environment.install("--no-deps", "--no-build-isolation", "--require-hashes", "--requirement", requirements)
 
 
 def _check_machine() -> None:
@@ -211,16 +241,18 @@ def _header_settings(folder: Path) -> list[str]:
 
 
 def _torch_index() -> list[str]:
-    """Choose where PyTorch comes from; see the module's docstring."""
+    """Choose the one index that PyTorch comes from; see the module's docstring.
+
+    Not beside another index: of a name that both have, pip would take the newer version, whoever put it there.
+    """
     chosen = os.environ.get("TORCH_INDEX", "")
     if chosen == "default":
         return []
     if chosen:
-        return ["--extra-index-url", chosen]
+        return ["--index-url", chosen]
     try:
         with urllib.request.urlopen(f"{TORCH_CPU_INDEX}/torch/", timeout=10):
-            # Beside pip's own index: of equal versions the one with a local part ("2.13.0+cpu") is the newer one.
-            return ["--extra-index-url", TORCH_CPU_INDEX]
+            return ["--index-url", TORCH_CPU_INDEX]
     except OSError:
         print(f"set-up: {TORCH_CPU_INDEX} doesn't answer; PyTorch comes from pip's own index", flush=True)
         return []

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
+from sam_core.sam3.phrases import clean_phrase
 from sam_core.streaming import CroppedMask
 
 
@@ -96,8 +97,8 @@ class Decision:
 
 
 def concept_key(phrase: str) -> str:
-    """Return what phrases that differ in letter case and spacing alone have in common."""
-    return " ".join(phrase.casefold().split())
+    """Return what phrases that mean the same to the detector have in common: "The red cups" and "red cup"."""
+    return clean_phrase(phrase).casefold()
 
 
 def associate(instance: Instance, known: Sequence[KnownObject], rules: MatchRules) -> Decision:

@@ -1,73 +1,30 @@
-"""Read a checkpoint file and load it strictly."""
+"""Strict loading: every name and shape must be the model's, and every number finite."""
 
 from __future__ import annotations
 
-import hashlib
-import logging
-import pickle
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from sam_core.checkpoints.hugging_face import is_hugging_face_sam2, rename_hugging_face_sam2
+from sam_core.checkpoints.identify import KnownModels, origin_of, same_tensors
+from sam_core.checkpoints.state_dict import read_state_dict
 from sam_core.errors import CheckpointError
-
-_log = logging.getLogger(__name__)
 
 _SHOWN = 4  # names listed in a message before it says "and N more"
 
 
-def read_state_dict(path: str | Path) -> dict[str, Tensor]:
-    """Read the tensors of a `.pt` or `.safetensors` file, and log its SHA-256.
-
-    Args:
-        path: Meta's `.pt` (`{"model": state_dict}`, or the state dict itself) or a `.safetensors` file. Nothing but
-            tensors is unpickled.
-
-    Returns:
-        Names and tensors on the CPU, as the file names them.
-
-    Raises:
-        CheckpointError: the file is missing, truncated, or not a checkpoint.
-    """
-    path = Path(path).expanduser()
-    if not path.is_file():
-        raise CheckpointError(f"There is no checkpoint file {path}.")
-    try:
-        _log.info("%s has the SHA-256 %s.", path.name, sha256(path))
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise CheckpointError(f"{path} is truncated or not a checkpoint: {reason}") from error
-    if isinstance(content, Mapping) and isinstance(content.get("model"), Mapping):
-        content = content["model"]
-    if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
-        raise CheckpointError(f'{path} holds no state dict: expected {{"model": {{name: tensor}}}}.')
-    return dict(content)
-
-
-def sha256(path: Path) -> str:
-    """Return a file's SHA-256 in hexadecimal digits."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(2**20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def load_checkpoint(model: nn.Module, path: str | Path, model_name: str = "the model") -> None:
+def load_checkpoint(
+    model: nn.Module, path: str | Path, model_name: str = "the model", known: KnownModels = tuple
+) -> None:
     """Load a SAM 2 or 2.1 checkpoint: every name and shape must be the model's, and every number finite.
 
     Args:
         model: the network to fill.
-        path: Meta's layout or the Hugging Face layout of the same checkpoint.
+        path: Meta's layout or the Hugging Face layout of the same checkpoint; see `read_state_dict`.
         model_name: what to call the model in messages.
+        known: models that a file which does not fit may be of, so that the message can name the right one.
 
     Raises:
         CheckpointError: the file cannot be read, or does not fit; the message names what differs.
@@ -78,7 +35,9 @@ def load_checkpoint(model: nn.Module, path: str | Path, model_name: str = "the m
     expected = model.state_dict()
     differences = describe_differences(expected, state)
     if differences:
-        raise CheckpointError(f"{Path(path).name} does not fit {model_name}: {differences}.")
+        origin = "" if same_tensors(expected, state) else origin_of(state, model_name, known)
+        reason = f"the file {origin}; {differences}" if origin else differences
+        raise CheckpointError(f"{Path(path).name} does not fit {model_name}: {reason}.")
     model.load_state_dict(state, strict=True)
 
 
@@ -105,6 +64,8 @@ def describe_differences(expected: Mapping[str, Tensor], found: Mapping[str, Ten
 
 
 def _is_finite(tensor: Tensor) -> bool:
+    if tensor.is_floating_point() and tensor.itemsize == 1:  # not all of these types can be asked
+        tensor = tensor.float()
     return tensor.is_meta or bool(tensor.isfinite().all())
 
 

@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -69,6 +70,7 @@ class Frame:
         picture: (H, W, 3) uint8 RGB, the camera's image itself; None where it is not kept.
         source: what came with the image and is wanted back with it, for instance a message header.
         objects: what is known of each object, by id.
+        run: how often stamps had gone back before this frame, as at the end of a recording that is played in a loop.
     """
 
     number: int
@@ -79,6 +81,7 @@ class Frame:
     picture: NDArray[np.uint8] | Tensor | None = None
     source: Any = None
     objects: Mapping[int, ObjectOnFrame] = field(default_factory=dict)
+    run: int = 0
 
     def mask_of(self, object_id: int, threshold: float) -> CroppedMask | None:
         """Return where an object was seen on this frame; None where it was not, or where its mask is empty."""
@@ -168,7 +171,8 @@ class FrameHistory:
             stamp: of the image; None means the newest.
             tolerance: how far off the stamp may be; `stamp_tolerance` where None. An exact match goes before; of
                 several frames with the same distance the newest is meant. Viewers and bridges round stamps, and a
-                tracker that is slower than its camera does not process every image.
+                tracker that is slower than its camera does not process every image. After stamps have gone back,
+                frames of before are meant only by stamps that have not come again since.
             or_newest: take the newest frame if none matches.
 
         Raises:
@@ -180,7 +184,7 @@ class FrameHistory:
             raise NoFrameError("There is no frame yet to apply a prompt to.")
         if stamp is None:
             return newest
-        candidates = [(_distance(frame.stamp, stamp), -frame.number, frame) for frame in self.frames]
+        candidates = [(_distance(frame.stamp, stamp), -frame.number, frame) for frame in self._meant_by(stamp)]
         distance, _, nearest = min(candidates, key=lambda candidate: candidate[:2])
         if distance <= (self.stamp_tolerance if tolerance is None else tolerance):
             return nearest
@@ -189,6 +193,21 @@ class FrameHistory:
         raise StampError(
             f"No frame of stamp {stamp} is at hand: the oldest is of {oldest.stamp}, the newest of {newest.stamp}."
         )
+
+    def _meant_by(self, stamp: Any) -> list[Frame]:
+        """Return the frames that a stamp can mean: a run of stamps in which it lies hides the runs before."""
+        meant: list[Frame] = []
+        for _, group in groupby(reversed(self.frames), key=lambda frame: frame.run):
+            run = list(group)
+            meant += run
+            if not _is_before(stamp, run[-1].stamp) and not _is_before(run[0].stamp, stamp):
+                break
+        return meant
+
+    def run_of(self, stamp: Any) -> int:
+        """Return the run that the next frame belongs to, by its stamp."""
+        newest = self.newest
+        return 0 if newest is None else newest.run + _is_before(stamp, newest.stamp)
 
     def with_pictures(self) -> FrameHistory:
         """Return a history of the frames alone that have the camera's image."""
@@ -244,6 +263,14 @@ class FrameHistory:
                 break
             kept += 1
         return frames[-kept:]
+
+
+def _is_before(one: Any, other: Any) -> bool:
+    """Tell whether a stamp is older than another; stamps without an order never are."""
+    try:
+        return bool(one < other)
+    except (TypeError, ValueError):
+        return False
 
 
 def _distance(one: Any, other: Any) -> float:

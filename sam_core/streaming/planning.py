@@ -119,8 +119,8 @@ class PromptPlanner:
         if object_id is None:
             if len(state.objects) >= self._settings.max_objects:
                 raise CapacityError(
-                    f"All {self._settings.max_objects} places are taken: remove an object, or open the stream with "
-                    "more (max_objects)."
+                    f"All {self._settings.max_objects} places are taken: remove an object, or raise max_objects and "
+                    "begin again."
                 )
             return TrackedObject(state.next_id, "")
         target = state.find(object_id)

@@ -116,6 +116,7 @@ class Stream:
             image=resized if self._settings.needs_images else None,
             picture=image if self.keep_pictures else None,
             source=source,
+            run=self._state.history.run_of(stamp),
         )
 
     def _push(self, frame: Frame, state: StreamState) -> None:

@@ -25,8 +25,8 @@ from sam_ros.detection.search import (
     SearchError,
     check_exemplars,
     check_phrase,
-    cut_of,
     frame_for,
+    remark_on,
     search_of,
 )
 from sam_ros.runtime.qos import SERVICE_QOS
@@ -122,7 +122,7 @@ class DetectionServices:
         if ahead:
             self._node.get_logger().info(f"the detection of {what} is queued behind {ahead}")
         outcome = await answer_of(self._node, future)
-        remarks = [f"{phrase!r}: {cut}" for phrase in search.phrases if (cut := cut_of(phrase, facts.tokenizer))]
+        remarks = [f"{phrase!r}: {text}" for phrase in search.phrases if (text := remark_on(phrase, facts.tokenizer))]
         if clipped:
             remarks.append(clipped)
         if outcome.frame.stamp != stamp != NEWEST:
@@ -150,7 +150,7 @@ class DetectionServices:
             return response
         detector.thread.wake()
         response.success = True
-        response.message = cut_of(request.phrase, facts.tokenizer)
+        response.message = remark_on(request.phrase, facts.tokenizer)
         return response
 
     def _on_unfollow(

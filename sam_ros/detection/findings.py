@@ -15,6 +15,8 @@ from typing import TypeAlias
 from sam_core import CapacityError, PromptError, StampError
 from sam_core.association import Decision, Instance, MatchRules, TrackHistory, track_instance
 from sam_core.sam3 import ConceptDetector
+from sam_core.sam3.detector import EXEMPLARS_ALONE
+from sam_core.sam3.phrases import clean_phrase
 from sam_core.streaming import CroppedMask, Frame
 from sam_ros.conversions.stamps import format_stamp
 from sam_ros.detection.search import Search, SearchError
@@ -82,9 +84,11 @@ def find(detector: ConceptDetector, frame: Frame, search: Search) -> tuple[list[
     state = detector.encode_image(frame.picture)
     findings: list[Finding] = []
     size = 0
-    for found in detector.detect_each(
-        state, search.phrases, search.exemplars, threshold=search.threshold, max_instances=search.max_instances
-    ):
+    asked = [clean_phrase(phrase) for phrase in search.phrases]
+    detections = detector.detect_each(
+        state, asked, search.exemplars, threshold=search.threshold, max_instances=search.max_instances
+    )
+    for phrase, found in zip(search.phrases or (EXEMPLARS_ALONE,), detections, strict=True):
         scores, boxes = found.scores.tolist(), found.boxes.tolist()
         masks = (mask for part in found.masks_in_parts() for mask in part.cpu().numpy())
         for score, (x_min, y_min, x_max, y_max), mask in zip(scores, boxes, masks, strict=True):
@@ -95,7 +99,7 @@ def find(detector: ConceptDetector, frame: Frame, search: Search) -> tuple[list[
                     f"the masks found take more than {LARGEST_FINDINGS // 2**20} MiB: raise the score threshold, set "
                     "max_instances, or ask for fewer phrases"
                 )
-            findings.append(Finding(Instance(found.phrase, score, cropped), (x_min, y_min, x_max, y_max)))
+            findings.append(Finding(Instance(phrase, score, cropped), (x_min, y_min, x_max, y_max)))
     return findings, time.perf_counter() - started
 
 

@@ -9,7 +9,8 @@ from sam_msgs.srv import DetectConcept
 from sam_core import NoFrameError, PromptError, StampError
 from sam_core.association import MatchRules
 from sam_core.sam3 import Exemplars
-from sam_core.sam3.tokenizer import Tokenizer
+from sam_core.sam3.phrases import clean_phrase
+from sam_core.sam3.tokenizer import Tokenizer, clean
 from sam_core.streaming import Frame, FrameHistory
 from sam_core.streaming.prompt import MAX_LABEL, check_label
 from sam_ros.conversions.stamps import format_stamp
@@ -22,8 +23,8 @@ __all__ = [
     "SearchError",
     "check_exemplars",
     "check_phrase",
-    "cut_of",
     "frame_for",
+    "remark_on",
     "search_of",
 ]
 
@@ -106,7 +107,7 @@ def check_phrase(phrase: str, tokenizer: Tokenizer, name: str = "the phrase") ->
     """
     if len(phrase) > MAX_LABEL:  # first: the tokenizer's time grows with it
         raise SearchError(f"{name} has {len(phrase)} characters; at most {MAX_LABEL} are allowed")
-    if not tokenizer(phrase).text:
+    if not tokenizer(clean_phrase(phrase)).text:
         raise SearchError(f"{name} is empty: name a concept, for instance 'yellow cup'")
     try:
         check_label(phrase, name.removeprefix("the "))
@@ -114,10 +115,18 @@ def check_phrase(phrase: str, tokenizer: Tokenizer, name: str = "the phrase") ->
         raise SearchError(str(error)) from error
 
 
-def cut_of(phrase: str, tokenizer: Tokenizer) -> str:
-    """Say what of a phrase does not fit the detector's context; empty where all of it fits."""
-    cut = tokenizer(phrase).cut
-    return cut and f"the phrase is longer than the detector's {tokenizer.context_length} tokens; ignored is '{cut}'"
+def remark_on(phrase: str, tokenizer: Tokenizer) -> str:
+    """Say how a phrase is read: what it is cleaned to, and what exceeds the detector's context; empty if as it is."""
+    cleaned = clean_phrase(phrase)
+    cut = tokenizer(cleaned).cut
+    remarks = []
+    if cleaned != clean(phrase):  # letter case and spacing never matter
+        remarks.append(f"searched for as '{cleaned}'")
+    if cut:
+        remarks.append(
+            f"the phrase is longer than the detector's {tokenizer.context_length} tokens; ignored is '{cut}'"
+        )
+    return "; ".join(remarks)
 
 
 def frame_for(history: FrameHistory, stamp: int, or_newest: bool) -> Frame:

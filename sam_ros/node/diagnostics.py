@@ -128,6 +128,7 @@ def _values(snapshot: Snapshot, condition: Condition) -> list[tuple[str, str]]:
         ("images processed", str(snapshot.processed)),
     ]
     values += [(f"images dropped: {cause.value}", str(count)) for cause, count in snapshot.drops.items()]
+    values.append(("restarts of the images' stamps", str(snapshot.restarts)))
     values.append(("prompts refused", str(snapshot.refused_prompts)))
     if condition.stream is not None:
         stream = condition.stream

@@ -90,6 +90,9 @@ class TrackerParameters:
         )
 
 
+_NUMBERS = frozenset(field.name for field in fields(TrackerParameters) if isinstance(field.default, float))
+
+
 def _fixed(description: str, constraints: str = "", **ranges: Any) -> ParameterDescriptor:
     """Describe a parameter that is set when the node starts and cannot change afterwards."""
     return ParameterDescriptor(description=description, additional_constraints=constraints, read_only=True, **ranges)
@@ -103,8 +106,8 @@ def _live(description: str, **ranges: Any) -> ParameterDescriptor:
 _DESCRIPTORS: dict[str, ParameterDescriptor] = {
     "model": _fixed("Name of a model configuration (config/models/<name>.yaml), e.g. sam2.1_hiera_tiny."),
     "checkpoint": _fixed(
-        "File with the weights (.pt or .safetensors). Empty: the weights that the package ships for this model, "
-        "else random ones (with a warning)."
+        "File with the weights (.pt or .safetensors), or a folder of shards as Hugging Face has them. Empty: the "
+        "weights that the package ships for this model, else random ones (with a warning)."
     ),
     "device": _fixed("Torch device, e.g. cuda, cuda:1 or cpu. Empty: cuda where there is one, else cpu."),
     "dtype": _fixed("Number type of the model, e.g. float32. Empty: bfloat16 where the device is fast at it."),
@@ -214,15 +217,40 @@ def declare_parameters(node: Node) -> TrackerParameters:
         rclpy.exceptions.InvalidParameterValueException: A value given at start is out of range.
     """
     node.add_on_set_parameters_callback(check_parameters)
+    node.add_pre_set_parameters_callback(_with_whole_numbers)
     for field in fields(TrackerParameters):
         # An empty list has no type in rclpy; [""] is a list of strings that says nothing, and read() takes it so.
         default = [""] if field.name in _LISTS else field.default
-        node.declare_parameter(field.name, default, _DESCRIPTORS[field.name])
+        meant = _meant_by(node._parameter_overrides.get(field.name), default)  # rclpy has no public name for it
+        value = default if meant is None else meant
+        node.declare_parameter(field.name, value, _DESCRIPTORS[field.name], ignore_override=meant is not None)
     for old, (new, today) in RENAMED.items():
         value = node.declare_parameter(old, "", _DESCRIPTORS[old]).value
         if value:
             node.get_logger().warning(f"{old}: {value} is now called {new}: {today[value]}; the old name will go")
     return TrackerParameters.read(node)
+
+
+def _meant_by(given: Parameter | None, default: Any) -> Any:
+    """Return what a start value means where rclpy would refuse it; None where it is to be taken, or refused, as it is.
+
+    `2` is the number 2.0, and an empty list, which comes without a type, the empty default.
+    """
+    if given is None:
+        return None
+    if isinstance(default, list) and not given.value:
+        return default
+    return float(given.value) if isinstance(default, float) and given.type_ is Parameter.Type.INTEGER else None
+
+
+def _with_whole_numbers(parameters: list[Parameter]) -> list[Parameter]:
+    """Make floating-point numbers of integers where a parameter is one, as `ros2 param set` sends `2` for 2.0."""
+    return [
+        Parameter(parameter.name, value=float(parameter.value))
+        if parameter.name in _NUMBERS and parameter.type_ is Parameter.Type.INTEGER
+        else parameter
+        for parameter in parameters
+    ]
 
 
 def check_parameters(parameters: Sequence[Parameter]) -> SetParametersResult:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from rclpy.impl.rcutils_logger import RcutilsLogger
+from std_msgs.msg import Header
 
 from sam_core import FrameResult, ImageError
 from sam_core.streaming import FrameHistory, StreamReport
@@ -21,6 +22,7 @@ from sam_ros.runtime.cuda_stream import own_stream
 from sam_ros.runtime.errors import RefusedError
 from sam_ros.runtime.texts import legible
 from sam_ros.tracking.session import Session
+from sam_ros.tracking.stamp_order import Arrival, StampOrder
 from sam_ros.tracking.statistics import DropCause, Statistics
 from sam_ros.tracking.work_queue import Command, Lane, WorkQueue
 
@@ -29,7 +31,6 @@ __all__ = ["InferenceThread"]
 M = TypeVar("M")  # an image message
 R = TypeVar("R")
 
-CLOCK_RESTART = 10**9  # ns: a stamp that goes back farther is a clock that was set, or a recording that began anew
 URGENT = -1  # priority of a CUDA stream, above that of every other
 QUIET = 5.0  # s between two log lines of one kind
 CAPACITY = 64  # commands of clients that may wait in each lane
@@ -68,6 +69,7 @@ class InferenceThread(Generic[M]):
         self._logger = logger
         self._device = device
         self._queue: WorkQueue[M] = WorkQueue(capacity)
+        self._order = StampOrder()
         self._report = session.stream.report()
         self._history = session.stream.history
         self._stopping = False
@@ -102,12 +104,25 @@ class InferenceThread(Generic[M]):
         return self._history
 
     def offer(self, message: M) -> None:
-        """Hand over a frame; it replaces an unread one."""
+        """Hand over a frame; it replaces an unread one, unless it comes late. One thread alone may call this."""
+        stamp, before = stamp_of(message.header), self._order.newest  # type: ignore[attr-defined]
+        arrival = self._order.judge(stamp)
+        if arrival is Arrival.LATE:
+            self._statistics.dropped(DropCause.OUT_OF_ORDER)
+            return
+        if arrival is Arrival.NEW_RUN and before is not None:
+            self._statistics.stamps_restarted()
+            self._logger.warning(
+                f"the stamps of the images went back by {(before - stamp) * 1e-9:.3f} s and go on from there: a "
+                "recording in a loop, a simulator that restarted, a clock that was set, or publishers with two clocks",
+                throttle_duration_sec=QUIET,
+            )
         if self._queue.offer(message):
             self._statistics.dropped(DropCause.REPLACED)
 
     def discard(self) -> None:
-        """Throw away the unread frame, if there is one."""
+        """Throw away the unread frame, if there is one. Whatever stamp comes next is in order."""
+        self._order.forget()
         if self._queue.discard():
             self._statistics.dropped(DropCause.INACTIVE)
 
@@ -156,15 +171,11 @@ class InferenceThread(Generic[M]):
 
     def _process(self, message: M, session: Session) -> None:
         """Track a frame; whatever goes wrong with it is counted and does not leave this method."""
-        stamp = stamp_of(message.header)  # type: ignore[attr-defined]
-        newest = session.stream.history.newest
-        if newest is not None and 0 < newest.stamp - stamp < CLOCK_RESTART:
-            self._statistics.dropped(DropCause.OUT_OF_ORDER)
-            return
+        header: Header = message.header  # type: ignore[attr-defined]
         try:
             image = self._decode(message)
             started = time.perf_counter()
-            result = session.stream.step(image, stamp, message.header)  # type: ignore[attr-defined]
+            result = session.stream.step(image, stamp_of(header), header)
             if result.masks.is_cuda:  # not the whole device: a detection may run on it
                 torch.cuda.current_stream(result.masks.device).synchronize()
             if not self._stopping:

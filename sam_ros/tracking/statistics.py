@@ -68,6 +68,7 @@ class Snapshot:
     model: tuple[float, float]
     overhead: tuple[float, float]
     since_last_image: float | None  # s; None before the first image
+    restarts: int  # how often the stamps of the images went back for good
     refused_prompts: int
     last_error: str  # empty when there was none
 
@@ -113,6 +114,7 @@ class Statistics:
         self._received = 0
         self._missing = 0
         self._processed = 0
+        self._restarts = 0
         self._refused_prompts = 0
         self._last_error = ""
         self._in = _Meter()
@@ -144,6 +146,11 @@ class Statistics:
         with self._lock:
             self._drops[cause] += count
 
+    def stamps_restarted(self) -> None:
+        """Count that the stamps of the images went back for good."""
+        with self._lock:
+            self._restarts += 1
+
     def prompt_refused(self) -> None:
         """Count a prompt that was answered with a reason instead of an object."""
         with self._lock:
@@ -173,6 +180,7 @@ class Statistics:
                 model=_percentiles([t.model for t in timings]),
                 overhead=_percentiles([t.overhead for t in timings]),
                 since_last_image=now - self._in.times[-1] if self._in.times else None,
+                restarts=self._restarts,
                 refused_prompts=self._refused_prompts,
                 last_error=self._last_error,
             )

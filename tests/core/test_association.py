@@ -157,6 +157,7 @@ def test_rules_that_make_no_sense_are_refused(rules: dict[str, float], text: str
 
 def test_concepts_differ_by_more_than_case_and_spacing() -> None:
     assert concept_key(" Yellow  CUP\n") == concept_key("yellow cup") != concept_key("yellowcup")
+    assert concept_key("the yellow_cups") == concept_key("yellow cup") != concept_key("yellow mug")
 
 
 # --- Track history ----------------------------------------------------------------------------------------------------

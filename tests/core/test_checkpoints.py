@@ -177,7 +177,7 @@ def test_eight_models_and_ours_are_known() -> None:
             lambda w: {k: v for k, v in w.items() if "obj_ptr_tpos_proj" not in k and k != "no_obj_embed_spatial"},
             r"missing \(no_obj_embed_spatial, obj_ptr_tpos_proj.weight, obj_ptr_tpos_proj.bias\)",
         ),
-        (lambda w: {f"module.{k}": v for k, v in w.items()}, "tensors are missing .* are unknown"),
+        (lambda w: {f"student.{k}": v for k, v in w.items()}, "tensors are missing .* are unknown"),
     ],
     ids=["unknown name", "missing name", "other shape", "SAM 2.0 into 2.1", "prefixed"],
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -273,6 +275,52 @@ def test_a_stamp_beyond_the_tolerance_is_refused(micro_tracker: Tracker) -> None
         with pytest.raises(StampError, match="the oldest is of 1000"):
             stream.add_prompt(Prompt(points=[[60, 45]], stamp=asked))
     assert stream.add_prompt(Prompt(points=[[60, 45]], stamp=1300), or_newest=True).stamp == 1190
+
+
+@pytest.mark.parametrize(
+    ("asked", "meant"), [(1000, 10), (1020, 12), (1027, 13), (1032, 13), (1040, 4), (1090, 9)], ids=str
+)
+def test_after_a_loop_a_stamp_means_the_frame_that_was_seen_last(
+    micro_tracker: Tracker, asked: int, meant: int
+) -> None:
+    """A recording of stamps 1000 to 1090 begins again and has come to 1030; what it has not passed is of before."""
+    stream = micro_tracker.open_stream(history_frames=20, stamp_tolerance=5)
+    advance(stream, 0, 10)
+    advance(stream, 0, 4)
+    answer = stream.add_prompt(Prompt(points=[[60, 45]], stamp=asked))
+    assert (answer.frame, answer.stamp) == (meant, STAMP + 10 * (meant % 10))
+
+
+def test_a_frame_of_before_a_loop_does_not_stand_in_for_one_that_was_left_out(micro_tracker: Tracker) -> None:
+    """The second time around, every other image was not processed; in the first round all were."""
+    stream = micro_tracker.open_stream(history_frames=20, stamp_tolerance=10)
+    advance(stream, 0, 6)
+    for i in range(0, 6, 2):
+        advance(stream, i, i + 1)
+    for asked, meant in ((1000, 6), (1010, 7), (1020, 7), (1030, 8), (1040, 8), (1050, 5)):
+        assert stream.history.frame_at(asked).number == meant
+    assert [stream.history.frame_at(stamp, 0).run for stamp in (1040, 1050)] == [1, 0]
+
+
+@pytest.mark.parametrize("rate", [30, 120])
+@pytest.mark.parametrize(
+    "rounded",
+    [
+        lambda ns: round(float(ns)),
+        lambda ns: round(float(f"{ns * 1e-9:.6f}") * 1e9),
+        lambda ns: round(float(f"{ns * 1e-9:.3f}") * 1e9),
+        lambda ns: round(ns * 1e-9 * 1e9),
+        lambda ns: int(ns * 1e-9) * 10**9 + int((ns * 1e-9 % 1) * 1e9),
+    ],
+    ids=["double of ns", "us as text", "ms as text", "double of s", "sec and nanosec of a double"],
+)
+def test_rounded_stamps_find_their_own_image(micro_tracker: Tracker, rate: int, rounded: Callable[[int], int]) -> None:
+    """As viewers, JSON bridges and scripts round the nanoseconds of an image's stamp."""
+    stream = micro_tracker.open_stream(stamp_tolerance=0.1e9)
+    stamps = [1_795_907_099_135_461_642 + i * 10**9 // rate for i in range(6)]
+    for i, stamp in enumerate(stamps):
+        stream.step(frame(i), stamp)
+    assert [stream.history.frame_at(rounded(stamp)).stamp for stamp in stamps] == stamps
 
 
 def test_a_frame_may_be_named_by_its_number(micro_tracker: Tracker) -> None:

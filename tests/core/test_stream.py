@@ -114,7 +114,7 @@ def test_ids_are_never_reused(micro_tracker: Tracker) -> None:
     stream.step(frame(0))
     assert stream.add_prompt(CLICK).object_ids == (1,)
     assert stream.add_prompt(BOX).object_ids == (2,)
-    with pytest.raises(CapacityError, match="All 2 places are taken"):
+    with pytest.raises(CapacityError, match="All 2 places are taken: remove an object, or raise max_objects"):
         stream.add_prompt(LATE)
     stream.remove(1)
     assert stream.add_prompt(LATE).object_ids == (3,)

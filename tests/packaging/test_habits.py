@@ -48,7 +48,7 @@ def test_workflow_names_folders_that_exist() -> None:
 def test_hooks_use_the_locked_ruff() -> None:
     (hooks,) = [repo for repo in load(".pre-commit-config.yaml")["repos"] if repo["repo"].endswith("ruff-pre-commit")]
 
-    assert f"ruff=={hooks['rev'].removeprefix('v')}\n" in (ROOT / "requirements" / "lock.txt").read_text()
+    assert f"ruff=={hooks['rev'].removeprefix('v')} " in (ROOT / "requirements" / "lock.txt").read_text()
     assert {hook["id"] for hook in hooks["hooks"]} == {"ruff-check", "ruff-format"}
 
 

@@ -19,8 +19,9 @@ ROS_IMPORTS = re.compile(r"(\w+_msgs|\w+_interfaces|\w+_srvs|rclpy|launch|launch
 
 
 def requirements(path: Path) -> list[Requirement]:
-    lines = (line.split(" #")[0].strip() for line in path.read_text().splitlines())
-    return [Requirement(line) for line in lines if line and not line.startswith("#")]
+    """Read a file of requirements, without their digests."""
+    lines = (line.split(" #")[0].rstrip(" \\") for line in path.read_text().splitlines())
+    return [Requirement(line) for line in lines if line and not line.lstrip().startswith(("#", "--hash="))]
 
 
 def build_requirements() -> list[Requirement]:
@@ -84,13 +85,22 @@ def test_lock_pins_everything_that_is_installed(python: str) -> None:
             assert pin.name not in pins, f"{pin.name} is pinned twice for Python {python}"
             pins[pin.name] = pin
     wanted = build_requirements()
-    for name in ("run.txt", "ros.txt", "train.txt", "test.txt", "colcon.txt"):
+    for name in ("torch_needs.txt", "run.txt", "ros.txt", "train.txt", "test.txt", "colcon.txt"):
         wanted += requirements(ROOT / "requirements" / name)
 
     for requirement in wanted:
         pin = pins[re.sub("[-_.]+", "-", requirement.name).lower()]
         version = str(pin.specifier).removeprefix("==")
         assert requirement.specifier.contains(version), f"{requirement} isn't {pin}"
+
+
+def test_every_package_is_locked_with_its_digests() -> None:
+    for name in ("lock.txt", "reference.txt"):
+        text = re.sub(r"^#.*\n", "", (ROOT / "requirements" / name).read_text(), flags=re.MULTILINE)
+        entries = re.split(r"\n(?=\S)", text.strip())
+        assert len(entries) == len(requirements(ROOT / "requirements" / name))
+        for entry in entries:
+            assert re.fullmatch(r"\S+==[^\n]+( \\\n    --hash=sha256:[0-9a-f]{64})+", entry), entry
 
 
 def test_ros_wheels_are_of_one_distribution() -> None:

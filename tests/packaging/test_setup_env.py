@@ -13,6 +13,7 @@ import subprocess
 import sys
 import sysconfig
 import threading
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -150,14 +151,14 @@ def test_pytorch_comes_from_its_cpu_index_where_that_answers(
 
     assert setup_env._torch_index() == [], "the index has no torch"
     (folder / "torch").mkdir()
-    assert setup_env._torch_index() == ["--extra-index-url", address]
+    assert setup_env._torch_index() == ["--index-url", address]
 
 
 def test_pytorch_comes_from_the_index_that_the_user_names(
     setup_env: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TORCH_INDEX", "https://download.pytorch.org/whl/cu130")
-    assert setup_env._torch_index() == ["--extra-index-url", "https://download.pytorch.org/whl/cu130"]
+    assert setup_env._torch_index() == ["--index-url", "https://download.pytorch.org/whl/cu130"]
     monkeypatch.setenv("TORCH_INDEX", "default")
     assert setup_env._torch_index() == []
 
@@ -218,6 +219,48 @@ def test_missing_headers_are_downloaded_or_asked_for(
     assert setup_env._header_settings(tmp_path / "venv") == settings, "downloaded once"
     with pytest.raises(setup_env.SetupError, match=r"apt-get install python3\.\d+-dev"):
         setup_env._header_settings(tmp_path / "other")
+
+
+def test_what_is_locked_is_installed_by_its_digest(
+    setup_env: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """With pip itself, against a folder instead of an index: the right digest is taken, another one refused."""
+    wheel = tmp_path / "wheels" / "tiny-1.0-py3-none-any.whl"
+    wheel.parent.mkdir()
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("tiny.py", "")
+        archive.writestr("tiny-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: tiny\nVersion: 1.0\n")
+        archive.writestr("tiny-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
+        archive.writestr("tiny-1.0.dist-info/RECORD", "")
+    (tmp_path / "wanted.txt").write_text("tiny\n")
+    monkeypatch.setattr(setup_env, "LOCK", tmp_path / "lock.txt")
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    environment = setup_env.Environment(Path(sys.prefix))
+
+    def install(digest: str) -> None:
+        (tmp_path / "lock.txt").write_text(f"tiny==1.0 --hash=sha256:{digest}\n")
+        monkeypatch.setenv("PIP_TARGET", str(tmp_path / "target"))
+        monkeypatch.setenv("PIP_NO_INDEX", "1")
+        monkeypatch.setenv("PIP_FIND_LINKS", str(wheel.parent))
+        environment.install_locked(tmp_path / "wanted.txt")
+
+    with pytest.raises(subprocess.CalledProcessError):
+        install("0" * 64)
+    assert not (tmp_path / "target" / "tiny.py").exists()
+    install(hashlib.sha256(wheel.read_bytes()).hexdigest())
+    assert (tmp_path / "target" / "tiny.py").exists()
+
+
+def test_a_link_in_the_place_of_the_lock_is_not_followed(setup_env: ModuleType, tmp_path: Path) -> None:
+    precious = tmp_path / "precious.txt"
+    precious.write_text("mine")
+    (tmp_path / "env.lock").symlink_to(precious)
+    with (
+        pytest.raises(setup_env.SetupError, match="cannot be used as the lock"),
+        setup_env._locked(tmp_path / "env.lock"),
+    ):
+        pass
+    assert precious.read_text() == "mine"
 
 
 def test_two_set_ups_wait_for_each_other(tmp_path: Path) -> None:

@@ -248,6 +248,7 @@ def test_what_finds_no_place_is_reported_and_said(finder: Any, picture: Picture)
         ({}, "nothing to search for"),
         ({"phrases": [""]}, "the phrase is empty"),
         ({"phrases": ["cup", " \t"]}, "phrase 2 is empty"),
+        ({"phrases": ['""']}, "the phrase is empty"),
         ({"phrases": ["cup"], "score_threshold": 1.01}, "must be within [0, 1], not 1.01"),
         ({"phrases": ["cup"], "score_threshold": -0.5}, "must be within [0, 1], not -0.5"),
         ({"phrases": ["cup"], "score_threshold": NAN}, "not nan"),
@@ -297,11 +298,19 @@ def test_an_unknown_stamp_names_the_oldest_or_means_the_newest(finder: Any, pict
 
 def test_a_phrase_that_is_too_long_is_cut_and_that_is_said(finder: Any, picture: Picture) -> None:
     finder.track(picture(0))
-    phrase = "a cup " * 15 + "on the far table"
+    phrase = "red cup " * 15 + "on the far table"
     answer = detect(finder, phrase)
     assert answer.success
     assert "longer than the detector's 32 tokens; ignored is 'on the far table'" in answer.message
     assert detect(finder, "cup").message == ""
+
+
+def test_a_phrase_is_cleaned_and_that_is_said(finder: Any, picture: Picture) -> None:
+    finder.track(picture(0))
+    plain, typed = detect(finder, "yellow cup"), detect(finder, '"the Yellow_Cups"')
+    assert typed.message == """'"the Yellow_Cups"': searched for as 'yellow cup'"""
+    assert {item.phrase for item in typed.instances} == {'"the Yellow_Cups"'}
+    assert [item.score for item in typed.instances] == [item.score for item in plain.instances]
 
 
 def test_calls_beyond_the_queue_are_refused_and_the_others_wait_and_say_so(finder: Any, picture: Picture) -> None:

@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 from rcl_interfaces.srv import DescribeParameters, GetParameters, SetParameters
+from rclpy.exceptions import InvalidParameterTypeException
+from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from sam_ros.node.parameters import TrackerParameters
+from sam_ros.node.parameters import TrackerParameters, declare_parameters
 
 LIVE = {"mask_threshold", "publish_masks", "expected_rate", "image_timeout"}
 
@@ -113,3 +115,32 @@ def test_nonsense_is_refused(client: Any, name: str, value: Any, reason: str) ->
     assert answer.reason
     assert reason in answer.reason
     assert client.call(GetParameters, "get_parameters", names=[name]).values == before
+
+
+def declared(*given: str) -> TrackerParameters:
+    """Declare the parameters in a node that was started with `given`."""
+    arguments = ["--ros-args"] + [word for setting in given for word in ("-p", setting)]
+    node = Node("declares", cli_args=arguments, start_parameter_services=False)
+    try:
+        return declare_parameters(node)
+    finally:
+        node.destroy_node()
+
+
+@pytest.mark.usefixtures("ros")
+def test_start_values_are_taken_as_people_write_them() -> None:
+    given = declared("overrides:=[]", "detector_overrides:=['a.b=1']", "mask_threshold:=2", "stamp_tolerance:=0")
+    assert (given.overrides, given.detector_overrides) == ((), ("a.b=1",))
+    assert (given.mask_threshold, given.stamp_tolerance) == (2.0, 0.0)
+    assert isinstance(given.mask_threshold, float)
+    for wrong in ("mask_threshold:=true", "max_objects:=4.5", "overrides:=[1]", "checkpoint:=5"):
+        with pytest.raises(InvalidParameterTypeException, match=wrong.split(":")[0]):
+            declared(wrong)
+
+
+def test_an_integer_is_taken_for_a_number(client: Any, live: Callable[[str, Any], Any]) -> None:
+    assert live("mask_threshold", 3).successful
+    (value,) = client.call(GetParameters, "get_parameters", names=["mask_threshold"]).values
+    assert value.double_value == 3.0
+    assert not live("mask_threshold", 33).successful
+    assert not live("mask_threshold", True).successful
