@@ -40,6 +40,8 @@ def request_of(text: str) -> AddPrompt.Request:
         content: Any = OmegaConf.to_container(OmegaConf.create(text))
         points = [(float(point["x"]), float(point["y"]), int(point["label"])) for point in content.pop("points", [])]
         box, label = [float(corner) for corner in content.pop("box", [])], str(content.pop("label", ""))
+        if len(box) not in (0, 4):
+            raise ValueError(f"a box is four numbers or none, not {len(box)}")
         clicks = [LabeledPoint(x=x, y=y, label=kind) for x, y, kind in points]
         request = AddPrompt.Request(points=clicks, box=box, label=label)
     except Exception as error:  # whatever YAML, OmegaConf and the message object to

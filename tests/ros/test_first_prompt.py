@@ -23,10 +23,10 @@ def test_a_request_is_read() -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("a cup", "no request of sam_msgs/srv/AddPrompt in YAML"),
+        ("a cup", "has a cup; taken are points, box and label"),
         ("[1, 2]", "no request of sam_msgs/srv/AddPrompt in YAML"),
         ("{box: [1, 2", "no request of sam_msgs/srv/AddPrompt in YAML"),
-        ("{box: [1, 2, 3, 4, 5]}", "no request of sam_msgs/srv/AddPrompt in YAML"),
+        ("{box: [1, 2, 3, 4, 5]}", "YAML: a box is four numbers or none, not 5"),
         ("{points: [{x: 1}]}", "no request of sam_msgs/srv/AddPrompt in YAML"),
         ("{boxes: [1, 2, 3, 4]}", "has boxes; taken are points, box and label"),
     ],
