@@ -2,6 +2,7 @@
 
 Examples:
     ros2 launch sam_ros demo.launch.py
+    ros2 launch sam_ros demo.launch.py source:=scene namespace:=robot
     ros2 launch sam_ros demo.launch.py source:=0 prompt:='{box: [200, 100, 400, 300], label: me}'
 
 Look at the result with `ros2 run rqt_image_view rqt_image_view /tracker/overlay`.
@@ -10,13 +11,7 @@ Look at the result with `ros2 run rqt_image_view rqt_image_view /tracker/overlay
 from pathlib import Path
 
 from launch import LaunchDescription
-from launch.actions import (
-    DeclareLaunchArgument,
-    ExecuteProcess,
-    IncludeLaunchDescription,
-    RegisterEventHandler,
-)
-from launch.event_handlers import OnProcessExit
+from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, RegisterEventHandler
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
@@ -26,8 +21,12 @@ from launch_ros.parameter_descriptions import ParameterValue
 HERE = Path(__file__).parent
 
 ARGUMENTS = (
+    DeclareLaunchArgument("namespace", default_value="", description="Namespace of all nodes."),
     DeclareLaunchArgument(
-        "source", default_value="scene", description="scene, a video file, a folder of images or a webcam's number."
+        "source",
+        default_value="cup",
+        description="cup (a camera clip), scene or twins (rendered), a video file, a folder of images or a webcam's "
+        "number.",
     ),
     DeclareLaunchArgument("model", default_value="", description="Name of a model; empty: the default one."),
     DeclareLaunchArgument("checkpoint", default_value="", description="File with weights; empty: the package's."),
@@ -36,46 +35,40 @@ ARGUMENTS = (
     ),
     DeclareLaunchArgument(
         "prompt",
-        # On the scene's green turtle during its first three seconds.
-        default_value="{points: [{x: 546.0, y: 147.0, label: 1}], label: green turtle}",
-        description="The first prompt: a request of sam_msgs/srv/AddPrompt in YAML.",
+        default_value="",
+        description="The first prompt: points, box and label of a request of sam_msgs/srv/AddPrompt in YAML. Empty: "
+        "what cup and scene show, nothing with other sources.",
+    ),
+    DeclareLaunchArgument(
+        "respawn", default_value="false", description="Start the tracker again, and lead it to active, when it dies."
     ),
     DeclareLaunchArgument("log_level", default_value="info", description="debug, info, warn, error or fatal."),
 )
+FOR_THE_TRACKER = ("namespace", "model", "checkpoint", "device", "respawn", "log_level")
 
 
 def generate_launch_description() -> LaunchDescription:
-    """Describe the demo: the tracker; once it is active, the camera; once a frame is processed, the prompt."""
+    """Describe the demo: the tracker and who prompts its first result; once the tracker is active, the camera."""
     tracker = IncludeLaunchDescription(
         PythonLaunchDescriptionSource(str(HERE / "tracker.launch.py")),
-        launch_arguments=[(name, LaunchConfiguration(name)) for name in ("model", "checkpoint", "device", "log_level")],
+        launch_arguments=[(name, LaunchConfiguration(name)) for name in FOR_THE_TRACKER],
     )
-    camera = Node(
+    source = {"source": ParameterValue(LaunchConfiguration("source"), value_type=str)}
+    prompt = node("first_prompt", source, {"prompt": ParameterValue(LaunchConfiguration("prompt"), value_type=str)})
+    # A clip begins when the tracker listens: its prompt is on its first image.
+    camera = node("camera", str(HERE.parent / "config" / "ros" / "camera.yaml"), source, {"wait_for_subscriber": True})
+    when_active = OnStateTransition(goal_state="active", entities=[camera], handle_once=True)
+    return LaunchDescription([*ARGUMENTS, RegisterEventHandler(when_active), prompt, tracker])
+
+
+def node(name: str, *parameters: object) -> Node:
+    """Describe one of our nodes, named as its executable."""
+    return Node(
         package="sam_ros",
-        executable="camera",
-        name="camera",
-        parameters=[
-            str(HERE.parent / "config" / "ros" / "camera.yaml"),
-            {"source": ParameterValue(LaunchConfiguration("source"), value_type=str)},
-        ],
+        executable=name,
+        name=name,
+        namespace=LaunchConfiguration("namespace"),
+        parameters=list(parameters),
         arguments=["--ros-args", "--log-level", LaunchConfiguration("log_level")],
         output="screen",
-    )
-    first_frame = ExecuteProcess(
-        cmd=[
-            *("ros2", "topic", "echo", "--once", "--field", "sequence"),
-            *("/tracker/objects", "sam_msgs/msg/TrackedObjectArray"),
-        ],
-    )
-    prompt = ExecuteProcess(
-        cmd=[
-            *("ros2", "service", "call", "/tracker/add_prompt", "sam_msgs/srv/AddPrompt"),
-            LaunchConfiguration("prompt"),
-        ],
-        output="screen",
-    )
-    when_active = OnStateTransition(goal_state="active", entities=[first_frame, camera], handle_once=True)
-    when_processed = OnProcessExit(target_action=first_frame, on_exit=[prompt])
-    return LaunchDescription(
-        [*ARGUMENTS, RegisterEventHandler(when_active), RegisterEventHandler(when_processed), tracker]
     )

@@ -39,6 +39,9 @@ ARGUMENTS = (
     DeclareLaunchArgument("device", default_value="", description="cuda, cuda:1 or cpu; empty: as in the file."),
     DeclareLaunchArgument("image", default_value="image", description="Topic of the camera's images."),
     DeclareLaunchArgument("autostart", default_value="true", description="Configure and activate at once."),
+    DeclareLaunchArgument(
+        "respawn", default_value="false", description="Start the node again, and lead it to active, when it dies."
+    ),
     DeclareLaunchArgument("use_sim_time", default_value="false", description="Take the time from /clock."),
     DeclareLaunchArgument("log_level", default_value="info", description="debug, info, warn, error or fatal."),
 )
@@ -71,6 +74,7 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
                 "use_sim_time": ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool),
             },
         ],
+        respawn=LaunchConfiguration("respawn"),
         remappings=[("image", LaunchConfiguration("image"))],
         arguments=["--ros-args", "--log-level", LaunchConfiguration("log_level")],
         output="screen",

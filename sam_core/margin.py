@@ -20,7 +20,7 @@ Numbers = NDArray[np.floating[Any]]
 
 
 def clip_points(points: Numbers, height: int, width: int) -> Numbers:
-    """Move points (K, 2) xy in px that lie outside the image to the centre of the nearest pixel."""
+    """Move points (K, 2) xy in px that lie outside the image into the nearest pixel."""
     size = np.array([width, height], np.float32)
     outside = (points < 0) | (points >= size)
     return np.where(outside, points.clip(0, size - 1), points)

@@ -22,7 +22,7 @@ class TrackHistory:
         """
         objects = stream.objects
         self._forget_removed(objects)
-        visible = frozenset(info.object_id for info in objects if info.state is ObjectState.TRACKED)
+        visible = frozenset(info.object_id for info in objects if info.state is not ObjectState.ABSENT)
         gone = self._visible & {info.object_id for info in objects} - visible
         for object_id in gone:
             mask = _last_mask(stream.history, object_id, stream.mask_threshold)

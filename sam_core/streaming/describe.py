@@ -28,13 +28,14 @@ def frame_result(
     """
     masks = masks_at(shown.logits, frame.size, shown.threshold)
     boxes, areas, centroids = measure_masks(masks)
+    empty = (areas == 0).tolist()  # here the caller waits for the masks
     return FrameResult(
         frame=frame.number,
         stamp=frame.stamp,
         image_size=frame.size,
         object_ids=tuple(o.object_id for o in objects),
         labels=tuple(o.label for o in objects),
-        states=tuple(state_of(*pair) for pair in zip(seen, shown.suppressed, strict=True)),
+        states=tuple(state_of(*facts) for facts in zip(seen, shown.suppressed, empty, strict=True)),
         low_res=shown.logits,
         masks=masks,
         boxes=boxes,

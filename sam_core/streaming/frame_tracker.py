@@ -25,6 +25,7 @@ from sam_core.streaming.postprocessing import (
     MaskPostprocessor,
     ObjectMasks,
 )
+from sam_core.streaming.result import ObjectState
 from sam_core.streaming.settings import StreamSettings
 from sam_core.streaming.tracking import Tracked
 
@@ -107,7 +108,7 @@ class FrameTracker:
             spatial = self._policy.admits(observation)
             index, at = version.index.remember(observation.frame, conditioning=conditioning, spatial=spatial)
             slots.append(at)
-            updated.append(replace(version, index=index, last_seen=observation, suppressed=False))
+            updated.append(replace(version, index=index, last_seen=observation, suppressed=False, empty=False))
         return Outcome(tracked, seen, slots, updated)
 
     def remember(self, outcome: Outcome) -> None:
@@ -182,11 +183,21 @@ class FrameTracker:
         return ObjectMasks(tracked.low_res[:, 0], tracked.score[:, 0], suppressed, frame.size, threshold)
 
 
-def on_frame(outcome: Outcome, shown: ObjectMasks | None = None) -> list[ObjectOnFrame]:
-    """Return what is known of B versions on a frame; without postprocessed masks those of the network are shown."""
+def on_frame(
+    outcome: Outcome, shown: ObjectMasks | None = None, states: Sequence[ObjectState] = ()
+) -> list[ObjectOnFrame]:
+    """Return what is known of B versions on a frame.
+
+    Args:
+        outcome: what became of them.
+        shown: the masks that results show; where None, those of the network.
+        states: how results show them; where they are not shown, they count as having a mask.
+    """
     low_res = outcome.tracked.low_res[:, 0].unbind()
     logits = outcome.tracked.low_res[:, 0] if shown is None else shown.logits
     visible = low_res if logits.is_set_to(outcome.tracked.low_res[:, 0]) else logits.unbind()
     pointers = outcome.tracked.pointer.unbind()
     suppressed = (False,) * len(low_res) if shown is None else shown.suppressed
-    return [ObjectOnFrame(*parts) for parts in zip(low_res, visible, pointers, outcome.seen, suppressed, strict=True)]
+    empty = [state is ObjectState.NO_MASK for state in states] or (False,) * len(low_res)
+    parts = zip(low_res, visible, pointers, outcome.seen, suppressed, empty, strict=True)
+    return [ObjectOnFrame(*one) for one in parts]

@@ -39,6 +39,7 @@ class ObjectOnFrame:
         pointer: (d,) object pointer.
         seen: the frame's scores.
         suppressed: whether a postprocessor gave its mask to another object.
+        empty: whether results show it without a mask, though the network sees it.
         clicks: points and box that it was given on this frame; None without any.
         outline: its mask at the image's size where that is known better than by the logits, as from a detector.
     """
@@ -48,13 +49,14 @@ class ObjectOnFrame:
     pointer: Tensor
     seen: Observation
     suppressed: bool = False
+    empty: bool = False
     clicks: Clicks | None = None
     outline: CroppedMask | None = None
 
     @property
     def state(self) -> ObjectState:
         """Whether it is seen on the frame."""
-        return state_of(self.seen, self.suppressed)
+        return state_of(self.seen, self.suppressed, self.empty)
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +88,7 @@ class Frame:
     def mask_of(self, object_id: int, threshold: float) -> CroppedMask | None:
         """Return where an object was seen on this frame; None where it was not, or where its mask is empty."""
         known = self.objects.get(object_id)
-        if known is None or known.state is not ObjectState.TRACKED:
+        if known is None or known.state is ObjectState.ABSENT:
             return None
         if known.outline is not None:
             return known.outline

@@ -9,6 +9,16 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 
+def place_size(size: tuple[int, int], side: int) -> tuple[float, float]:
+    """Return the height and width in px that one place of the network's square masks covers in an image.
+
+    Args:
+        size: (H, W) of the image in px.
+        side: of the masks, in places.
+    """
+    return size[0] / side, size[1] / side
+
+
 def logits_at(low_res: Tensor, size: tuple[int, int]) -> Tensor:
     """Resize mask logits (N, h, w) to an image's size (H, W) in px, bilinearly, as the official predictor does."""
     return F.interpolate(low_res[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]

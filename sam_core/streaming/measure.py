@@ -11,7 +11,8 @@ def measure_masks(masks: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
     Returns:
         Boxes (N, 4) int64 xyxy px with exclusive maxima (zeros where empty), areas (N,) int64 px, centroids (N, 2)
-        float32 xy px (NaN where empty).
+        float32 xy px (NaN where empty). The origin of all is the outer corner of the top-left pixel, whose centre thus
+        is (0.5, 0.5).
     """
     columns, rows = (masks.sum(dim, dtype=torch.int32) for dim in (1, 2))  # pixels of each; int64 is slow on a CPU
     areas = rows.sum(1)
@@ -26,5 +27,5 @@ def measure_masks(masks: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         return torch.where(areas > 0, first, 0), last
 
     (x_min, x_max), (y_min, y_max) = span(columns, xs), span(rows, ys)
-    centroids = torch.stack(((columns * xs).sum(1), (rows * ys).sum(1)), dim=1) / areas[:, None].float()
+    centroids = torch.stack(((columns * xs).sum(1), (rows * ys).sum(1)), dim=1) / areas[:, None].float() + 0.5
     return torch.stack((x_min, y_min, x_max, y_max), dim=1), areas, centroids

@@ -25,6 +25,7 @@ class ObjectVersion:
         first_frame: number of the frame on which the object began, or was renewed.
         last_seen: the scores of the newest frame that it was carried to.
         suppressed: whether a postprocessor gave its mask on that frame to another object.
+        empty: whether results show it there without a mask, though the network sees it.
         references: what each postprocessor has to know of the object, from its newest prompt.
     """
 
@@ -33,6 +34,7 @@ class ObjectVersion:
     first_frame: int
     last_seen: Observation
     suppressed: bool = False
+    empty: bool = False
     references: tuple[Any, ...] = ()
 
     @property
@@ -115,15 +117,17 @@ class TrackedObject:
             phase=self.phase,
             first_frame=version.first_frame,
             frames_behind=newest - version.frame,
-            state=state_of(version.last_seen, version.suppressed),
+            state=state_of(version.last_seen, version.suppressed, version.empty),
             predicted_iou=version.last_seen.predicted_iou,
             presence=1 / (1 + math.exp(-max(score, -700.0))),
         )
 
 
-def state_of(seen: Observation, suppressed: bool) -> ObjectState:
-    """Return whether an object is seen on a frame."""
-    return ObjectState.TRACKED if score_of(seen, suppressed) > 0 else ObjectState.ABSENT
+def state_of(seen: Observation, suppressed: bool, empty: bool) -> ObjectState:
+    """Return whether an object is seen on a frame, where its mask there may be empty."""
+    if score_of(seen, suppressed) <= 0:
+        return ObjectState.ABSENT
+    return ObjectState.NO_MASK if empty else ObjectState.TRACKED
 
 
 def score_of(seen: Observation, suppressed: bool) -> float:

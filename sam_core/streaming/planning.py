@@ -15,11 +15,12 @@ from sam_core.streaming.cropped_mask import CroppedMask
 from sam_core.streaming.describe import frame_result
 from sam_core.streaming.frame_tracker import FrameTracker, on_frame
 from sam_core.streaming.history import Frame, ObjectOnFrame
+from sam_core.streaming.masks import place_size
 from sam_core.streaming.memory import Observation
 from sam_core.streaming.objects import ObjectVersion, TrackedObject
 from sam_core.streaming.prompt import CheckedPrompt, Prompt, check_label, check_prompt
 from sam_core.streaming.prompt_decoder import PromptDecoder
-from sam_core.streaming.result import FrameResult, ObjectPhase
+from sam_core.streaming.result import FrameResult, ObjectPhase, ObjectState
 from sam_core.streaming.settings import StreamSettings
 from sam_core.streaming.state import StreamState
 from sam_core.streaming.tracking import Tracked
@@ -105,14 +106,30 @@ class PromptPlanner:
         conditioning = base.begins or self._settings.corrections_are_conditioning
         outcome = self._tracker.answered(base.version, tracked, frame.number, conditioning=conditioning)
         shown, references = self._tracker.show_prompted(tracked, frame, threshold)
-        (version,), (known,) = outcome.versions, on_frame(outcome, shown)
+        (version,) = outcome.versions
+        named = target.prompted(version, label, state.newest)
+        result = frame_result(frame, [named], tracked, outcome.seen, shown)
+        result = replace(result, remarks=(*checked.remarks, *self._remarks(result, threshold)))
+        (known,) = on_frame(outcome, shown, result.states)
         outline = None if checked.mask is None else CroppedMask.of(checked.mask)
         known = replace(known, clicks=clicks, outline=outline)
-        version = replace(version, suppressed=known.suppressed, references=references)
-        target = target.prompted(version, label, state.newest)
-        result = replace(frame_result(frame, [target], tracked, outcome.seen, shown), remarks=checked.remarks)
+        version = replace(version, suppressed=known.suppressed, empty=known.empty, references=references)
         self._tracker.remember(outcome)
+        target = target.prompted(version, label, state.newest)
         return PromptPlan(target, {**base.known, frame.number: known}, result)
+
+    def _remarks(self, result: FrameResult, threshold: float) -> tuple[str, ...]:
+        """Say so where a prompt leaves its object without a mask."""
+        (state,) = result.states
+        if state is ObjectState.ABSENT:
+            return (f"The network does not see the object in this image (presence {float(result.presence[0]):.2f}).",)
+        if state is ObjectState.NO_MASK:
+            height, width = place_size(result.image_size, self._tracker.network.mask_size)
+            return (
+                f"The network sees the object, but no pixel of its mask is above the threshold {threshold:g}: it may "
+                f"be too small for this model, one place of whose masks covers {width:.1f} × {height:.1f} px.",
+            )
+        return ()
 
     def _target(self, state: StreamState, object_id: int | None, frame: Frame) -> TrackedObject:
         """Return the object that is meant; a new one has no version yet."""

@@ -11,9 +11,11 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sam_core.errors import PromptError
 from sam_core.streaming.click_views import ClickViews
 from sam_core.streaming.clicks import Clicks
 from sam_core.streaming.history import Frame
+from sam_core.streaming.masks import place_size
 from sam_core.streaming.network import SamOutput, TrackingNetwork
 
 # Earlier logits that go back in as a prompt are clamped, as the official predictor does.
@@ -40,13 +42,25 @@ class PromptDecoder:
         self._clean = clean
 
     def from_mask(self, frame: Frame, mask: NDArray[np.bool_]) -> SamOutput:
-        """Answer a mask (H, W) of the frame's image."""
+        """Answer a mask (H, W) of the frame's image.
+
+        Raises:
+            PromptError: it is so small that nothing of it is left at the resolution of the network's masks.
+        """
         size = (self._network.image_size, self._network.image_size)
         pixels = torch.from_numpy(mask).to(self._network.device).float()[None, None]
         if pixels.shape[-2:] != size:
             pixels = F.interpolate(pixels, size=size, mode="bilinear", align_corners=False, antialias=True)
             pixels = (pixels >= 0.5).float()
-        return self._cleaned(self._network.adopt_mask(frame.features, pixels))
+        output = self._network.adopt_mask(frame.features, pixels)
+        if not bool((output.low_res > 0).any()):
+            place_height, place_width = place_size(frame.size, self._network.mask_size)
+            raise PromptError(
+                f"The mask of {int(mask.sum())} px is too small for this model: one place of its masks covers "
+                f"{place_width:.1f} × {place_height:.1f} px of the image, so nothing of it would be left. Give the "
+                "model a larger image_size, or a part of the image."
+            )
+        return self._cleaned(output)
 
     def from_clicks(self, frame: Frame, clicks: Clicks, embedding: Tensor | None, previous: Tensor | None) -> SamOutput:
         """Answer points and a box.

@@ -13,10 +13,11 @@ from sam_core.streaming.masks import logits_at
 
 
 class ObjectState(str, Enum):
-    """Whether an object is seen on a frame."""
+    """Whether an object is seen on a frame; it has a mask exactly where it is `TRACKED`."""
 
     TRACKED = "tracked"
     ABSENT = "absent"
+    NO_MASK = "no mask"  # the network sees it, but no pixel is above the threshold: too small, or too high a threshold
 
 
 class ObjectPhase(str, Enum):
@@ -45,7 +46,8 @@ class FrameResult:
         masks: (N, H, W) bool, logits above the stream's threshold.
         boxes: (N, 4) int64 x_min, y_min, x_max, y_max of the masks in px, maxima exclusive; zeros for an empty mask.
         areas: (N,) int64 px.
-        centroids: (N, 2) float32 xy in px, pixel centres at whole numbers; NaN for an empty mask.
+        centroids: (N, 2) float32 xy in px, the origin as for boxes: the centre of the top-left pixel is (0.5, 0.5); NaN
+            for an empty mask.
         predicted_iou: (N,) float32, the decoder's estimate of its mask's IoU, 0 … 1.
         presence: (N,) float32, probability that the object is visible, 0 … 1.
         remarks: after a prompt, what was changed to make it fit the image, in full sentences; empty otherwise.

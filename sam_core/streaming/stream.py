@@ -95,10 +95,10 @@ class Stream:
             return result
         shown = self._tracker.show(versions, outcome.tracked, frame, self.mask_threshold)
         result = frame_result(frame, objects, outcome.tracked, outcome.seen, shown)
-        known = on_frame(outcome, shown)
+        known = on_frame(outcome, shown, result.states)
         self._tracker.remember(outcome)
         updated = [
-            self._state.objects[target.object_id].tracked(replace(version, suppressed=one.suppressed))
+            self._state.objects[target.object_id].tracked(replace(version, suppressed=one.suppressed, empty=one.empty))
             for target, version, one in zip(objects, outcome.versions, known, strict=True)
         ]
         frame = replace(frame, objects=dict(zip(result.object_ids, known, strict=True)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -19,6 +20,7 @@ from sam_core.streaming.masks import logits_at_pixels
 from sam_ros.conversions.encodings import array_to_image
 
 __all__ = [
+    "UNLABELLED",
     "Masks",
     "concept_instance_message",
     "detections_message",
@@ -31,7 +33,13 @@ __all__ = [
 
 LARGEST_LABEL = 65534  # ids above it do not fit into a mono16 label image, where 65535 means "unlabelled"
 
-_STATES = {ObjectState.TRACKED: TrackedObject.TRACKED, ObjectState.ABSENT: TrackedObject.ABSENT}
+UNLABELLED = "object"  # class of an object without a label: filters need a name
+
+_STATES = {
+    ObjectState.TRACKED: TrackedObject.TRACKED,
+    ObjectState.ABSENT: TrackedObject.ABSENT,
+    ObjectState.NO_MASK: TrackedObject.NO_MASK,
+}
 
 
 @dataclass(frozen=True)
@@ -44,7 +52,7 @@ class Masks:
             empty mask.
         boxes: For each object (x1, y1, x2, y2) in px, x2 and y2 exclusive; zeros for an empty mask.
         areas: For each object, in px.
-        centroids: For each object (x, y) in px; NaN for an empty mask.
+        centroids: For each object (x, y) in px, the centre of the top-left pixel at (0.5, 0.5); NaN for an empty mask.
         predicted_iou: For each object, 0 to 1.
         presence: For each object, 0 to 1.
     """
@@ -118,7 +126,7 @@ def objects_message(masks: Masks, header: Header, *, with_masks: bool = True) ->
 
 
 def detections_message(masks: Masks, header: Header) -> Detection2DArray:
-    """Return the boxes of the objects that are in the frame; `id` is the object's id, `class_id` its label."""
+    """Return the boxes of the objects that have a mask: `id` is the object's, `class_id` its label or `UNLABELLED`."""
     message = Detection2DArray(header=header)
     result = masks.result
     for i, object_id in enumerate(result.object_ids):
@@ -126,7 +134,7 @@ def detections_message(masks: Masks, header: Header) -> Detection2DArray:
         if x2 <= x1:
             continue
         hypothesis = ObjectHypothesisWithPose()
-        hypothesis.hypothesis.class_id = result.labels[i]
+        hypothesis.hypothesis.class_id = result.labels[i] or UNLABELLED
         hypothesis.hypothesis.score = masks.scores[i]
         detection = Detection2D(header=header, id=str(object_id), results=[hypothesis])
         detection.bbox.center.position.x = (x1 + x2) / 2.0
@@ -176,9 +184,9 @@ def label_info_message(objects: tuple[tuple[int, str], ...], header: Header, thr
     Args:
         objects: (id, label) of each object.
         header: Header of the first image to which this applies.
-        threshold: The mask threshold (logit).
+        threshold: The mask threshold (logit); the message has it as a probability, 0 to 1.
     """
-    message = LabelInfo(header=header, threshold=threshold)
+    message = LabelInfo(header=header, threshold=1 / (1 + math.exp(-threshold)))
     message.class_map.append(VisionClass(class_id=0, class_name="background"))
     for object_id, label in objects:
         if object_id <= LARGEST_LABEL:

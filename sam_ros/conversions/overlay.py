@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sam_msgs.msg import ConceptInstance
 
 from sam_ros.conversions.captions import draw_caption
-from sam_ros.conversions.messages import Masks
+from sam_ros.conversions.messages import UNLABELLED, Masks
 
 __all__ = ["colour_of", "draw_instances", "draw_overlay"]
 
@@ -50,7 +50,7 @@ def draw_overlay(image: NDArray[np.uint8], masks: Masks) -> NDArray[np.uint8]:
         cv2.copyTo(tinted, crop, region)
         outlines, _ = cv2.findContours(crop, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE, offset=(x1, y1))
         cv2.drawContours(canvas, outlines, -1, colour, 2)
-        name = masks.result.labels[i] or "object"
+        name = masks.result.labels[i] or UNLABELLED
         draw_caption(canvas, f"{object_id} {name} {masks.scores[i]:.2f}", x1, y1, colour)
     return canvas
 

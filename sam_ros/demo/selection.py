@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from sam_ros.camera.sources import CLIPS
 
-__all__ = ["CLIP_SELECTIONS", "Selection", "read_box", "read_point"]
+__all__ = ["CLIP_SELECTIONS", "SCENE_SELECTIONS", "Selection", "read_box", "read_point"]
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,8 @@ class Selection:
 # The object of each shipped clip, in its first second.
 CLIP_SELECTIONS = {"cup": Selection("cup", box=(302.0, 122.0, 425.0, 388.0))}
 assert CLIP_SELECTIONS.keys() == CLIPS.keys()
+# An object of a rendered scene during its first three seconds.
+SCENE_SELECTIONS = {"scene": Selection("green turtle", points=((546.0, 147.0),))}
 
 
 def read_point(text: str) -> tuple[float, float]:

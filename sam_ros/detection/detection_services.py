@@ -61,9 +61,9 @@ class DetectionServices:
         """Load the detector, if one is wanted (see `DetectorManager.configure`)."""
         self._detector.configure(settings, inference)
 
-    def release(self) -> None:
-        """Free the detector (see `DetectorManager.release`)."""
-        self._detector.release()
+    def release(self, timeout: float) -> None:
+        """Free the detector, and wait for that at most `timeout` s (see `DetectorManager.release`)."""
+        self._detector.release(timeout)
 
     def report(self) -> DetectorReport:
         """Describe the detector's condition."""

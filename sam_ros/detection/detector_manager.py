@@ -19,7 +19,8 @@ from sam_ros.detection.redetector import Redetector
 from sam_ros.runtime.errors import RefusedError
 from sam_ros.runtime.logs import forwarded_logs
 from sam_ros.runtime.qos import SERVICE_QOS
-from sam_ros.runtime.waiting import STOP_TIMEOUT, answer_of
+from sam_ros.runtime.texts import legible
+from sam_ros.runtime.waiting import answer_of
 from sam_ros.tracking.inference import InferenceThread
 from sam_ros.tracking.prompt_services import PromptServices
 from sam_ros.tracking.session import Session
@@ -66,6 +67,7 @@ class DetectorReport:
         last_seconds: Time that the last one took, s; None before the first.
         last_age: Time since it ended, s; None before the first.
         followed: Phrases that are followed.
+        failure: Why it could not be loaded; empty where it could, or nobody tried.
     """
 
     state: str
@@ -75,6 +77,7 @@ class DetectorReport:
     last_seconds: float | None
     last_age: float | None
     followed: tuple[str, ...]
+    failure: str = ""
 
 
 @dataclass(frozen=True)
@@ -100,7 +103,9 @@ class LoadedDetector:
 
 
 class DetectorManager:
-    """Load and unload the detector. All but `note` belongs to the executor's thread.
+    """Load and unload the detector. `note` belongs to the detector's thread, `report` to any.
+
+    `configure` and `release` belong to a transition, the rest to the executor's thread, where it refuses meanwhile.
 
     Args:
         node: The node that the services belong to.
@@ -114,6 +119,7 @@ class DetectorManager:
         self._inference: InferenceThread[Any] | None = None
         self._detections = 0
         self._last: tuple[float, float] | None = None  # s that the last detection took, monotonic s of its end
+        self._failure = ""
         self.now: LoadedDetector | None = None
         # Reentrant: an awaiting service must keep neither images nor other services waiting.
         options: dict[str, Any] = {"qos_profile": SERVICE_QOS, "callback_group": ReentrantCallbackGroup()}
@@ -134,19 +140,20 @@ class DetectorManager:
         if settings.model:
             self._tell(self._start(settings, inference).thread.loaded.result())
 
-    def release(self) -> None:
+    def release(self, timeout: float) -> None:
         """Free the detector; a detection at work is broken off. Call it while the inference thread still runs.
 
-        A detector that does not end within `STOP_TIMEOUT` is left behind and frees its memory when it does.
+        A detector that does not end within `timeout` s is left behind and frees its memory when it does.
         """
         if self.now is not None:
             self.now.thread.stop()
-            if not self.now.thread.join(STOP_TIMEOUT):
-                self._node.get_logger().error(
-                    f"the detector did not end within {STOP_TIMEOUT:g} s and is left behind with its memory"
+            if not self.now.thread.join(timeout):
+                self._node.get_logger().warning(
+                    f"the detector did not end within {timeout:g} s and is left behind with its memory"
                 )
             self._forget(self.now)
         self._settings = self._inference = None
+        self._failure = ""
 
     def ready(self) -> tuple[LoadedDetector, DetectorFacts]:
         """Return the detector and what is known about it.
@@ -172,11 +179,12 @@ class DetectorManager:
 
     def report(self) -> DetectorReport:
         """Describe the detector's condition."""
-        wanted = self._settings is not None and self._settings.model
-        load = 0 if self.now is None else self.now.thread.load
-        if self.now is None:
+        settings, now = self._settings, self.now
+        wanted = settings is not None and settings.model
+        load = 0 if now is None else now.thread.load
+        if now is None:
             state = "unloaded" if wanted else "not configured"
-        elif self.now.thread.facts is None:
+        elif now.thread.facts is None:
             state = "loading"
         else:
             state = "detecting" if load else "idle"
@@ -184,11 +192,12 @@ class DetectorManager:
         return DetectorReport(
             state=state,
             waiting=max(0, load - 1),
-            capacity=0 if self._settings is None else self._settings.queue,
+            capacity=0 if settings is None else settings.queue,
             detections=self._detections,
             last_seconds=seconds,
             last_age=None if end is None else time.monotonic() - end,
-            followed=() if self.now is None else self.now.redetector.phrases,
+            followed=() if now is None else now.redetector.phrases,
+            failure=self._failure,
         )
 
     def _start(self, settings: DetectorSettings, inference: InferenceThread[Any]) -> LoadedDetector:
@@ -265,9 +274,11 @@ class DetectorManager:
             loading = self._start(self._settings, inference)
             try:
                 self._tell(await answer_of(self._node, loading.thread.loaded))
-            except Exception:
+            except Exception as error:
+                self._failure = legible(str(error))
                 self._forget(loading)
                 raise
+            self._failure = ""
             response.success = True
         except Exception as error:
             response.message = self._prompts.refuse(error)

@@ -1,52 +1,20 @@
-"""From counts to a diagnostic message: what a robot's operator needs to know about the tracker."""
+"""From facts to a diagnostic message: what a robot's operator needs to know about the tracker."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
 
 import torch
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
-from sam_core.streaming import StreamReport
 from sam_ros.conversions.stamps import to_time
 from sam_ros.detection.detector_manager import DetectorReport
-from sam_ros.node.parameters import TrackerParameters
+from sam_ros.node.checks import findings
+from sam_ros.node.condition import Condition, Facts
 from sam_ros.runtime.texts import legible
-from sam_ros.tracking.statistics import DropCause, Snapshot
+from sam_ros.tracking.statistics import Snapshot
 
-__all__ = ["Condition", "device_memory", "diagnostic_array", "diagnostic_status"]
-
-SHARED_MEMORY_HINT = (
-    "Fast DDS loses large images with its default shared-memory segment: start the camera's process with "
-    "FASTDDS_DEFAULT_PROFILES_FILE set to sam_ros' config/dds/fastdds_shm.xml"
-)
-EXPECTED_SHARE = 0.8  # of the expected rate: below it the operator is warned
-
-
-@dataclass(frozen=True)
-class Condition:
-    """What the node knows at the moment of a report.
-
-    Attributes:
-        state: Lifecycle state, e.g. "active".
-        paused: Whether `~/set_paused` holds the tracker.
-        waiting: Seconds since the newest image, or since activation where none came yet; None unless
-            images are expected.
-        topic: Full name of the image topic.
-        publishers: How many publishers the image topic has.
-        device: Torch device of the model; None before configure.
-        stream: What the stream holds; None before configure.
-        detector: What the concept detector does; None where there is none.
-    """
-
-    state: str
-    paused: bool
-    waiting: float | None
-    topic: str
-    publishers: int
-    device: torch.device | None
-    stream: StreamReport | None
-    detector: DetectorReport | None = None
+__all__ = ["device_memory", "diagnostic_array", "diagnostic_status"]
 
 
 def device_memory(device: torch.device | None) -> tuple[str, float]:
@@ -58,22 +26,18 @@ def device_memory(device: torch.device | None) -> tuple[str, float]:
     return "host memory of the process [MiB]", int(resident.split()[1]) / 1024
 
 
-def diagnostic_status(
-    name: str, snapshot: Snapshot, previous: Snapshot, condition: Condition, parameters: TrackerParameters
-) -> DiagnosticStatus:
-    """Judge the tracker's condition.
+def diagnostic_status(name: str, facts: Facts) -> DiagnosticStatus:
+    """Report the tracker's condition: the worst level and all findings, the worst first.
 
     Args:
         name: Name of the node, as the report's name.
-        snapshot: The counts now.
-        previous: The counts at the last report: what is new since then decides the level.
-        condition: What else the node knows.
-        parameters: Expectations of the user.
+        facts: What it is judged by.
     """
-    level, message = _judge(snapshot, previous, condition, parameters)
-    status = DiagnosticStatus(name=f"{name}: tracking", hardware_id=str(condition.device or ""))
-    status.level, status.message = level, message
-    status.values = [KeyValue(key=key, value=value) for key, value in _values(snapshot, condition)]
+    status = DiagnosticStatus(name=f"{name}: tracking", hardware_id=str(facts.condition.device or ""))
+    found = findings(facts)
+    status.level = found[0].level if found else DiagnosticStatus.OK
+    status.message = "; also: ".join(finding.sentence for finding in found) or _all_is_well(facts)
+    status.values = [KeyValue(key=key, value=value) for key, value in _values(facts.snapshot, facts.condition)]
     return status
 
 
@@ -84,43 +48,27 @@ def diagnostic_array(status: DiagnosticStatus, now: int) -> DiagnosticArray:
     return message
 
 
-def _judge(
-    snapshot: Snapshot, previous: Snapshot, condition: Condition, parameters: TrackerParameters
-) -> tuple[bytes, str]:
-    def new(cause: DropCause) -> int:
-        return snapshot.drops[cause] - previous.drops[cause]
-
-    if condition.waiting is None:
-        return DiagnosticStatus.OK, "paused" if condition.paused else condition.state
-    if new(DropCause.ERROR):
-        return DiagnosticStatus.ERROR, f"{new(DropCause.ERROR)} frames failed: {snapshot.last_error}"
-    if parameters.image_timeout and condition.waiting > parameters.image_timeout:
-        message = f"active, but no image on {condition.topic} for {condition.waiting:.1f} s: "
-        if condition.publishers == 0:
-            return DiagnosticStatus.WARN, message + "nobody publishes it"
-        return DiagnosticStatus.WARN, message + (
-            f"it has {condition.publishers} publisher(s), so check their QoS and transport. {SHARED_MEMORY_HINT}"
-        )
-    if new(DropCause.BAD_IMAGE):
-        return DiagnosticStatus.WARN, f"{new(DropCause.BAD_IMAGE)} images dropped: {snapshot.last_error}"
-    if new(DropCause.LOST):
-        return DiagnosticStatus.WARN, f"{new(DropCause.LOST)} images lost in transport. {SHARED_MEMORY_HINT}"
-    if snapshot.rate_in < EXPECTED_SHARE * parameters.expected_rate:
-        message = f"images arrive at {snapshot.rate_in:.1f} Hz, expected are {parameters.expected_rate:.1f} Hz"
-        return DiagnosticStatus.WARN, f"{message}. {SHARED_MEMORY_HINT}"
+def _all_is_well(facts: Facts) -> str:
+    condition = facts.condition
+    if condition.active is None:
+        return "paused" if condition.paused else condition.state
     objects = condition.stream.objects if condition.stream else 0
-    return DiagnosticStatus.OK, f"tracking {objects} objects at {snapshot.rate_out:.1f} Hz"
+    return f"tracking {objects} objects at {facts.snapshot.rate_out:.1f} Hz"
 
 
 def _values(snapshot: Snapshot, condition: Condition) -> list[tuple[str, str]]:
     def milliseconds(percentiles: tuple[float, float]) -> str:
-        return f"{percentiles[0] * 1e3:.1f} / {percentiles[1] * 1e3:.1f}"
+        return "unknown" if math.isnan(percentiles[0]) else " / ".join(f"{part * 1e3:.1f}" for part in percentiles)
+
+    def ago(seconds: float | None) -> str:
+        return "never" if seconds is None else f"{seconds:.2f}"
 
     values = [
         ("state", condition.state + (", paused" if condition.paused else "")),
         ("image rate in [Hz]", f"{snapshot.rate_in:.1f}"),
         ("result rate out [Hz]", f"{snapshot.rate_out:.1f}"),
-        ("newest image [s ago]", "never" if snapshot.since_last_image is None else f"{snapshot.since_last_image:.2f}"),
+        ("newest image [s ago]", ago(snapshot.since_last_image)),
+        ("newest result [s ago]", ago(snapshot.since_last_result)),
         ("latency stamp to publish p50 / p99 [ms]", milliseconds(snapshot.latency)),
         ("model time p50 / p99 [ms]", milliseconds(snapshot.model)),
         ("latency without model p50 / p99 [ms]", milliseconds(snapshot.overhead)),

@@ -57,6 +57,7 @@ class TrackerParameters:
     publish_masks: bool = True
     expected_rate: float = 0.0
     image_timeout: float = 2.0
+    result_timeout: float = 10.0
     cpu_threads: int = 0
     detector: str = ""
     detector_checkpoint: str = ""
@@ -180,11 +181,16 @@ _DESCRIPTORS: dict[str, ParameterDescriptor] = {
     "autostart": _fixed("Configure and activate at start, without a lifecycle manager."),
     "publish_masks": _live("Put the cropped masks into ~/objects; without them the message is small."),
     "expected_rate": _live(
-        "Image rate in Hz below which diagnostics warn (below 80 % of it). 0: no expectation.",
+        "Rate of images and of results in Hz; diagnostics warn below 80 % of it. 0: no expectation.",
         floating_point_range=[FloatingPointRange(from_value=0.0, to_value=1000.0)],
     ),
     "image_timeout": _live(
         "Seconds without an image after which diagnostics warn while the node is active. 0: never.",
+        floating_point_range=[FloatingPointRange(from_value=0.0, to_value=3600.0)],
+    ),
+    "result_timeout": _live(
+        "Seconds that one image, prompt or other command may take until diagnostics report an error; three times the "
+        "model's own time where that is longer. 0: as long as it likes.",
         floating_point_range=[FloatingPointRange(from_value=0.0, to_value=3600.0)],
     ),
     "cpu_threads": _fixed(

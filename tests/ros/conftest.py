@@ -270,7 +270,9 @@ def running_tracker(tmp_path_factory: pytest.TempPathFactory, ros: None, micro: 
 @pytest.fixture(scope="session")
 def _shared_client(running_tracker: Executable) -> Iterator[Client]:
     clients = _clients()
-    yield next(clients)()
+    client = next(clients)()
+    client.until(client.connected, "the tracker to be active")
+    yield client
     clients.close()
 
 

@@ -72,6 +72,12 @@ def test_objects_hold_everything_that_is_known(masks: Masks) -> None:
     assert math.isnan(third.centroid_x)
 
 
+def test_an_object_that_is_seen_without_a_mask_says_so() -> None:
+    result = replace(frame_result(), states=(ObjectState.TRACKED, ObjectState.TRACKED, ObjectState.NO_MASK))
+    third = objects_message(Masks.of(result), HEADER).objects[2]
+    assert (third.state, third.area, third.mask.width) == (TrackedObject.NO_MASK, 0, 0)
+
+
 def test_what_the_messages_need_is_fetched_in_one_piece(masks: Masks) -> None:
     result = masks.result
     for crop, mask, (x1, y1, x2, y2) in zip(masks.crops, result.masks.numpy(), masks.boxes, strict=True):
@@ -98,7 +104,7 @@ def test_masks_can_be_left_out(masks: Masks) -> None:
 def test_detections_are_the_visible_objects(masks: Masks) -> None:
     message = detections_message(masks, HEADER)
     assert message.header == HEADER
-    assert [(d.id, d.results[0].hypothesis.class_id) for d in message.detections] == [("3", "cup"), ("7", "")]
+    assert [(d.id, d.results[0].hypothesis.class_id) for d in message.detections] == [("3", "cup"), ("7", "object")]
     box = message.detections[0].bbox
     assert (box.center.position.x, box.center.position.y, box.size_x, box.size_y) == (4.0, 2.5, 4.0, 3.0)
     assert message.detections[1].results[0].hypothesis.score == 0.375
@@ -142,9 +148,10 @@ def test_logits_at_pixels_are_those_of_the_whole_image() -> None:
 
 
 def test_label_info_says_that_values_are_object_ids() -> None:
-    message = label_info_message(((3, "cup"), (7, ""), (70000, "does not fit")), HEADER, 0.5)
+    message = label_info_message(((3, "cup"), (7, ""), (70000, "does not fit")), HEADER, 0.0)
     assert message.header == HEADER
-    assert message.threshold == 0.5
+    assert message.threshold == 0.5, "a probability, not the logit 0"
+    assert label_info_message((), HEADER, -32.0).threshold == pytest.approx(1.3e-14, rel=0.1)
     assert {c.class_id: c.class_name for c in message.class_map} == {0: "background", 3: "object 3: cup", 7: "object 7"}
 
 

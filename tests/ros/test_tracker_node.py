@@ -12,6 +12,8 @@ import pytest
 import torch
 from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Point, PointStamped
+from rcl_interfaces.srv import SetParameters
+from rclpy.parameter import Parameter
 from sam_msgs.msg import TrackedObject
 from sam_msgs.srv import AddPrompt
 from std_msgs.msg import Header
@@ -68,15 +70,15 @@ def test_outputs_agree_with_each_other(client: Any, picture: Callable[..., np.nd
         assert 0 < item.area < 96 * 128
         ys, xs = np.nonzero(masks[item.id])
         assert (item.box.x_offset, item.box.y_offset) == (xs.min(), ys.min())
-        assert item.centroid_x == pytest.approx(xs.mean(), abs=1e-2)
-        assert item.centroid_y == pytest.approx(ys.mean(), abs=1e-2)
+        assert item.centroid_x == pytest.approx(xs.mean() + 0.5, abs=1e-2)
+        assert item.centroid_y == pytest.approx(ys.mean() + 0.5, abs=1e-2)
     image = client.label_images[stamp]
     assert (image.encoding, image.height, image.width) == ("mono16", 96, 128)
     labels = np.frombuffer(image.data, np.uint16).reshape(96, 128)
     np.testing.assert_array_equal(labels > 0, masks[first] | masks[second])
     assert set(np.unique(labels)) <= {0, first, second}
     assert [detection.id for detection in client.detections[stamp].detections] == [str(first), str(second)]
-    assert [d.results[0].hypothesis.class_id for d in client.detections[stamp].detections] == ["square", ""]
+    assert [d.results[0].hypothesis.class_id for d in client.detections[stamp].detections] == ["square", "object"]
 
 
 def test_the_sequence_counts_processed_images(client: Any, picture: Callable[..., np.ndarray]) -> None:
@@ -112,6 +114,37 @@ def test_remove_and_reset(client: Any, picture: Callable[..., np.ndarray]) -> No
     assert client.list().objects == []
     assert client.track(picture(2)).objects == []
     assert client.prompt((40, 45)).object_id > ids[2], "ids are never used again"
+
+
+def test_an_empty_mask_is_not_tracked(client: Any, picture: Callable[..., np.ndarray]) -> None:
+    """A threshold that no pixel reaches is said in the prompt's answer, in each frame's state, and in the list."""
+    client.track(picture(0))
+    threshold = Parameter("mask_threshold", value=32.0).to_parameter_msg()
+    usual = Parameter("mask_threshold", value=0.0).to_parameter_msg()
+    client.call(SetParameters, "set_parameters", parameters=[threshold])
+    try:
+        answer = client.prompt((40, 45))
+        assert answer.success
+        assert answer.message.startswith("The network sees the object, but no pixel of its mask is above the threshold")
+        (item,) = client.track(picture(1)).objects
+        assert (item.state, item.area, item.box.width, item.mask.width) == (TrackedObject.NO_MASK, 0, 0, 0)
+        assert item.presence > 0.5
+        assert [info.state for info in client.list().objects] == [TrackedObject.NO_MASK]
+    finally:
+        client.call(SetParameters, "set_parameters", parameters=[usual])
+    (item,) = client.track(picture(2)).objects
+    assert item.state == TrackedObject.TRACKED
+    assert item.area > 0
+
+
+def test_a_mask_too_small_for_the_model_is_refused(client: Any) -> None:
+    mask = np.zeros((1080, 1920), np.uint8)
+    mask[500:506, 900:906] = 255
+    client.track(np.zeros((1080, 1920, 3), np.uint8))
+    answer = client.call(AddPrompt, "add_prompt", mask=array_to_image(mask, "mono8", Header()))
+    assert not answer.success
+    assert answer.message.startswith("The mask of 36 px is too small for this model: one place of its masks covers 60.")
+    assert client.list().objects == []
 
 
 def test_one_object_too_many_is_refused(client: Any, picture: Callable[..., np.ndarray]) -> None:
