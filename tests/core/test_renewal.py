@@ -19,7 +19,7 @@ LATER = 12  # frames
 
 @pytest.mark.parametrize("late", [0, 3])
 def test_a_renewed_object_is_tracked_on_under_its_id(late: int) -> None:
-    """With the shipped tracker; also where the prompt is of an earlier frame, and the object is carried on from there."""
+    """With the shipped tracker; also where the prompt is of an earlier frame and the object has to catch up."""
     scene = TwinScene(width=320, height=240, fps=FPS)
     stream = build_tracker("sam2_nano", device="cpu").open_stream(max_objects=2)
     ious: list[float] = []
