@@ -113,7 +113,8 @@ def _check_number(name: str, value: Any, kind: type, least: float) -> None:
     Raises:
         ValueError: a sentence with the setting's name.
     """
-    if isinstance(value, bool) or not isinstance(value, kind):
+    fits = isinstance(value, kind) and not isinstance(value, bool)
+    if not fits:
         raise ValueError(f"{name} must be a {'whole number' if kind is Integral else 'number'}, not {value!r}.")
     if not math.isfinite(value):
         raise ValueError(f"{name} must be a finite number, not {value}.")
