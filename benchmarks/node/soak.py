@@ -1,6 +1,7 @@
 """Let camera and tracker run as two processes for a while, and account for every image.
 
     python -m benchmarks.node.soak --seconds 60 --model sam2.1_micro
+    python -m benchmarks.node.soak --chaos --seconds 600
 
 Checked: every result carries the header of a published image; results come in order; every published image is either
 processed or counted as replaced by a newer one, and none is lost on the way. Measured: rates, and our own overhead, the
@@ -46,13 +47,15 @@ def parse(args: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--logs", type=Path, default=Path("."), help="folder for the processes' logs")
     parser.add_argument("--target", type=float, default=TARGET_OVERHEAD, help="ms of overhead, p50, that are fine")
     parser.add_argument("--json", type=Path, default=None, help="write the figures here")
+    parser.add_argument("--chaos", action="store_true", help="let things go wrong instead; see benchmarks/node/chaos")
+    parser.add_argument("--report", type=Path, default=Path("chaos.md"), help="where --chaos writes what was seen")
     return parser.parse_args(args)
 
 
 class Observer:
     """Receive what the camera says it published and what the tracker made of it."""
 
-    def __init__(self) -> None:
+    def __init__(self, depth: int = 1000) -> None:
         import rclpy
         from diagnostic_msgs.msg import DiagnosticArray
         from lifecycle_msgs.srv import ChangeState
@@ -69,7 +72,8 @@ class Observer:
         self.processed: list[tuple[int, int, str]] = []
         self.sequences: list[int] = []
         self.reports: list[dict[str, str]] = []
-        qos = QoSProfile(depth=1000)
+        self.levels: list[bytes] = []  # of the reports
+        qos = QoSProfile(depth=depth)
         self.node.create_subscription(Header, "camera/header", lambda m: self.published.append(key(m)), qos)
         self.node.create_subscription(TrackedObjectArray, "tracker/objects", self._on_objects, qos)
         self.node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
@@ -84,6 +88,7 @@ class Observer:
         for status in message.status:
             if status.name.endswith("tracker: tracking"):
                 self.reports.append({item.key: item.value for item in status.values})
+                self.levels.append(status.level)
 
     def until(self, condition: Callable[[], Any], timeout: float = 180.0) -> Any:
         """Spin until a condition is true."""
@@ -306,6 +311,10 @@ def main(args: Sequence[str] | None = None) -> int:
     options = parse(args)
     options.logs.mkdir(parents=True, exist_ok=True)
     with private_domain():
+        if options.chaos:
+            from benchmarks.node.chaos.run import run as run_chaos  # needs rclpy in this domain
+
+            return 0 if run_chaos(options.seconds, options.logs, options.report) else 1
         return 0 if run(options) else 1
 
 

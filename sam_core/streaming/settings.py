@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
+from numbers import Integral, Real
+from typing import Any
 
 import torch
 
@@ -12,6 +15,18 @@ from sam_core.streaming.memory.policy import MemoryPolicy
 NON_OVERLAP = ("none", "highest_score", "color_histogram")
 MASK_REFINEMENT = ("none", "guided_filter")
 CLICK_AUGMENTATION = ("none", "views")
+
+
+_LEAST = {  # of settings that are whole numbers
+    "max_objects": 1,
+    "max_conditioning_frames": 2,  # the first prompt's and the newest correction's
+    "max_pointer_distance": 1,
+    "fill_hole_area": 0,
+    "history_frames": 1,
+    "history_bytes": 0,
+    "catch_up_frames": 2,
+    "max_corrections": 0,
+}
 
 
 @dataclass(frozen=True)
@@ -70,20 +85,12 @@ class StreamSettings:
 
     def __post_init__(self) -> None:
         """Refuse settings that make no sense."""
-        least = {
-            "max_objects": 1,
-            "max_conditioning_frames": 2,  # the first prompt's and the newest correction's
-            "max_pointer_distance": 1,
-            "fill_hole_area": 0,
-            "stamp_tolerance": 0,
-            "history_frames": 1,
-            "catch_up_frames": 2,
-            "max_corrections": 0,
-        }
-        for name, bound in least.items():
+        _check_number("mask_threshold", self.mask_threshold, Real, -math.inf)
+        _check_number("stamp_tolerance", self.stamp_tolerance, Real, 0)
+        for name, bound in _LEAST.items():
             value = getattr(self, name)
-            if value is not None and not value >= bound:
-                raise ValueError(f"{name} must be at least {bound}, not {value}.")
+            if value is not None or name != "max_pointer_distance":
+                _check_number(name, value, Integral, bound)
         for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name} must be one of {', '.join(choices)}, not {getattr(self, name)!r}.")
@@ -98,6 +105,21 @@ class StreamSettings:
     def conditioning_slots(self) -> int:
         """Conditioning memories to keep room for, per object."""
         return self.max_conditioning_frames if self.corrections_are_conditioning else 1
+
+
+def _check_number(name: str, value: Any, kind: type, least: float) -> None:
+    """Refuse what is no number of its kind, or below the least that makes sense.
+
+    Raises:
+        ValueError: a sentence with the setting's name.
+    """
+    fits = isinstance(value, kind) and not isinstance(value, bool)
+    if not fits:
+        raise ValueError(f"{name} must be a {'whole number' if kind is Integral else 'number'}, not {value!r}.")
+    if not math.isfinite(value):
+        raise ValueError(f"{name} must be a finite number, not {value}.")
+    if value < least:
+        raise ValueError(f"{name} must be at least {least:g}, not {value}.")
 
 
 # What a model's configuration and a parameter file may choose by name.

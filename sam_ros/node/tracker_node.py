@@ -38,6 +38,7 @@ from sam_ros.node.reporter import Reporter
 from sam_ros.runtime.lifecycle import ACTIVE, state_of
 from sam_ros.runtime.logs import forwarded_logs
 from sam_ros.runtime.managed_node import ManagedNode, transition
+from sam_ros.runtime.parameter_service import AnsweringParameterService
 from sam_ros.runtime.qos import SERVICE_QOS
 from sam_ros.runtime.run import run
 from sam_ros.runtime.waiting import ENDING_TIMEOUT, STOP_TIMEOUT
@@ -64,7 +65,8 @@ class TrackerNode(ManagedNode):
     """
 
     def __init__(self, name: str = "tracker", **kwargs: Any) -> None:
-        super().__init__(name, **kwargs)
+        super().__init__(name, start_parameter_services=False, **kwargs)
+        self._parameter_services = AnsweringParameterService(self)
         self._inference: InferenceThread[ImageMessage] | None = None  # from configure to cleanup
         self._outputs: Publishers | None = None  # from configure to cleanup
         self._device: torch.device | None = None  # from configure to cleanup

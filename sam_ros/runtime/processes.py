@@ -61,6 +61,16 @@ class Executable:
         if output is not None:
             output.close()
 
+    def send(self, how: signal.Signals) -> None:
+        """Send a signal and do not wait for what comes of it.
+
+        Raises:
+            RuntimeError: The process was never started.
+        """
+        if self._process is None:
+            raise RuntimeError("the process was never started")
+        self._process.send_signal(how)
+
     def stop(self, how: signal.Signals = signal.SIGINT, timeout: float = 60.0) -> int:
         """Ask the process to end and return its exit code; it is killed if it has not ended after `timeout` s."""
         process = self._process

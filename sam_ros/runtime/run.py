@@ -19,6 +19,7 @@ from rclpy.signals import SignalHandlerOptions
 
 from sam_ros.runtime.allocation import keep_freed_memory
 from sam_ros.runtime.errors import FatalError
+from sam_ros.runtime.shared_memory import remove_stale_segments
 
 __all__ = ["run"]
 
@@ -45,7 +46,12 @@ def run(create: Callable[[], Node], args: Sequence[str] | None = None) -> None:
     try:
         executor = SingleThreadedExecutor()
         ended = _on_signal(executor.wake)
+        removed = remove_stale_segments()
         node = create()
+        if removed.segments:
+            node.get_logger().info(
+                f"removed {removed.segments} shared-memory segments of dead processes, {removed.bytes / 2**20:.0f} MiB"
+            )
         executor.add_node(node)
         try:
             with suppress(ExternalShutdownException):

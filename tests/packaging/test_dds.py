@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -52,19 +54,56 @@ rclpy.shutdown()
 """
 
 
-def test_segment_holds_several_large_images() -> None:
+# A burst while the receiver stands still, so that the load of the machine plays no part here either.
+BURST = """
+import array, sys, time
+import rclpy
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import Image
+
+role, count = sys.argv[1], int(sys.argv[2])
+rclpy.init()
+node = rclpy.create_node(role)
+sensor = QoSProfile(depth=20, reliability=ReliabilityPolicy.BEST_EFFORT)
+if role == "receiver":
+    received = []
+    node.create_subscription(Image, "burst", lambda image: received.append(image.data[0]), sensor)
+    sys.stdin.readline()
+    deadline = time.monotonic() + 20.0
+    while len(received) < count and time.monotonic() < deadline:
+        rclpy.spin_once(node, timeout_sec=0.1)
+    print(sorted(received), flush=True)
+else:
+    images = node.create_publisher(Image, "burst", sensor)
+    while not images.get_subscription_count():
+        rclpy.spin_once(node, timeout_sec=0.1)
+    time.sleep(1.0)
+    print("found", flush=True)
+    sys.stdin.readline()
+    for number in range(count):
+        image = Image(width=1920, height=1080, step=5760, encoding="rgb8")
+        image.data = array.array("B", bytes([number]) * 5760 * 1080)
+        images.publish(image)
+    print("sent", flush=True)
+    sys.stdin.readline()
+rclpy.shutdown()
+"""
+
+
+def test_segment_holds_what_a_readers_queue_can_hold() -> None:
     transports = {
         str(element.findtext(f"{SPACE}transport_id")): element
         for element in ElementTree.parse(PROFILE).iter(f"{SPACE}transport_descriptor")
     }
     segment = int(str(transports["shared_memory"].findtext(f"{SPACE}segment_size")))
 
-    assert segment >= 8 * 1920 * 1080 * 3
+    assert segment == 512 * 65536, "fragments that a reader's queue holds, by their size"
     assert transports["udp"].findtext(f"{SPACE}type") == "UDPv4", "other machines stay reachable"
 
 
-def test_large_images_reach_another_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """1080p images by best effort; with the default segment of 0.5 MB hardly one arrives."""
+@pytest.fixture
+def domain(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A domain of the test's own, with the profile."""
     pytest.importorskip("rclpy")
     from sam_ros.runtime.domain import private_domain
 
@@ -72,7 +111,12 @@ def test_large_images_reach_another_process(tmp_path: Path, monkeypatch: pytest.
         monkeypatch.setenv(name, "")
     monkeypatch.setenv("FASTDDS_DEFAULT_PROFILES_FILE", str(PROFILE))
     monkeypatch.setenv("RMW_IMPLEMENTATION", "rmw_fastrtps_cpp")
-    lock = private_domain()
+    with private_domain():
+        yield
+
+
+def test_large_images_reach_another_process(tmp_path: Path, domain: None) -> None:
+    """1080p images by best effort; with the default segment of 0.5 MB hardly one arrives."""
     script = tmp_path / "exchange.py"
     script.write_text(SCRIPT)
     count = 10
@@ -85,7 +129,35 @@ def test_large_images_reach_another_process(tmp_path: Path, monkeypatch: pytest.
     finally:
         receiver.terminate()
         receiver.wait()
-        lock.close()
 
     assert sender.returncode == 0, sender.stderr
     assert sender.stdout.split() == str([8 * number for number in range(count)]).split()
+
+
+def test_a_burst_reaches_a_reader_that_is_held_up(tmp_path: Path, domain: None) -> None:
+    """Five 1080p images wait for it; with twice the segment it would be as many."""
+    script = tmp_path / "burst.py"
+    script.write_text(BURST)
+    sender, receiver = (
+        subprocess.Popen([sys.executable, script, role, "5"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for role in ("sender", "receiver")
+    )
+
+    def go(process: subprocess.Popen[str]) -> str:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+        return process.stdout.readline()
+
+    try:
+        assert sender.stdout is not None
+        assert sender.stdout.readline() == "found\n"
+        receiver.send_signal(signal.SIGSTOP)
+        assert go(sender) == "sent\n"
+        receiver.send_signal(signal.SIGCONT)
+        assert go(receiver) == "[0, 1, 2, 3, 4]\n"
+    finally:
+        for process in (sender, receiver):
+            process.kill()
+            process.communicate()

@@ -1,0 +1,167 @@
+"""From an instance to a track in a real stream."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from sam_core import CapacityError, Prompt, StampError, Tracker
+from sam_core.association import (
+    Association,
+    Decision,
+    Instance,
+    MatchRules,
+    TrackHistory,
+    track_instance,
+)
+from sam_core.streaming import (
+    Frame,
+    ObjectState,
+    Stream,
+)
+from tests.core.association.drawn import box, cup
+
+SIZE = (96, 128)
+
+
+def image_of(index: int) -> np.ndarray:
+    rng = np.random.default_rng(7)
+    image = rng.integers(0, 256, (*SIZE, 3), dtype=np.uint8)
+    return np.roll(image, 2 * index, axis=1)
+
+
+class Camera:
+    """A stream, and what associations need of it."""
+
+    def __init__(self, tracker: Tracker, **settings: Any) -> None:
+        self.stream: Stream = tracker.open_stream(max_objects=4, **settings)
+        self.tracks = TrackHistory()
+        self.logits: list[dict[int, torch.Tensor]] = []  # of each frame, by object
+
+    def step(self, stamp: int | None = None) -> frozenset[str]:
+        index = len(self.logits)
+        result = self.stream.step(image_of(index), index if stamp is None else stamp)
+        self.logits.append(dict(zip(result.object_ids, result.mask_logits, strict=True)))
+        return self.tracks.observe(self.stream)
+
+    def track(self, frame: int | Frame, instance: Instance, **rules: Any) -> Decision:
+        searched = self.stream.history.numbered(frame) if isinstance(frame, int) else frame
+        assert searched is not None
+        return track_instance(self.stream, self.tracks, searched, instance, MatchRules(**rules))
+
+
+def test_an_instance_is_tracked_from_the_frame_that_it_was_found_on(micro_tracker: Tracker) -> None:
+    """Six frames late it ends as if it had been prompted in time, and does not change the other object."""
+    found = [cup(box(10, 10, 50, 40, SIZE)), cup(box(70, 50, 120, 90, SIZE), 0.8)]
+    late, prompt, alone = Camera(micro_tracker), Camera(micro_tracker), Camera(micro_tracker)
+    for camera in (late, prompt, alone):
+        camera.step()
+        camera.stream.add_prompt(Prompt(points=[[30, 80]]))
+        camera.step()
+    expected = [prompt.track(1, instance, match_iou=0.9) for instance in found]  # random masks are large
+    for _ in range(2, 8):
+        for camera in (late, prompt, alone):
+            camera.step()
+    assert [late.track(1, instance, match_iou=0.9) for instance in found] == expected
+    assert [decision.association for decision in expected] == [Association.NEW, Association.NEW]
+    assert [o.frames_behind for o in late.stream.objects] == [0, 6, 6]
+    for _ in range(8, 14):
+        for camera in (late, prompt, alone):
+            camera.step()
+        for i, logits in alone.logits[-1].items():
+            torch.testing.assert_close(late.logits[-1][i], logits, rtol=1e-4, atol=1e-4)
+    assert [o.frames_behind for o in late.stream.objects] == [0, 0, 0]
+    for decision in expected:
+        i = decision.object_id
+        assert i is not None
+        torch.testing.assert_close(late.logits[13][i], prompt.logits[13][i], rtol=1e-4, atol=1e-4)
+
+
+def test_nothing_is_tracked_twice(micro_tracker: Tracker) -> None:
+    camera = Camera(micro_tracker)
+    for _ in range(3):
+        camera.step()
+    instance = cup(box(10, 10, 50, 40, SIZE))
+    first = camera.track(1, instance)
+    assert first.association is Association.NEW
+    for again in (
+        camera.track(1, instance),
+        camera.track(1, cup(instance.mask, phrase="mug")),
+        camera.track(2, instance),  # it has not arrived there yet: its mask on frame 1 is the nearest
+    ):
+        assert (again.association, again.object_id) == (Association.TRACKED, first.object_id)
+    assert [(o.object_id, o.label) for o in camera.stream.objects] == [(first.object_id, "cup")]
+
+
+def test_the_frame_that_was_searched_may_be_older_than_what_is_known_of_it(micro_tracker: Tracker) -> None:
+    """A detector takes a frame and searches it for some time; another detection on it comes first."""
+    camera = Camera(micro_tracker)
+    camera.step()
+    searched = camera.stream.history.frame_at()
+    instance = cup(box(10, 10, 50, 40, SIZE))
+    assert camera.track(searched, instance).association is Association.NEW
+    camera.step()
+    assert not searched.objects
+    assert camera.track(searched, instance).association is Association.TRACKED
+
+
+def test_a_lost_object_keeps_its_id_and_goes_on_from_the_detection(micro_tracker: Tracker) -> None:
+    """Also long after the last frame that showed it has left the history."""
+    camera = Camera(micro_tracker, history_frames=4)
+    camera.step()
+    first = camera.track(0, cup(box(10, 10, 50, 40, SIZE)))
+    camera.step()
+    last = camera.stream.history.frame_at().mask_of(1, 0.0)
+    bias = micro_tracker.model.sam_mask_decoder.pred_obj_score_head.layers[-1].bias
+    kept = bias.detach().clone()
+    with torch.inference_mode():
+        bias.fill_(-100.0)  # nothing is there any more, says the network
+    try:
+        assert camera.step() == {"cup"}
+        for _ in range(6):
+            assert camera.step() == frozenset()
+        assert [o.state for o in camera.stream.objects] == [ObjectState.ABSENT]
+        (lost,) = camera.tracks.known(camera.stream, camera.stream.history.frame_at())
+        assert (lost.lost, lost.concept) == (True, "cup")
+        assert last is not None
+        assert lost.mask is not None
+        assert lost.mask.overlap(last) == 1
+    finally:
+        with torch.inference_mode():
+            bias.copy_(kept)
+    back = camera.track(8, cup(box(60, 20, 90, 60, SIZE), 0.55, phrase="Cup"))
+    assert (back.association, back.object_id) == (Association.REIDENTIFIED, first.object_id)
+    assert camera.track(8, cup(box(62, 22, 90, 60, SIZE))).association is Association.TRACKED
+    camera.step()
+    assert [(o.object_id, o.label, o.state) for o in camera.stream.objects] == [(1, "cup", ObjectState.TRACKED)]
+    assert camera.stream.objects[0].first_frame == 8, "it was renewed"
+
+
+def test_frames_of_equal_stamps_are_told_apart_by_their_numbers(micro_tracker: Tracker) -> None:
+    """A camera without a clock stamps every image with zero."""
+    camera = Camera(micro_tracker)
+    camera.step(stamp=0)
+    searched = camera.stream.history.frame_at()
+    camera.step(stamp=0)
+    assert camera.track(searched, cup(box(10, 10, 50, 40, SIZE))).association is Association.NEW
+    assert [o.first_frame for o in camera.stream.objects] == [0]
+
+
+def test_what_cannot_be_tracked_changes_nothing(micro_tracker: Tracker) -> None:
+    camera = Camera(micro_tracker, history_frames=3)
+    camera.step()
+    gone = camera.stream.history.frame_at()
+    for _ in range(5):
+        camera.step()
+    with pytest.raises(StampError, match="Frame 0 is not at hand: the oldest is 3, the newest 5"):
+        camera.track(gone, cup(box(10, 10, 50, 40, SIZE)))
+    assert camera.stream.objects == ()
+    for x in range(0, 120, 30):
+        camera.track(4, cup(box(x, 0, x + 20, 20, SIZE)), match_iou=1.0)
+    with pytest.raises(CapacityError):
+        camera.track(4, cup(box(0, 60, 20, 80, SIZE)), match_iou=1.0)
+    assert len(camera.stream.objects) == 4
+    assert len(camera.tracks.known(camera.stream, camera.stream.history.frame_at())) == 4

@@ -1,0 +1,77 @@
+"""When a followed concept is due."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from sam_core.association import (
+    FollowedConcept,
+    RedetectionSchedule,
+)
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_followed_concept_is_due_at_once_and_then_every_period() -> None:
+    clock = Clock()
+    schedule = RedetectionSchedule(clock)
+    assert (schedule.wait(), schedule.take_due()) == (None, ())
+    cups = FollowedConcept("cup", 5.0)
+    schedule.follow(cups)
+    assert schedule.wait() == 0
+    assert schedule.take_due() == (cups,)
+    assert (schedule.wait(), schedule.take_due()) == (5, ())
+    clock.now += 4
+    schedule.follow(FollowedConcept("plate", 2.0))
+    assert [concept.phrase for concept in schedule.take_due()] == ["plate"]
+    assert schedule.wait() == 1
+    clock.now += 2
+    assert [concept.phrase for concept in schedule.take_due()] == ["cup", "plate"]
+    assert schedule.phrases == ("cup", "plate")
+
+
+def test_a_loss_makes_its_concept_due_and_no_other() -> None:
+    schedule = RedetectionSchedule(Clock())
+    schedule.follow(FollowedConcept("Cup", 5.0))
+    schedule.follow(FollowedConcept("plate", 5.0))
+    schedule.take_due()
+    assert not schedule.lost(["fork"])
+    assert not schedule.take_due()
+    assert schedule.lost(["cup", "fork"])
+    assert [concept.phrase for concept in schedule.take_due()] == ["Cup"]
+
+
+def test_schedule_again_changes_the_settings_and_unschedule_ends_it() -> None:
+    schedule = RedetectionSchedule(Clock())
+    schedule.follow(FollowedConcept("cup", 5.0))
+    schedule.follow(FollowedConcept("CUP ", 1.0))
+    assert [concept.period for concept in schedule.take_due()] == [1.0]
+    assert schedule.unfollow(" Cup")
+    assert not schedule.unfollow("cup")
+    assert schedule.wait() is None
+    assert not schedule.unfollow_all()
+    schedule.follow(FollowedConcept("cup", 5.0))
+    assert schedule.unfollow_all()
+    assert schedule.take_due() == ()
+
+
+@pytest.mark.parametrize(
+    ("settings", "text"),
+    [
+        ({"phrase": " ", "period": 1.0}, "empty"),
+        ({"phrase": "cup", "period": 0.0}, "above 0"),
+        ({"phrase": "cup", "period": float("inf")}, "above 0"),
+        ({"phrase": "cup", "period": float("nan")}, "above 0"),
+        ({"phrase": "cup", "period": 1.0, "score_threshold": -0.1}, "within"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(settings: dict[str, Any], text: str) -> None:
+    with pytest.raises(ValueError, match=text):
+        FollowedConcept(**settings)
