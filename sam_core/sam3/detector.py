@@ -97,19 +97,27 @@ class ConceptDetector:
         return self.load_report is None or self.load_report.has_points
 
     @inference
-    def encode_image(self, image: NDArray[np.uint8] | Tensor, with_tracker_levels: bool = False) -> ImageState:
+    def encode_image(self, image: NDArray[np.uint8] | Tensor) -> ImageState:
         """Encode a picture, for any number of calls of `detect`.
 
         Args:
             image: (H, W, 3) uint8 RGB, any size, any strides.
-            with_tracker_levels: compute the tracker's pyramid too, where the configuration has its neck.
 
         Raises:
             ImageError: not such a picture.
         """
         pixels = prepare_image(image, self.image_size, self.device, self.dtype)
-        features = self.network.encode_image(pixels, with_tracker_levels)
-        return ImageState(features, (int(image.shape[0]), int(image.shape[1])))
+        return ImageState(self.network.encode_image(pixels), (int(image.shape[0]), int(image.shape[1])))
+
+    @inference
+    def encode_trunk(self, trunk: Tensor, image_size: tuple[int, int]) -> ImageState:
+        """Go on from what a tracker on the same trunk has computed of a picture.
+
+        Args:
+            trunk: (1, width, h, w), `trunk` of the tracker's features.
+            image_size: (height, width) of the picture in pixels.
+        """
+        return ImageState(self.network.backbone.vision_backbone.levels(trunk.to(self.dtype)), image_size)
 
     def detect(
         self,
