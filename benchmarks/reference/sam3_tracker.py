@@ -172,6 +172,8 @@ class ReferenceStream:
             for kind in ("cond_frame_outputs", "non_cond_frame_outputs"):
                 if frame in outputs[kind]:
                     previous = outputs[kind][frame]["pred_masks"].clamp(-_PROMPT_LOGIT_BOUND, _PROMPT_LOGIT_BOUND)
+                    if not begins:  # a second click does not attend to the memory that the first one left
+                        del outputs[kind][frame]
         out = self.model._run_single_frame_inference(
             inference_session=session,
             obj_idx=index,
