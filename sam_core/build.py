@@ -31,7 +31,8 @@ def model_names() -> list[str]:
 
 
 def _has_tracker(path: Path) -> bool:
-    return any(str(part).endswith("@tracker") for part in OmegaConf.load(path).get("defaults", ()))
+    config = OmegaConf.load(path)
+    return isinstance(config, DictConfig) and any(str(part).endswith("@tracker") for part in config.get("defaults", ()))
 
 
 def shipped_weights(name: str) -> Path | None:
@@ -97,8 +98,9 @@ def build_tracker(
 
     Args:
         name: a model of `config/models`, for instance `sam2.1_hiera_tiny`.
-        checkpoint: Meta's `.pt`, a `.safetensors` file with the same names, or the Hugging Face layout of it. Of
-            SAM 3's files the detector's part is left out. Where None, the weights that ship with the package, else random weights (with a warning).
+        checkpoint: Meta's `.pt`, a `.safetensors` file with the same names, or the Hugging Face layout of it. The
+            detector's part of SAM 3's files is left out. Where None, the weights that ship with the package, else
+            random weights (with a warning).
         device: where to run; CUDA if there is any, else the CPU.
         dtype: the networks' dtype (`float32`, `bfloat16`, `float16`); where None, bfloat16 on CUDA and on CPUs with
             AVX-512 BF16 or AMX, float32 elsewhere.

@@ -65,8 +65,8 @@ class SamOutput:
         low_res: (B, 1, 4 h, 4 w) float32 logits of that candidate.
         pointer: (B, d) object pointer.
         object_score: (B, 1) logit that the object is visible.
-        full_size: (B, 1, S, S) float32 logits of a mask prompt at the size of the network's input, where the memory is made
-            of them rather than of `low_res` (SAM 3).
+        full_size: (B, 1, S, S) float32 logits of a mask prompt at the size of the network's input, where the memory is
+            made of them rather than of `low_res` (SAM 3).
     """
 
     masks: Tensor

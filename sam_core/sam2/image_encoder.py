@@ -14,7 +14,11 @@ class PyramidEncoder(nn.Module):
     """What makes the three maps that SAM 2's decoder and memory read of an image."""
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """Encode normalised images (B, 3, S, S) as maps (B, d_model, h_i, w_i) of 4, 2 and 1 times the grid, finest first."""
+        """Encode normalised images (B, 3, S, S).
+
+        Returns:
+            Maps (B, d_model, h_i, w_i) of 4, 2 and 1 times the grid's side, finest first.
+        """
         raise NotImplementedError
 
 

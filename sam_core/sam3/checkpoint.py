@@ -74,7 +74,9 @@ def load_detector_checkpoint(
     return LoadReport(layout, tuple(ignored), has_points)
 
 
-def load_tracker_checkpoint(network: Sam3Tracker, path: str | Path, model_name: str = "the SAM 3 tracker") -> LoadReport:
+def load_tracker_checkpoint(
+    network: Sam3Tracker, path: str | Path, model_name: str = "the SAM 3 tracker"
+) -> LoadReport:
     """Load a checkpoint: every tensor of the tracker must be there with its shape, and nothing unknown.
 
     Args:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from sam_core.sam2 import ImageFeatures, Sam2, SamOutput
 from sam_core.sam2.image_encoder import PyramidEncoder
@@ -55,13 +55,6 @@ class Sam3Tracker(Sam2):
         """The vision transformer, which a detector may share."""
         assert isinstance(self.image_encoder, TrackerImageEncoder)
         return self.image_encoder.trunk
-
-    @property
-    def own_modules(self) -> list[nn.Module]:
-        """All but the trunk."""
-        assert isinstance(self.image_encoder, TrackerImageEncoder)
-        others = [module for name, module in self.named_children() if name != "image_encoder"]
-        return [*others, self.image_encoder.sam2_convs]
 
     def normalise_picture(self, pictures: Tensor) -> Tensor:
         """Normalise what `resize` returns, to [-1, 1]."""

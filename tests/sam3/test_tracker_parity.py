@@ -66,7 +66,7 @@ def flat(maps: Tensor) -> Tensor:
     return maps.flatten(2).permute(2, 0, 1)
 
 
-# --- modules -----------------------------------------------------------------------------------------------------------
+# --- modules --------------------------------------------------------------------------------------------------------
 
 
 def test_released_sizes_are_the_reference_s() -> None:
@@ -163,7 +163,7 @@ def test_mask_as_output(networks: Any, figure: Figure) -> None:
         assert torch.equal(mine.object_score, theirs.object_score_logits[0])
 
 
-# --- streams -----------------------------------------------------------------------------------------------------------
+# --- streams --------------------------------------------------------------------------------------------------------
 
 
 def camera(count: int = FRAMES) -> Iterator[Tensor]:
@@ -257,7 +257,7 @@ def test_three_objects_that_come_and_go(figure: Figure) -> None:
 
 
 def centre_presence(model: Sam3Tracker, heads: tuple[Any, Any]) -> None:
-    """Widen the presence scores, and move the last bias of the presence heads into the widest gap of the scores of a stream."""
+    """Widen the presence scores, and move the heads' last bias into the widest gap of the scores of a stream."""
     for head in heads:
         head.weight.mul_(20)
     for _ in range(2):  # moving the bias changes the memories, and so the scores

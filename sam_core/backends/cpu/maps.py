@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from sam_core.backends.cpu.weight_cache import WeightCache, applies_to, replace
 from sam_core.layers import LayerNorm2d
 from sam_core.sam2 import Sam2
-from sam_core.sam2.image_encoder import ImageEncoder
 from sam_core.sam2.hiera import Hiera
+from sam_core.sam2.image_encoder import ImageEncoder
 
 # With fewer channels PyTorch's layer norm, which works pixel by pixel, is slower than operations on whole planes.
 _FEW_CHANNELS = 16
