@@ -14,6 +14,7 @@ from torch import Tensor
 
 from sam_core.streaming.cuda_graphs import FrameGraphs
 from sam_core.streaming.history import Frame, ObjectOnFrame
+from sam_core.streaming.masks import mask_at
 from sam_core.streaming.memory import MemoryBank, MemoryIndex, Observation, Slots
 from sam_core.streaming.network import ImageFeatures, TrackingNetwork
 from sam_core.streaming.objects import ObjectVersion
@@ -151,14 +152,23 @@ class FrameTracker:
         memory = None
         if spatial:
             score = torch.full((1, 1), on_frame.seen.object_score, dtype=torch.float32, device=self.network.device)
-            low_res, prompted = on_frame.low_res[None, None], on_frame.seen.prompted
-            memory = self.network.encode_memory(frame.features, low_res, score, from_prompt=prompted)
+            logits, prompted = self._remembered(frame, on_frame), on_frame.seen.prompted
+            memory = self.network.encode_memory(frame.features, logits, score, from_prompt=prompted)
         held = index.recent
         index, slots = index.remember(frame.number, conditioning=False, spatial=spatial)
         if not spatial:
             index = replace(index, recent=held)  # only the pointer was missing
         self.bank.write([row], [slots], memory, on_frame.pointer[None])
         return index
+
+    def _remembered(self, frame: Frame, on_frame: ObjectOnFrame) -> Tensor:
+        """Return the mask logits (1, 1, m, m) that the memory of an object on a frame was made of."""
+        if on_frame.outline is not None:
+            mask = mask_at(on_frame.outline.full(), self.network.image_size, self.network.device)
+            answer = self.network.adopt_mask(frame.features, mask)
+            if answer.full_size is not None:
+                return answer.full_size
+        return on_frame.low_res[None, None]
 
     # --- what results show -----------------------------------------------------------------------------------------
 

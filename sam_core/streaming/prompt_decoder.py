@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -15,7 +14,7 @@ from sam_core.errors import PromptError
 from sam_core.streaming.click_views import ClickViews
 from sam_core.streaming.clicks import Clicks
 from sam_core.streaming.history import Frame
-from sam_core.streaming.masks import place_size
+from sam_core.streaming.masks import mask_at, place_size
 from sam_core.streaming.network import SamOutput, TrackingNetwork
 
 # Earlier logits that go back in as a prompt are clamped, as the official predictor does.
@@ -47,11 +46,7 @@ class PromptDecoder:
         Raises:
             PromptError: it is so small that nothing of it is left at the resolution of the network's masks.
         """
-        size = (self._network.image_size, self._network.image_size)
-        pixels = torch.from_numpy(mask).to(self._network.device).float()[None, None]
-        if pixels.shape[-2:] != size:
-            pixels = F.interpolate(pixels, size=size, mode="bilinear", align_corners=False, antialias=True)
-            pixels = (pixels >= 0.5).float()
+        pixels = mask_at(mask, self._network.image_size, self._network.device)
         output = self._network.adopt_mask(frame.features, pixels)
         if not bool((output.low_res > 0).any()):
             place_height, place_width = place_size(frame.size, self._network.mask_size)
