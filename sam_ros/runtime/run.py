@@ -13,7 +13,7 @@ from threading import Event, Thread
 
 import rclpy
 from rclpy.exceptions import ParameterException
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
@@ -45,7 +45,7 @@ def run(create: Callable[[], Node], args: Sequence[str] | None = None) -> None:
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     try:
         executor = SingleThreadedExecutor()
-        ended = _on_signal(executor.wake)
+        ended = _on_signal(executor)
         removed = remove_stale_segments()
         node = create()
         if removed.segments:
@@ -75,8 +75,8 @@ def _leave_threads_behind() -> None:
         os._exit(0)
 
 
-def _on_signal(wake: Callable[[], None]) -> Event:
-    """Return an event that SIGINT or SIGTERM sets; `wake` is called then, in a thread of its own.
+def _on_signal(executor: Executor) -> Event:
+    """Return an event that SIGINT or SIGTERM sets; the executor's `spin_once` returns then.
 
     The main thread waits inside the middleware, where Python's handlers do not run, so the signal's number goes
     through a pipe to a thread that waits for it.
@@ -91,7 +91,8 @@ def _on_signal(wake: Callable[[], None]) -> Event:
     def wait() -> None:
         os.read(reading, 1)
         ended.set()
-        wake()
+        # A task, because `wake` alone does not end `spin_once` where no timer runs.
+        executor.create_task(lambda: None)
 
     Thread(target=wait, name=SIGNALS, daemon=True).start()
     return ended

@@ -260,6 +260,7 @@ def test_a_folder_is_published_once_and_resized(
     assert all((image.width, image.height, image.step) == (32, 24, 96) for image in listener.images)
     assert all(info.k[0] == 0 and (info.width, info.height) == (32, 24) for info in listener.infos.values())
     assert len(listener.headers) <= 4
+    assert process.stop(timeout=20) == 0, "a signal ends it, though no timer runs any more"
 
 
 def test_the_first_image_waits_for_a_subscriber(
