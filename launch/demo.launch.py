@@ -11,11 +11,10 @@ Look at the result with `ros2 run rqt_image_view rqt_image_view /tracker/overlay
 from pathlib import Path
 
 from launch import LaunchDescription
-from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, RegisterEventHandler
+from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
-from launch_ros.event_handlers import OnStateTransition
 from launch_ros.parameter_descriptions import ParameterValue
 
 HERE = Path(__file__).parent
@@ -48,17 +47,16 @@ FOR_THE_TRACKER = ("namespace", "model", "checkpoint", "device", "respawn", "log
 
 
 def generate_launch_description() -> LaunchDescription:
-    """Describe the demo: the tracker and who prompts its first result; once the tracker is active, the camera."""
+    """Describe the demo: the tracker, the camera, and who prompts the tracker's first result."""
     tracker = IncludeLaunchDescription(
         PythonLaunchDescriptionSource(str(HERE / "tracker.launch.py")),
         launch_arguments=[(name, LaunchConfiguration(name)) for name in FOR_THE_TRACKER],
     )
     source = {"source": ParameterValue(LaunchConfiguration("source"), value_type=str)}
     prompt = node("first_prompt", source, {"prompt": ParameterValue(LaunchConfiguration("prompt"), value_type=str)})
-    # A clip begins when the tracker listens: its prompt is on its first image.
+    # It begins when the tracker listens, so that the prompt is on the first image.
     camera = node("camera", str(HERE.parent / "config" / "ros" / "camera.yaml"), source, {"wait_for_subscriber": True})
-    when_active = OnStateTransition(goal_state="active", entities=[camera], handle_once=True)
-    return LaunchDescription([*ARGUMENTS, RegisterEventHandler(when_active), prompt, tracker])
+    return LaunchDescription([*ARGUMENTS, prompt, camera, tracker])
 
 
 def node(name: str, *parameters: object) -> Node:

@@ -61,6 +61,7 @@ def dds_profile() -> SetEnvironmentVariable:
 def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     """Start the node. Arguments that were given count more than the file of parameters, empty ones don't."""
     given = {name: LaunchConfiguration(name).perform(context) for name in ("model", "checkpoint", "device")}
+    autostart, respawn = (IfCondition(LaunchConfiguration(name)).evaluate(context) for name in ("autostart", "respawn"))
     tracker = LifecycleNode(
         package="sam_ros",
         executable="tracker",
@@ -70,19 +71,21 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
             LaunchConfiguration("params_file"),
             {name: ParameterValue(value, value_type=str) for name, value in given.items() if value},
             {
-                "autostart": False,  # the events below do it
+                # Else the events below do it. To a node that was killed and starts again they are no help: for a while
+                # launch takes the services of the dead process for the new one's.
+                "autostart": autostart and respawn,
                 "use_sim_time": ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool),
             },
         ],
-        respawn=LaunchConfiguration("respawn"),
+        respawn=respawn,
         remappings=[("image", LaunchConfiguration("image"))],
         arguments=["--ros-args", "--log-level", LaunchConfiguration("log_level")],
         output="screen",
     )
-    autostart = IfCondition(LaunchConfiguration("autostart"))
+    if respawn or not autostart:
+        return [tracker]
     configure_when_started = RegisterEventHandler(
-        OnProcessStart(target_action=tracker, on_start=[request(tracker, Transition.TRANSITION_CONFIGURE)]),
-        condition=autostart,
+        OnProcessStart(target_action=tracker, on_start=[request(tracker, Transition.TRANSITION_CONFIGURE)])
     )
     # From "configuring" only: who deactivates the node by hand wants it inactive.
     activate_when_configured = RegisterEventHandler(
@@ -91,8 +94,7 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
             start_state="configuring",
             goal_state="inactive",
             entities=[request(tracker, Transition.TRANSITION_ACTIVATE)],
-        ),
-        condition=autostart,
+        )
     )
     return [configure_when_started, activate_when_configured, tracker]
 

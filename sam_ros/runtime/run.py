@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import threading
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -24,14 +23,14 @@ from sam_ros.runtime.shared_memory import remove_stale_segments
 __all__ = ["run"]
 
 QUIET = 5.0  # s between two log lines about failed callbacks
-SIGNALS = "signals"  # name of the thread that waits for a signal
 
 
 def run(create: Callable[[], Node], args: Sequence[str] | None = None) -> None:
-    """Create a node and spin it in one thread; SIGINT and SIGTERM end it, and the process may then exit with 0.
+    """Create a node and spin it in one thread; SIGINT and SIGTERM end it, and the process with code 0.
 
-    A thread of the node that still computes then cannot be interrupted. The process ends under it, with code 0: ROS's
-    launch kills what has not ended 5 s after Ctrl-C.
+    After a signal the process ends as soon as the node is destroyed and ROS is shut down: ROS's launch kills what has
+    not ended 5 s after Ctrl-C. A thread that still computes cannot be interrupted, and Python's own end, which tears
+    down all libraries, can take longer than that on a busy computer.
 
     Args:
         create: Makes the node, after `rclpy.init`. Its `destroy_node` is called at the end in any case.
@@ -63,13 +62,7 @@ def run(create: Callable[[], Node], args: Sequence[str] | None = None) -> None:
         raise SystemExit(f"error: {error}") from error
     finally:
         rclpy.try_shutdown()
-    _leave_threads_behind()
-
-
-def _leave_threads_behind() -> None:
-    """End the process at once if a thread still computes: Python's own end under it would crash."""
-    computing = [t for t in threading.enumerate() if t is not threading.main_thread() and t.name != SIGNALS]
-    if computing:
+    if ended.is_set():
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(0)
@@ -94,7 +87,7 @@ def _on_signal(executor: Executor) -> Event:
         # A task, because `wake` alone does not end `spin_once` where no timer runs.
         executor.create_task(lambda: None)
 
-    Thread(target=wait, name=SIGNALS, daemon=True).start()
+    Thread(target=wait, name="signals", daemon=True).start()
     return ended
 
 
