@@ -23,7 +23,8 @@ class StampOrder:
 
     One image that is overtaken on its way is late: the next one is newer again. Where several in a row are older, the
     stamps themselves went back, by however much: a recording that is played in a loop, a simulator that restarted, a
-    clock that was set. So a late image is dropped, and never more than two in a row.
+    clock that was set. So a late image is dropped, and never more than two in a row. A stamp of zero is none: an image
+    without a stamp is in order.
     """
 
     def __init__(self) -> None:
@@ -32,6 +33,8 @@ class StampOrder:
 
     def judge(self, stamp: int) -> Arrival:
         """Judge the next image by its stamp in ns."""
+        if not stamp:
+            return Arrival.IN_ORDER
         if self.newest is None or stamp >= self.newest:
             self.newest, self._older = stamp, 0
             return Arrival.IN_ORDER

@@ -195,7 +195,7 @@ def test_a_bad_image_is_counted_and_the_thread_lives_on(bench: Bench) -> None:
     [
         ((5.0, 4.99, 5.03), (5.0, 5.03)),
         ((5.0, 5.1, 5.2, 5.3, 5.0, 5.1, 5.2, 5.3), (5.0, 5.1, 5.2, 5.3, 5.2, 5.3)),
-        ((5.0, 0.0, 0.1, 0.2, 0.3), (5.0, 0.2, 0.3)),
+        ((5.0, 1.0, 1.1, 1.2, 1.3), (5.0, 1.2, 1.3)),
         ((0.0, 0.0, 0.0), (0.0, 0.0, 0.0)),
     ],
     ids=["one late image", "a loop shorter than a second", "a restart", "no stamps"],

@@ -220,6 +220,32 @@ def test_a_prompt_names_its_image_by_the_stamp(client: Any, picture: Callable[..
     assert answer.object_id in [item.id for item in client.track(picture(3)).objects], "it has caught up"
 
 
+def test_a_recording_that_loops_is_tracked_and_reported(client: Any, picture: Callable[..., np.ndarray]) -> None:
+    """A loop of a fifth of a second. Its stamps come again, and a prompt means the image that was seen last."""
+    cause = "older than its predecessor"
+    client.until(lambda: client.diagnostics, "diagnostics")
+    before = client.dropped(cause), int(client.diagnostics["restarts of the images' stamps"])
+    loop = [client.header() for _ in range(6)]
+    for i, header in enumerate(loop):
+        client.track(picture(i), header=header)
+    assert client.call_prompt_with_mask().success
+    client.objects.clear()
+    for i, header in enumerate(loop[:2]):
+        client.publish(picture(i), header=header)
+        client.until(lambda late=before[0] + i + 1: client.dropped(cause) == late, "the drop in the diagnostics")
+    again = client.track(picture(2), header=loop[2])
+    assert again.header == loop[2], "stamps are the input's, unchanged"
+    assert [stamp_of(header) in client.objects for header in loop[:2]] == [False, False]
+    assert len(again.objects) == 1
+    client.track(picture(3), header=loop[3])
+    client.until(lambda: client.diagnostics["restarts of the images' stamps"] == str(before[1] + 1), "a report")
+    answer = client.prompt((40, 45), stamp=loop[2].stamp)
+    assert (answer.success, answer.stamp, answer.message) == (True, loop[2].stamp, "")
+    assert answer.object_id in [item.id for item in client.track(picture(4), header=loop[4]).objects], (
+        "it was one image behind, not the seven since the first round"
+    )
+
+
 def test_label_info_reaches_who_comes_late(
     client: Any, picture: Callable[..., np.ndarray], make_client: Callable[..., Any]
 ) -> None:
