@@ -137,7 +137,7 @@ class TrackerNode(ManagedNode):
             self._inference.submit(lambda _: torch.set_num_threads(settings.cpu_threads))  # counts in its own thread
         self._log_model(tracker, policy, time.monotonic() - started)
         try:
-            self._detections.configure(settings.detector_settings(tracker.device), self._inference)
+            self._detections.configure(settings.detector_settings(tracker), self._inference, tracker)
         except (ValueError, OSError) as error:
             self._release()
             self.note_failure(f"cannot configure the detector: {error}")
