@@ -1,4 +1,4 @@
-"""The rules of `transformers`' `Sam3VideoModel`, run without its networks: detections and tracked masks come from a script.
+"""The rules of `transformers`' `Sam3VideoModel` without its networks: detections and masks come from a script.
 
 Two things of that port differ from the published code, and are put right here so that the rules can be compared:
 
@@ -101,6 +101,7 @@ class ScriptedSam3Video(Sam3VideoModel):  # type: ignore[misc]
         return self(inference_session=self.session, frame_idx=number)
 
     def run_detection(self, inference_session: Any, vision_embeds: Any) -> dict[int, dict[str, Tensor]]:
+        """Return the script's detections, thresholded as the port does."""
         (number,) = [max(inference_session.processed_frames)]
         found = {}
         for phrase in inference_session.prompts:
@@ -112,11 +113,11 @@ class ScriptedSam3Video(Sam3VideoModel):  # type: ignore[misc]
         return found
 
     def get_vision_features_for_tracker(self, vision_embeds: Any) -> tuple[list[Tensor], list[Tensor]]:
+        """Return nothing that is looked at."""
         return [torch.zeros(1, 1, 1)], [torch.zeros(1, 1, 1)]
 
-    def run_tracker_propagation(
-        self, inference_session: Any, frame_idx: int, reverse: bool
-    ) -> tuple[Tensor, Tensor]:
+    def run_tracker_propagation(self, inference_session: Any, frame_idx: int, reverse: bool) -> tuple[Tensor, Tensor]:
+        """Return the script's masks of the objects."""
         self._present = list(inference_session.obj_ids)
         masks = torch.zeros(len(self._present), self.low_res_mask_size, self.low_res_mask_size)
         scores = torch.zeros(len(self._present))
@@ -132,11 +133,13 @@ class ScriptedSam3Video(Sam3VideoModel):  # type: ignore[misc]
     def run_memory_encoder(
         self, inference_session: Any, frame_idx: int, high_res_masks: Tensor, object_score_logits: Tensor
     ) -> tuple[Tensor, Tensor]:
+        """Note what would be remembered."""
         for object_id, mask, score in zip(self._present, high_res_masks[:, 0], object_score_logits, strict=True):
             self.remembered[object_id] = (mask.clone(), float(score))
         return torch.zeros(1, len(high_res_masks)), torch.zeros(1, len(high_res_masks))
 
     def run_tracker_update_planning_phase(self, **arguments: Any) -> Any:
+        """Plan, and keep the plan."""
         plan, metadata = super().run_tracker_update_planning_phase(**arguments)
         self.plan = plan
         return plan, metadata
@@ -154,6 +157,7 @@ class ScriptedSam3Video(Sam3VideoModel):  # type: ignore[misc]
             self._births[object_id] = (frame_idx, mask >= 0.5)
 
     def build_outputs(self, inference_session: Any, **arguments: Any) -> dict[int, Tensor]:
+        """Return the masks that are shown, each with its own id."""
         left, inference_session.obj_ids = inference_session.obj_ids, self._present
         outputs = super().build_outputs(inference_session=inference_session, **arguments)
         inference_session.obj_ids = left

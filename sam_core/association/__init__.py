@@ -8,8 +8,10 @@ from __future__ import annotations
 from sam_core.association.concept_tracker import ConceptResult, ConceptTracker
 from sam_core.association.delay import Delay
 from sam_core.association.detections import ConceptDetections, Instance, Selection, select
+from sam_core.association.handover import Handover, hand_over
 from sam_core.association.hot_start import Removal, Survey, survey
 from sam_core.association.matching import Match, mask_ious, match
+from sam_core.association.merging import merged
 from sam_core.association.overlaps import recently_occluded, shrunk
 from sam_core.association.plan import Association, Decision, Known, SearchPlan, plan_search
 from sam_core.association.rules import LIVE, RELEASED, ConceptRules
@@ -28,6 +30,7 @@ __all__ = [
     "Decision",
     "Delay",
     "FollowedConcept",
+    "Handover",
     "Instance",
     "Known",
     "Match",
@@ -40,8 +43,10 @@ __all__ = [
     "TrackState",
     "clean",
     "concept_key",
+    "hand_over",
     "mask_ious",
     "match",
+    "merged",
     "plan_search",
     "recently_occluded",
     "select",

@@ -21,13 +21,14 @@ from sam_core.association.detections import ConceptDetections
 from sam_core.association.frame_rules import FrameSearch, Judgement, judge
 from sam_core.association.hot_start import Removal
 from sam_core.association.known import last_seen_at, tracks_on
-from sam_core.association.merging import as_detected, merged
+from sam_core.association.merging import as_detected, merged, with_origins
 from sam_core.association.plan import Association, Decision, Point, SearchPlan, plan_search
 from sam_core.association.rules import LIVE, ConceptRules
 from sam_core.association.schedule import FollowedConcept, concept_key
 from sam_core.association.specks import clean
 from sam_core.association.tracks import Track
 from sam_core.errors import CapacityError, PromptError
+from sam_core.isolation import inference
 from sam_core.streaming import Frame, FrameResult, ObjectPhase, ObjectState, Prompt, Stream
 from sam_core.streaming.tracking import Tracked
 
@@ -83,8 +84,14 @@ class ConceptTracker:
         self._last_seen: dict[int, Point] = {}  # id of a track that is not seen -> where it was seen last
         self._visible: frozenset[int] = frozenset()  # ids of tracks that were seen on the newest frame
 
+    @property
+    def max_objects(self) -> int:
+        """Objects that the stream has room for."""
+        return self.stream.max_objects
+
     # --- in the step of a frame ---------------------------------------------------------------------------------------
 
+    @inference
     def step(
         self,
         image: NDArray[np.uint8] | Tensor,
@@ -131,15 +138,17 @@ class ConceptTracker:
             )
             return judgement.ruling
 
-        result = self.stream.step(image, stamp, source, arbiter=arbiter if self.tracks or search.concepts else None)
+        if self.tracks or search.concepts:
+            result = self.stream.step(image, stamp, source, arbiter=arbiter)
+        else:
+            result = self.stream.step(image, stamp, source)
         frame = self.stream.history.newest
         assert frame is not None
         began = time.perf_counter()
         if judgement is None and search.concepts:
             judgement = judge(search, frame, (), None, tracks={}, hidden=frozenset(), **shared)
         if judgement is None:
-            lost = self._observe()
-            return ConceptResult(result, self.tracks, lost=lost)
+            return ConceptResult(result, self.tracks, lost=self._observe())
         return self._execute(frame, result, search, judgement, began)
 
     def _planner(self, search: FrameSearch) -> Callable[..., SearchPlan]:
@@ -189,7 +198,7 @@ class ConceptTracker:
         self._remove(removed)
         lost = self._observe()
         return ConceptResult(
-            result=merged(result, changed, removed),
+            result=with_origins(merged(result, changed, removed), self.tracks),
             tracks=self.tracks,
             born=tuple(born),
             removed=removed,
@@ -207,6 +216,7 @@ class ConceptTracker:
 
     # --- later --------------------------------------------------------------------------------------------------------
 
+    @inference
     def search(
         self, frame: Frame, found: ConceptDetections, rules: ConceptRules, *, counted: bool = True
     ) -> SearchPlan:
@@ -269,13 +279,17 @@ class ConceptTracker:
 
     # --- both ---------------------------------------------------------------------------------------------------------
 
-    def release(self, phrase: str) -> None:
-        """Forget that a concept was searched for; its tracks stay, and nothing withdraws them any more."""
+    def release(self, phrase: str = "") -> None:
+        """Forget that a concept, or without a phrase any, was searched for.
+
+        Its tracks stay, and nothing withdraws them any more.
+        """
         key = concept_key(phrase)
-        self._searches.pop(key, None)
-        self._hidden.pop(key, None)
+        for searched in [key] if key else list(self._searches):
+            self._searches.pop(searched, None)
+            self._hidden.pop(searched, None)
         self.tracks = {
-            i: replace(track, confirmed=True, shared={}) if track.concept == key else track
+            i: replace(track, confirmed=True, shared={}) if key in ("", track.concept) else track
             for i, track in self.tracks.items()
         }
 

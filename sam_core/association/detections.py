@@ -65,7 +65,7 @@ class ConceptDetections:
             device: where the tensors go.
         """
         scores = torch.tensor([one.score for one in instances], dtype=torch.float32, device=device)
-        logits = torch.full((len(instances), grid, grid), -1.0, device=device)
+        logits = torch.full((len(instances), grid, grid), -1.0, dtype=torch.float32, device=device)
         for row, one in zip(logits, instances, strict=True):
             pixels = torch.from_numpy(one.mask.full()).to(device).float()[None, None]
             row.copy_(F.interpolate(pixels, (grid, grid), mode="bilinear", antialias=True)[0, 0] - 0.5)

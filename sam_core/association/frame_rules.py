@@ -167,17 +167,19 @@ def _ruling(
         occluded = {track.object_id: frame for track, is_so in zip(own, without, strict=True) if is_so}
         masks[[row for row, is_so in zip(rows, gone, strict=True) if is_so]] = NO_OBJECT
     remembered = masks.clone()
+    confirmed = set()
     for concept, found, planned in plans:
         for object_id, detection in planned.reconditioned.items():
             row = object_ids.index(object_id)
             if concept.rules.recondition_mask == "detection":
                 remembered[row] = (found.logits[detection] >= 0.5).float()
             masks[row] = found.logits[detection]
+            confirmed.add(row)
     remembered[rows] = shrunk(remembered[rows], concepts, rules.least_share)
     present = (remembered[rows] > 0).flatten(1).any(dim=1).tolist()
     remembered_as, suppressed = list(scores), [object_id in hidden for object_id in object_ids]
     for row, is_there, is_gone in zip(rows, present, gone, strict=True):
         remembered_as[row] = _PRESENT if is_there else -_PRESENT
-        suppressed[row] |= is_gone
+        suppressed[row] |= is_gone and row not in confirmed  # what the detector sees just now is shown
     masks[[row for row, is_hidden in enumerate(suppressed) if is_hidden]] = NO_OBJECT
     return Ruling(masks, remembered, tuple(remembered_as), tuple(suppressed)), occluded

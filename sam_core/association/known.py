@@ -57,7 +57,7 @@ def last_seen_at(stream: Stream, object_id: int) -> Point | None:
 
 def _masks(object_ids: list[int], frame: Frame, stream: Stream, lost: Mapping[int, Point | None]) -> Tensor:
     grid = stream.mask_size
-    masks = torch.full((len(object_ids), grid, grid), NO_OBJECT, device=stream.device)
+    masks = torch.full((len(object_ids), grid, grid), NO_OBJECT, dtype=torch.float32, device=stream.device)
     for row, object_id in enumerate(object_ids):
         known = frame.objects.get(object_id)
         if known is None and object_id not in lost:

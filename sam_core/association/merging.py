@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sam_core.streaming import FrameResult
+from sam_core.association.tracks import Track
+from sam_core.streaming import FrameResult, Origin
 from sam_core.streaming.masks import masks_at
 from sam_core.streaming.measure import measure_masks
 
@@ -52,3 +53,9 @@ def merged(result: FrameResult, changed: Mapping[int, FrameResult], removed: Col
         elif field.name in ("object_ids", "labels", "states"):
             values[field.name] = tuple(getattr(one, field.name)[row] for one, row in rows)
     return replace(result, **values)
+
+
+def with_origins(result: FrameResult, tracks: Mapping[int, Track]) -> FrameResult:
+    """Return a result that says by what its objects were found."""
+    known = {i: tracks[i] for i in result.object_ids if i in tracks}
+    return replace(result, origins={i: Origin(one.concept, one.confirmed, one.score) for i, one in known.items()})

@@ -108,8 +108,6 @@ class ConceptRules:
                 raise ValueError(f"{field.name} must be at least 0, not {value}")
         if self.max_objects is not None and self.max_objects < 1:
             raise ValueError(f"max_objects must be at least 1, not {self.max_objects}")
-        if self.hot_start and max(self.hot_start_unmatched, self.hot_start_duplicate) > self.hot_start:
-            raise ValueError("hot_start_unmatched and hot_start_duplicate must not exceed hot_start")
         if self.recondition_mask not in RECONDITION_MASKS:
             raise ValueError(f"recondition_mask must be one of {', '.join(RECONDITION_MASKS)}")
 

@@ -96,9 +96,10 @@ class RedetectionSchedule:
         return followed
 
     def follows(self, concept: FollowedConcept) -> bool:
-        """Tell whether a concept is still followed, with these settings."""
+        """Tell whether a concept is still followed as it was asked for; other rules are no other wish."""
         with self._lock:
-            return self._concepts.get(concept.key) is concept
+            now = self._concepts.get(concept.key)
+            return now is not None and replace(now, rules=concept.rules) == concept
 
     def replace_rules(self, change: Callable[[ConceptRules], ConceptRules]) -> None:
         """Give every concept other rules, from its next search on."""

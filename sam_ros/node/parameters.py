@@ -16,6 +16,7 @@ from sam_core.streaming import CHOICES, POLICIES
 from sam_core.streaming.renamed import RENAMED
 from sam_ros.conversions.encodings import MAX_PIXELS
 from sam_ros.detection.detector_manager import DetectorSettings
+from sam_ros.node.concept_parameters import CONCEPT_DESCRIPTORS
 
 __all__ = ["TrackerParameters", "check_parameters", "declare_parameters"]
 
@@ -65,6 +66,15 @@ class TrackerParameters:
     detector_overrides: tuple[str, ...] = ()
     detector_cpu_threads: int = 1
     detector_queue: int = 4
+    concept_nms_iou: float = 0.1
+    concept_unmatched_iou: float = 0.5
+    concept_hot_start: int = 15
+    concept_hot_start_unmatched: int = 8
+    concept_hot_start_duplicate: int = 8
+    concept_recondition_every: int = 16
+    concept_overlap_iou: float = 0.7
+    concept_leave_after: int = 300
+    concept_publish_tentative: bool = True
 
     @classmethod
     def read(cls, node: Node) -> TrackerParameters:
@@ -204,6 +214,7 @@ _DESCRIPTORS: dict[str, ParameterDescriptor] = {
         "Most detections that wait while one runs; further calls are refused.",
         integer_range=[IntegerRange(from_value=0, to_value=1000)],
     ),
+    **CONCEPT_DESCRIPTORS,
 }
 
 

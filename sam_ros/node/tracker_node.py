@@ -33,6 +33,7 @@ from sam_core.streaming import POLICIES, Tracker
 from sam_ros.conversions.decoder import ImageDecoder
 from sam_ros.conversions.stamps import stamp_of
 from sam_ros.detection.detection_services import DetectionServices
+from sam_ros.node.concept_parameters import rules_of
 from sam_ros.node.diagnostics import Condition, device_memory, diagnostic_array, diagnostic_status
 from sam_ros.node.parameters import TrackerParameters, declare_parameters
 from sam_ros.node.publishers import Publishers
@@ -135,6 +136,7 @@ class TrackerNode(LifecycleNode):
             mask_refinement=settings.mask_refinement or None,
             click_augmentation=settings.click_augmentation or None,
             fill_hole_area=settings.fill_hole_area,
+            reconditioning=bool(settings.detector),
         )
         self._device = tracker.device
         self._outputs = Publishers(self)
@@ -155,6 +157,7 @@ class TrackerNode(LifecycleNode):
             self._inference.submit(lambda _: torch.set_num_threads(settings.cpu_threads))  # counts in its own thread
         self._log_model(tracker, policy, time.monotonic() - started)
         try:
+            self._apply_parameters(())
             self._detections.configure(settings.detector_settings(tracker.device), self._inference)
         except (ValueError, OSError) as error:
             self.get_logger().error(f"cannot configure the detector: {error}")
@@ -311,10 +314,14 @@ class TrackerNode(LifecycleNode):
     def _apply_parameters(self, _: Sequence[Parameter]) -> None:
         """Take over values that were accepted."""
         self._settings = settings = TrackerParameters.read(self)
+        rules = rules_of(settings)
+        self._detections.use(rules)
         if self._inference is not None:
 
             def apply(session: Session) -> None:
                 session.stream.mask_threshold = settings.mask_threshold
+                session.concepts.rules = rules
+                session.shows_tentative = settings.concept_publish_tentative
 
             self._inference.submit(apply)
 

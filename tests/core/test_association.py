@@ -1,7 +1,8 @@
-"""Association of detections and tracks: masks drawn by hand, decisions worked out by hand, and a real stream."""
+"""Cropped masks, the schedule of searches, and detections that come late to a real stream."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,30 +11,17 @@ import torch
 
 from sam_core import CapacityError, Prompt, StampError, Tracker
 from sam_core.association import (
+    LIVE,
     Association,
+    ConceptTracker,
     Decision,
     FollowedConcept,
     Instance,
-    KnownObject,
-    MatchRules,
     RedetectionSchedule,
-    TrackHistory,
-    associate,
     concept_key,
-    track_instance,
+    hand_over,
 )
-from sam_core.sam2 import ImageFeatures
-from sam_core.streaming import (
-    CroppedMask,
-    Frame,
-    FrameHistory,
-    ObjectInfo,
-    ObjectOnFrame,
-    ObjectPhase,
-    ObjectState,
-    Observation,
-    Stream,
-)
+from sam_core.streaming import CroppedMask, Frame, ObjectState, Stream
 
 H, W = 40, 60
 
@@ -84,222 +72,8 @@ def test_overlap_is_intersection_over_union() -> None:
         assert CroppedMask.of(a).overlap(CroppedMask.of(b)) == expected
 
 
-# --- Decisions --------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("right", [20, 25, 28])
-def test_an_instance_on_a_tracked_object_is_that_object(right: int) -> None:
-    known = [KnownObject(4, "", box(40, 0, 50, 10)), KnownObject(7, "", box(right - 10, 10, right, 20))]
-    decision = associate(cup(box(10, 10, 20, 20), score=0.1), known, MatchRules(match_iou=0.1))
-    assert (decision.association, decision.object_id) == (Association.TRACKED, 7)
-    assert decision.overlap == pytest.approx((30 - right) / (10 + right - 20))
-
-
-def test_of_two_tracked_objects_the_better_match_is_meant() -> None:
-    known = [KnownObject(1, "", box(10, 10, 16, 20)), KnownObject(2, "", box(12, 10, 20, 20))]
-    assert associate(cup(box(10, 10, 20, 20)), known, MatchRules()) == Decision(Association.TRACKED, 2, 0.8)
-
-
-def test_what_overlaps_too_little_is_new_if_its_score_suffices() -> None:
-    known = [KnownObject(1, "cup", box(19, 10, 29, 20))]  # IoU 10 / 190
-    instance = cup(box(10, 10, 20, 20), score=0.7)
-    assert associate(instance, known, MatchRules()) == Decision(Association.NEW, None, 10 / 190)
-    assert associate(instance, known, MatchRules(match_iou=0.05)).association is Association.TRACKED
-    assert associate(instance, known, MatchRules(new_score=0.71)).association is Association.UNSURE
-    assert associate(instance, [], MatchRules()).association is Association.NEW
-
-
-def test_the_limit_counts_objects_of_the_concept_alone() -> None:
-    known = [KnownObject(1, "cup", box(0, 0, 5, 5)), KnownObject(2, "plate", box(50, 0, 55, 5))]
-    instance = cup(box(10, 10, 20, 20), phrase="  CUP ")
-    assert associate(instance, known, MatchRules(max_objects=2)).association is Association.NEW
-    assert associate(instance, known, MatchRules(max_objects=1)).association is Association.LIMIT_REACHED
-
-
-def test_a_lost_object_of_the_concept_is_reidentified_whatever_the_score_and_the_limit() -> None:
-    lost = KnownObject(3, "cup", box(50, 30, 60, 40), lost=True)
-    rules = MatchRules(max_objects=1)
-    decision = associate(cup(box(10, 10, 20, 20), score=0.55), [lost], rules)
-    assert (decision.association, decision.object_id) == (Association.REIDENTIFIED, 3)
-    assert associate(cup(box(10, 10, 20, 20), phrase="plate"), [lost], rules).association is Association.NEW
-
-
-def test_of_lost_objects_the_one_last_seen_nearest_is_meant() -> None:
-    known = [
-        KnownObject(1, "cup", None, lost=True),
-        KnownObject(2, "cup", box(50, 30, 60, 40), lost=True),
-        KnownObject(3, "cup", box(14, 10, 24, 20), lost=True),
-    ]
-    assert associate(cup(box(10, 10, 20, 20)), known, MatchRules()).object_id == 3
-    assert associate(cup(box(45, 25, 55, 35)), known, MatchRules()).object_id == 2
-    assert associate(cup(box(45, 25, 55, 35)), known[:1], MatchRules()).object_id == 1
-
-
-def test_where_a_lost_object_was_seen_last_it_does_not_match() -> None:
-    """A lost cup's old place may hold another thing: a plate there is a new object."""
-    lost = KnownObject(3, "cup", box(10, 10, 20, 20), lost=True)
-    assert associate(cup(box(10, 10, 20, 20), phrase="plate"), [lost], MatchRules()).association is Association.NEW
-
-
-def test_an_empty_mask_is_nothing() -> None:
-    empty = cup(CroppedMask.of(np.zeros((H, W), bool)))
-    assert associate(empty, [KnownObject(1, "cup", None, lost=True)], MatchRules()) == Decision(Association.EMPTY)
-
-
-@pytest.mark.parametrize(
-    ("rules", "text"),
-    [({"match_iou": 0.0}, "above 0"), ({"match_iou": float("nan")}, "nan"), ({"new_score": 1.1}, "1")],
-)
-def test_rules_that_make_no_sense_are_refused(rules: dict[str, float], text: str) -> None:
-    with pytest.raises(ValueError, match=text):
-        MatchRules(**rules)
-
-
 def test_concepts_differ_by_more_than_case_and_spacing() -> None:
     assert concept_key(" Yellow  CUP\n") == concept_key("yellow cup") != concept_key("yellowcup")
-
-
-# --- Track history ----------------------------------------------------------------------------------------------------
-
-
-class DrawnStream:
-    """Stands in for a stream: a history of frames with masks drawn by hand.
-
-    Args:
-        max_frames: bound of the history.
-    """
-
-    mask_threshold = 0.0
-
-    def __init__(self, max_frames: int) -> None:
-        self.history = FrameHistory(max_frames, max_bytes=2**30)
-        self.objects: tuple[ObjectInfo, ...] = ()
-        self.frames = 0
-
-    def step(self, masks: dict[int, CroppedMask | None]) -> Frame:
-        """Add a frame; None stands for an object that is absent."""
-        nothing = torch.zeros(1, 1, 1, 1)
-        features = ImageFeatures(nothing, (nothing, nothing), nothing)
-        known = {i: self._on_frame(mask) for i, mask in masks.items()}
-        frame = Frame(self.frames, self.frames, (H, W), features, objects=known)
-        self.history = self.history.pushed(frame)
-        self.frames += 1
-        self.objects = tuple(self._info(i, known[i].state) for i in masks)
-        return frame
-
-    def begin(self, object_id: int) -> None:
-        """Begin an object that still has to catch up, so that no frame shows it."""
-        self.objects = (*self.objects, self._info(object_id, ObjectState.TRACKED, ObjectPhase.CATCHING_UP))
-
-    def _on_frame(self, mask: CroppedMask | None) -> ObjectOnFrame:
-        seen = Observation(self.frames, 0.9, -1.0 if mask is None else 1.0, prompted=False)
-        logits = torch.full((4, 6), -1.0)
-        return ObjectOnFrame(logits, logits, torch.zeros(1), seen, outline=mask)
-
-    def _info(self, object_id: int, state: ObjectState, phase: ObjectPhase = ObjectPhase.SHOWN) -> ObjectInfo:
-        return ObjectInfo(object_id, "", 0, 0, state, 0.9, 0.9, phase)
-
-
-def known(tracks: TrackHistory, stream: Any, frame: Frame) -> dict[int, KnownObject]:
-    return {one.object_id: one for one in tracks.known(stream, frame)}
-
-
-def observe(tracks: TrackHistory, stream: Any, masks: dict[int, CroppedMask | None]) -> frozenset[str]:
-    stream.step(masks)
-    return tracks.observe(stream)
-
-
-def test_a_tracked_object_is_where_it_is_on_the_frame_or_on_the_nearest_with_it() -> None:
-    stream, tracks = DrawnStream(9), TrackHistory()
-    masks = [box(i, 0, i + 10, 10) for i in range(5)]
-    frames = [stream.step({1: mask} if i in (0, 3, 4) else {}) for i, mask in enumerate(masks)]
-    where = [known(tracks, stream, frame)[1].mask for frame in frames]
-    assert where == [masks[0], masks[0], masks[3], masks[3], masks[4]]
-    stream.begin(2)
-    assert known(tracks, stream, frames[-1])[2].mask is None
-
-
-def test_what_became_known_of_a_frame_counts() -> None:
-    """The caller may hold a frame from before a prompt on it; the history knows more."""
-    stream, tracks = DrawnStream(9), TrackHistory()
-    old = stream.step({})
-    stream.history = stream.history.with_objects(1, {0: stream._on_frame(box(0, 0, 9, 9))})
-    stream.begin(1)
-    mask = known(tracks, stream, old)[1].mask
-    assert mask is not None
-    assert mask.box == (0, 0, 9, 9)
-
-
-def test_an_object_is_lost_where_it_is_seen_neither_then_nor_now() -> None:
-    stream, tracks = DrawnStream(2), TrackHistory()
-    observe(tracks, stream, {1: box(0, 0, 9, 9)})
-    first = stream.history.frame_at()
-    tracks.found(1, "cup", box(0, 0, 9, 9))
-    assert not known(tracks, stream, first)[1].lost
-    assert observe(tracks, stream, {1: box(3, 3, 9, 9)}) == frozenset()
-    assert observe(tracks, stream, {1: None}) == {"cup"}
-    now = known(tracks, stream, stream.history.frame_at())[1]
-    assert (now.lost, now.concept) == (True, "cup")
-    then = known(tracks, stream, first)[1]
-    assert (then.lost, then.mask) == (False, first.objects[1].outline), "it was there on that frame"
-
-
-def test_the_last_mask_of_a_lost_object_outlives_the_history() -> None:
-    stream, tracks = DrawnStream(2), TrackHistory()
-    observe(tracks, stream, {1: box(0, 0, 9, 9)})
-    tracks.found(1, "cup", box(0, 0, 9, 9))
-    observe(tracks, stream, {1: box(20, 10, 30, 20)})
-    for _ in range(10):
-        observe(tracks, stream, {1: None})
-        assert len(stream.history) <= 2
-    now = known(tracks, stream, stream.history.frame_at())[1]
-    assert now.lost
-    assert now.mask is not None
-    assert now.mask.box == (20, 10, 30, 20), "where it was last, not where it was found"
-    tracks.found(1, "cup", box(5, 5, 9, 9))
-    again = known(tracks, stream, stream.history.frame_at())[1]
-    assert again.mask is not None
-    assert again.mask.box == (5, 5, 9, 9)
-
-
-def test_a_lost_object_is_told_once_by_its_concept() -> None:
-    stream, tracks = DrawnStream(2), TrackHistory()
-    mask = box(0, 0, 9, 9)
-    observe(tracks, stream, {1: mask, 2: mask, 3: mask})
-    tracks.found(1, "cup", mask)
-    tracks.found(2, "plate", mask)
-    assert observe(tracks, stream, {1: mask, 2: None, 3: None}) == {"plate"}, "3 was found by no concept"
-    assert observe(tracks, stream, {1: None, 2: None}) == {"cup"}
-    assert observe(tracks, stream, {1: None, 2: None}) == frozenset()
-    assert observe(tracks, stream, {1: mask, 2: None}) == frozenset()
-    assert observe(tracks, stream, {1: None, 2: None}) == {"cup"}, "once for each loss"
-    assert observe(tracks, stream, {1: mask, 2: None}) == frozenset()
-    assert observe(tracks, stream, {}) == frozenset(), "a removed object is not lost"
-
-
-def test_an_object_that_is_absent_right_after_its_prompt_is_lost() -> None:
-    stream, tracks = DrawnStream(9), TrackHistory()
-    observe(tracks, stream, {})
-    tracks.found(1, "cup", box(0, 0, 9, 9))
-    stream.step({})
-    stream.begin(1)
-    assert tracks.observe(stream) == frozenset(), "it is still catching up"  # type: ignore[arg-type]
-    assert observe(tracks, stream, {1: None}) == {"cup"}
-
-
-def test_removed_objects_are_forgotten() -> None:
-    """So that what is remembered does not grow with the objects of a long run."""
-    stream, tracks = DrawnStream(2), TrackHistory()
-    for object_id in range(1, 30):
-        mask = box(object_id, 0, object_id + 9, 9)
-        observe(tracks, stream, {object_id: mask})
-        tracks.found(object_id, "cup", mask)
-        observe(tracks, stream, {object_id: None})
-        assert tracks._concepts.keys() == tracks._last_seen.keys() == {object_id}
-    stream.objects = ()
-    assert tracks.known(stream, stream.history.frame_at()) == []  # type: ignore[arg-type]
-    assert not tracks._concepts
-    assert not tracks._last_seen
 
 
 # --- Redetection schedule ---------------------------------------------------------------------------------------------
@@ -362,12 +136,42 @@ def test_schedule_again_changes_the_settings_and_unschedule_ends_it() -> None:
         ({"phrase": "cup", "period": 0.0}, "above 0"),
         ({"phrase": "cup", "period": float("inf")}, "above 0"),
         ({"phrase": "cup", "period": float("nan")}, "above 0"),
-        ({"phrase": "cup", "period": 1.0, "score_threshold": -0.1}, "within"),
+        ({"phrase": "cup", "period": 1.0, "every_n_frames": -1}, "within"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(settings: dict[str, Any], text: str) -> None:
     with pytest.raises(ValueError, match=text):
         FollowedConcept(**settings)
+
+
+def test_a_concept_that_counts_frames_is_due_after_so_many_and_never_by_the_clock() -> None:
+    clock = Clock()
+    schedule = RedetectionSchedule(clock)
+    cups = FollowedConcept("cup", every_n_frames=3)
+    schedule.follow(cups)
+    assert schedule.take_due() == (cups,), "at once"
+    clock.now += 1e6
+    assert (schedule.wait(), schedule.take_due()) == (None, ())
+    assert [schedule.frame_came() for _ in range(4)] == [False, False, True, True], "due until it is taken"
+    assert schedule.wait() == 0
+    assert schedule.take_due() == (cups,)
+    assert not schedule.frame_came()
+    assert schedule.lost(["cup"]), "a lost object does not wait for its frames"
+    assert schedule.take_due() == (cups,)
+
+
+def test_the_schedule_tells_what_is_still_followed_and_takes_other_rules() -> None:
+    schedule = RedetectionSchedule(Clock())
+    cups = FollowedConcept("cup")
+    schedule.follow(cups)
+    assert schedule.follows(cups)
+    schedule.replace_rules(lambda rules: replace(rules, hot_start=3))
+    assert [concept.rules.hot_start for concept in schedule.take_due()] == [3]
+    assert schedule.follows(cups), "other rules are no other wish"
+    schedule.follow(FollowedConcept("cup", period=2.0))
+    assert not schedule.follows(cups)
+    assert schedule.unfollow("cup")
+    assert not schedule.follows(cups)
 
 
 # --- From an instance to a track --------------------------------------------------------------------------------------
@@ -386,19 +190,27 @@ class Camera:
 
     def __init__(self, tracker: Tracker, **settings: Any) -> None:
         self.stream: Stream = tracker.open_stream(max_objects=4, **settings)
-        self.tracks = TrackHistory()
+        self.concepts = ConceptTracker(self.stream)
         self.logits: list[dict[int, torch.Tensor]] = []  # of each frame, by object
 
     def step(self, stamp: int | None = None) -> frozenset[str]:
         index = len(self.logits)
-        result = self.stream.step(image_of(index), index if stamp is None else stamp)
-        self.logits.append(dict(zip(result.object_ids, result.mask_logits, strict=True)))
-        return self.tracks.observe(self.stream)
+        outcome = self.concepts.step(image_of(index), index if stamp is None else stamp)
+        self.logits.append(dict(zip(outcome.result.object_ids, outcome.result.mask_logits, strict=True)))
+        return outcome.lost
 
     def track(self, frame: int | Frame, instance: Instance, **rules: Any) -> Decision:
         searched = self.stream.history.numbered(frame) if isinstance(frame, int) else frame
         assert searched is not None
-        return track_instance(self.stream, self.tracks, searched, instance, MatchRules(**rules))
+        chosen = replace(LIVE, **rules)
+        outcome = hand_over(
+            lambda call: call(self.concepts), searched, instance.phrase, [instance], chosen, counted=False
+        )
+        if outcome.problems:
+            raise outcome.problems[0]
+        (decision,) = outcome.decisions
+        assert decision is not None
+        return decision
 
 
 def test_an_instance_is_tracked_from_the_frame_that_it_was_found_on(micro_tracker: Tracker) -> None:
@@ -472,11 +284,9 @@ def test_a_lost_object_keeps_its_id_and_goes_on_from_the_detection(micro_tracker
         for _ in range(6):
             assert camera.step() == frozenset()
         assert [o.state for o in camera.stream.objects] == [ObjectState.ABSENT]
-        (lost,) = camera.tracks.known(camera.stream, camera.stream.history.frame_at())
-        assert (lost.lost, lost.concept) == (True, "cup")
         assert last is not None
-        assert lost.mask is not None
-        assert lost.mask.overlap(last) == 1
+        height, width = SIZE
+        assert camera.concepts._last_seen == {1: (last.centre[0] / width, last.centre[1] / height)}
     finally:
         with torch.inference_mode():
             bias.copy_(kept)
@@ -512,4 +322,4 @@ def test_what_cannot_be_tracked_changes_nothing(micro_tracker: Tracker) -> None:
     with pytest.raises(CapacityError):
         camera.track(4, cup(box(0, 60, 20, 80, SIZE)), match_iou=1.0)
     assert len(camera.stream.objects) == 4
-    assert len(camera.tracks.known(camera.stream, camera.stream.history.frame_at())) == 4
+    assert list(camera.concepts.tracks) == [1, 2, 3, 4]
