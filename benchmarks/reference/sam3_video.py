@@ -56,7 +56,7 @@ def _components(masks: Tensor, get_counts: bool) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(labels), torch.from_numpy(counts)
 
 
-class ScriptedSam3Video(Sam3VideoModel):  # type: ignore[misc]
+class ScriptedSam3Video(Sam3VideoModel):
     """The model's rules on a script.
 
     Args:
