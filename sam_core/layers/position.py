@@ -74,8 +74,8 @@ class FourierPositionEncoding(nn.Module):
         exact = self.positional_encoding_gaussian_matrix
         super()._apply(fn, recurse)
         moved = self.positional_encoding_gaussian_matrix
-        if moved.dtype != exact.dtype:
-            self.positional_encoding_gaussian_matrix = exact.to(moved.device)
+        if moved.dtype != torch.float32:
+            self.positional_encoding_gaussian_matrix = exact.to(moved.device, torch.float32)
         return self
 
     def forward(self, points: Tensor) -> Tensor:

@@ -12,14 +12,17 @@ class ImageFeatures:
     """Encoded images; computed once per frame, shared by all objects.
 
     Attributes:
-        embedding: (B, d, h, w) features at stride 16, not conditioned on any memory.
+        embedding: (B, d, h, w) features at stride 16 (SAM 3: 14), not conditioned on any memory.
         high_res: skips of the mask decoder, (B, d / 8, 4 h, 4 w) and (B, d / 4, 2 h, 2 w).
         position: (1, d, h, w) sine encoding of the grid.
+        trunk: (B, c, h, w) the trunk's map, from which a detector on the same trunk goes on; None for other networks,
+            and where it is not kept.
     """
 
     embedding: Tensor
     high_res: tuple[Tensor, Tensor]
     position: Tensor
+    trunk: Tensor | None = None
 
     def expand(self, count: int) -> ImageFeatures:
         """Repeat one image's features for `count` objects, without copying."""
@@ -62,6 +65,8 @@ class SamOutput:
         low_res: (B, 1, 4 h, 4 w) float32 logits of that candidate.
         pointer: (B, d) object pointer.
         object_score: (B, 1) logit that the object is visible.
+        full_size: (B, 1, S, S) float32 logits of a mask prompt at the size of the network's input, where the memory is
+            made of them rather than of `low_res` (SAM 3).
     """
 
     masks: Tensor
@@ -71,6 +76,12 @@ class SamOutput:
     low_res: Tensor
     pointer: Tensor
     object_score: Tensor
+    full_size: Tensor | None = None
+
+    @property
+    def to_remember(self) -> Tensor:
+        """The mask logits that the memory of this frame is made of."""
+        return self.low_res if self.full_size is None else self.full_size
 
     @property
     def best_iou(self) -> Tensor:

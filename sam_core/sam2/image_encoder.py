@@ -10,6 +10,18 @@ from torch import Tensor, nn
 from sam_core.sam2.hiera import Hiera
 
 
+class PyramidEncoder(nn.Module):
+    """What makes the three maps that SAM 2's decoder and memory read of an image."""
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Encode normalised images (B, 3, S, S).
+
+        Returns:
+            Maps (B, d_model, h_i, w_i) of 4, 2 and 1 times the grid's side, finest first.
+        """
+        raise NotImplementedError
+
+
 class FpnNeck(nn.Module):
     """Feature pyramid without output convolutions (SAM 2 paper, appendix D.1).
 
@@ -55,7 +67,7 @@ class FpnNeck(nn.Module):
         return pyramid[::-1]
 
 
-class ImageEncoder(nn.Module):
+class ImageEncoder(PyramidEncoder):
     """Trunk and neck.
 
     Args:

@@ -17,7 +17,7 @@ class MaskDownsampler(nn.Module):
 
     Args:
         embed_dim: channels of the result.
-        total_stride: image size over feature size, a power of 2.
+        total_stride: side of the mask over that of the result, a power of 2.
     """
 
     def __init__(self, embed_dim: int, total_stride: int = 16) -> None:
@@ -85,7 +85,7 @@ class MemoryEncoder(nn.Module):
         d_model: channels of the image features.
         memory_dim: channels of a memory map.
         fuser_layers: ConvNeXt blocks.
-        mask_stride: image size over feature size.
+        mask_stride: side of the mask that it reads over that of the features.
     """
 
     def __init__(self, d_model: int, memory_dim: int, fuser_layers: int = 2, mask_stride: int = 16) -> None:
@@ -95,6 +95,7 @@ class MemoryEncoder(nn.Module):
         self.fuser = Fuser(d_model, fuser_layers)
         self.out_proj = nn.Conv2d(d_model, memory_dim, kernel_size=1)
         self.memory_dim = memory_dim
+        self.mask_stride = mask_stride
 
     def forward(self, features: Tensor, mask: Tensor) -> Tensor:
         """Encode memories.

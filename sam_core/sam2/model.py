@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from sam_core.layers import MLP, SinePositionEncoding, sine_encoding_1d
 from sam_core.sam2.features import ImageFeatures, MemoryTokens, SamOutput
-from sam_core.sam2.image_encoder import ImageEncoder
+from sam_core.sam2.image_encoder import PyramidEncoder
 from sam_core.sam2.mask_decoder import MaskDecoder
 from sam_core.sam2.memory_attention import MemoryAttention
 from sam_core.sam2.memory_encoder import MemoryEncoder
@@ -44,11 +44,12 @@ class Sam2(nn.Module):
         multimask_for_clicks: predict three candidates, of which the best is taken, where a single click begins an
             object (SAM 2 and 2.1), rather than one mask.
         multimask_for_tracking: the same where an object is tracked.
+        multimask_for_masks: the same for the object pointer that a mask prompt leaves.
     """
 
     def __init__(
         self,
-        image_encoder: ImageEncoder,
+        image_encoder: PyramidEncoder,
         memory_attention: MemoryAttention,
         memory_encoder: MemoryEncoder,
         prompt_encoder: PromptEncoder,
@@ -61,6 +62,7 @@ class Sam2(nn.Module):
         no_object_memory: bool = True,
         multimask_for_clicks: bool = True,
         multimask_for_tracking: bool = True,
+        multimask_for_masks: bool = False,
     ) -> None:
         super().__init__()
         memory_dim = memory_encoder.memory_dim
@@ -73,6 +75,7 @@ class Sam2(nn.Module):
         self.max_object_pointers = max_object_pointers
         self.multimask_for_clicks = multimask_for_clicks
         self.multimask_for_tracking = multimask_for_tracking
+        self.multimask_for_masks = multimask_for_masks
 
         self.image_encoder = image_encoder
         self.memory_attention = memory_attention
@@ -108,12 +111,12 @@ class Sam2(nn.Module):
 
     @property
     def feature_size(self) -> int:
-        """Side of the feature grid (stride 16)."""
+        """Side of the feature grid."""
         return self.sam_prompt_encoder.grid_size
 
     @property
     def mask_size(self) -> int:
-        """Side of the low-resolution masks (stride 4)."""
+        """Side of the low-resolution masks: four times the grid's."""
         return 4 * self.feature_size
 
     def feature_shapes(self) -> tuple[tuple[int, int, int], ...]:
@@ -141,7 +144,10 @@ class Sam2(nn.Module):
 
     def encode_image(self, images: Tensor) -> ImageFeatures:
         """Encode normalised images (B, 3, S, S)."""
-        fine, middle, coarse = self.image_encoder(images)
+        return self._features(self.image_encoder(images))
+
+    def _features(self, levels: list[Tensor]) -> ImageFeatures:
+        fine, middle, coarse = levels
         decoder = self.sam_mask_decoder
         high_res = (decoder.conv_s0(fine), decoder.conv_s1(middle))
         return ImageFeatures(coarse, high_res, self.image_position(coarse))
@@ -197,15 +203,15 @@ class Sam2(nn.Module):
 
         Args:
             features: the frame's features, 1 or B images.
-            low_res: (B, 1, S / 4, S / 4) mask logits.
+            low_res: (B, 1, m, m) mask logits of any size.
             object_score: (B, 1) logits.
             from_prompt: the masks answer a prompt: they are binarised (outside of training), as the user saw them.
 
         Returns:
             (B, c, h, w) spatial memories.
         """
-        size = (self.image_size, self.image_size)
-        logits = F.interpolate(low_res.float(), size=size, mode="bilinear", align_corners=False)
+        logits = _resized(low_res.float(), self.image_size)
+        logits = _resized(logits, self.feature_size * self.memory_encoder.mask_stride, antialias=True)  # SAM 3: 1152 px
         binarise = from_prompt and not self.training
         mask = ((logits > 0).float() if binarise else logits.sigmoid()) * _MASK_SCALE + _MASK_BIAS
         memory = self.memory_encoder(features.embedding, mask.to(self.dtype))
@@ -242,7 +248,7 @@ class Sam2(nn.Module):
             features: the same frame's features, 1 or B images.
             points: (B, K, 2) xy in px of the model's input; none at all is encoded as one padding point.
             labels: (B, K) 1 positive, 0 negative, 2 and 3 a box's corners, -1 padding.
-            mask: (B, 1, S / 4, S / 4) logits of an earlier mask of this frame.
+            mask: (B, 1, 4 h, 4 w) logits of an earlier mask of this frame.
             multimask: three candidates rather than one mask.
 
         Returns:
@@ -274,16 +280,10 @@ class Sam2(nn.Module):
             One mask of logits -10 and +10, of predicted IoU 1.
         """
         mask = mask.float()
-        low_res = F.interpolate(
-            mask * _MASK_SCALE + _MASK_BIAS,
-            size=(self.mask_size, self.mask_size),
-            mode="bilinear",
-            align_corners=False,
-            antialias=True,
-        )
-        as_prompt = self.mask_downsample(mask.to(self.dtype))
+        low_res = _resized(mask_logits(mask), self.mask_size, antialias=True)
+        as_prompt = _resized(self.mask_downsample(mask.to(self.dtype)), self.mask_size, antialias=True)
         embedding = features.embedding.expand(mask.shape[0], -1, -1, -1)
-        decoded = self.decode(embedding, features, mask=as_prompt, multimask=False)
+        decoded = self.decode(embedding, features, mask=as_prompt, multimask=self.multimask_for_masks)
         visible = mask.flatten(1).any(-1, keepdim=True)
         return SamOutput(
             masks=low_res,
@@ -297,6 +297,18 @@ class Sam2(nn.Module):
 
     def _pointer_or_absent(self, pointer: Tensor, visible: Tensor) -> Tensor:
         return torch.where(visible, pointer, self.no_obj_ptr)
+
+
+def mask_logits(mask: Tensor) -> Tensor:
+    """Turn a mask of 0 and 1 into logits of -10 and +10, float32."""
+    return mask.float() * _MASK_SCALE + _MASK_BIAS
+
+
+def _resized(maps: Tensor, side: int, *, antialias: bool = False) -> Tensor:
+    """Resize square maps (B, C, m, m) bilinearly to another side, where it is another."""
+    if maps.shape[-1] == side:
+        return maps
+    return F.interpolate(maps, size=(side, side), mode="bilinear", align_corners=False, antialias=antialias)
 
 
 def _chosen(candidates: Tensor, best: Tensor) -> Tensor:

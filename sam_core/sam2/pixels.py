@@ -8,17 +8,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# Of RGB in 0 … 1, as all of SAM's checkpoints expect it.
-_MEAN = (0.485, 0.456, 0.406)
-_STD = (0.229, 0.224, 0.225)
+RGB = tuple[float, float, float]
+
+# Of RGB in 0 … 1, as SAM 2's checkpoints expect it.
+_MEAN: RGB = (0.485, 0.456, 0.406)
+_STD: RGB = (0.229, 0.224, 0.225)
 
 
 @lru_cache(maxsize=8)
-def _scale_and_shift(device: torch.device) -> tuple[Tensor, Tensor]:
+def _scale_and_shift(mean: RGB, std: RGB, device: torch.device) -> tuple[Tensor, Tensor]:
     """Return what normalises pixels of 0 … 255 by one multiplication and one addition, (3,) float32 each."""
     with torch.inference_mode(False), torch.no_grad():
-        mean, std = (torch.tensor(x, dtype=torch.float64) for x in (_MEAN, _STD))
-        return (1 / (255 * std)).float().to(device), (-mean / std).float().to(device)
+        centre, spread = (torch.tensor(x, dtype=torch.float64) for x in (mean, std))
+        return (1 / (255 * spread)).float().to(device), (-centre / spread).float().to(device)
 
 
 def resized(images: Tensor, side: int) -> Tensor:
@@ -42,17 +44,19 @@ def resized(images: Tensor, side: int) -> Tensor:
     return result if on_cpu else result.round()
 
 
-def normalised(pictures: Tensor, dtype: torch.dtype) -> Tensor:
+def normalised(pictures: Tensor, dtype: torch.dtype, mean: RGB = _MEAN, std: RGB = _STD) -> Tensor:
     """Normalise what `resized` returns.
 
     Args:
         pictures: (B, 3, S, S) levels of RGB, 0 … 255.
         dtype: of the result; the arithmetic is float32.
+        mean: of each colour in 0 … 1, which becomes 0.
+        std: of each colour in 0 … 1, which becomes 1.
 
     Returns:
         The same shape, channels last.
     """
-    scale, shift = _scale_and_shift(pictures.device)
+    scale, shift = _scale_and_shift(mean, std, pictures.device)
     rows = pictures.permute(0, 2, 3, 1)
     size = rows.shape[1:]
     # Whole rows of red, green, blue at once: a loop over three channels takes four times as long.

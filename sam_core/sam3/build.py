@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -17,6 +18,12 @@ from sam_core.isolation import build_context
 from sam_core.sam3.checkpoint import load_detector_checkpoint
 from sam_core.sam3.detector import ConceptDetector
 from sam_core.sam3.network import ConceptNetwork
+from sam_core.sam3.sharing import share_trunk
+from sam_core.sam3.tracker import Sam3Tracker
+from sam_core.sam3.vit import Vit
+
+if TYPE_CHECKING:
+    from sam_core.streaming import Tracker
 
 _log = logging.getLogger(__name__)
 
@@ -44,6 +51,9 @@ def build_detector(
     device: str | torch.device | None = None,
     dtype: str | torch.dtype | None = None,
     overrides: Sequence[str] = (),
+    *,
+    beside: Tracker | None = None,
+    text_on_cpu: bool = False,
 ) -> ConceptDetector:
     """Build a SAM 3 concept detector.
 
@@ -56,6 +66,11 @@ def build_detector(
             AVX-512 BF16 or AMX, float32 elsewhere.
         overrides: Hydra overrides of the configuration, for instance `["detector.cached_phrases=16"]`: values, and
             classes of this package.
+        beside: a tracker. If it is SAM 3's, on the same device, in the same dtype and with the same trunk, number by
+            number, the detector uses that trunk rather than one of its own: see `ConceptDetector.shares_trunk`. A
+            detector without a checkpoint then takes any trunk of its shape.
+        text_on_cpu: keep the text encoder, two fifths of the weights, on the CPU in float32. It runs once for each
+            phrase; what it says of a phrase goes to the device and is kept there.
 
     Raises:
         ValueError: an unknown name, device, dtype or override.
@@ -75,7 +90,32 @@ def build_detector(
     else:
         _log.warning("%s has random weights: no checkpoint was given, so its detections mean nothing.", name)
     network.requires_grad_(False)
-    return ConceptDetector(network.to(device=target, dtype=kind), name, load_report=report, **config.detector)
+    trunk = _trunk_of(beside, target, kind)
+    shares = trunk is not None and share_trunk(network, trunk, weights_matter=source is not None)
+    if shares:
+        _log.info("The detector uses the tracker's trunk.")
+    _move(network, target, kind, text_on_cpu=text_on_cpu)
+    return ConceptDetector(network, name, load_report=report, shares_trunk=shares, **config.detector)
+
+
+def _trunk_of(tracker: Tracker | None, device: torch.device, dtype: torch.dtype) -> Vit | None:
+    """Return the trunk of a tracker that a detector could share: None if it is of another kind, place or dtype."""
+    if tracker is None or not isinstance(tracker.model, Sam3Tracker):
+        return None
+    here = torch.zeros(0, device=device).device  # "cuda" as "cuda:0"
+    return tracker.model.trunk if (tracker.device, tracker.dtype) == (here, dtype) else None
+
+
+def _move(network: ConceptNetwork, device: torch.device, dtype: torch.dtype, *, text_on_cpu: bool) -> None:
+    """Move a network to its device part by part, so that a text encoder that stays behind never takes room there."""
+    text = network.backbone.language_backbone
+    if text_on_cpu:
+        text.to(device="cpu", dtype=torch.float32)
+    else:
+        text.to(device=device, dtype=dtype)
+    others = [module for name, module in network.named_children() if name != "backbone"]
+    for module in (network.backbone.vision_backbone, *others):
+        module.to(device=device, dtype=dtype)
 
 
 def _check_name(name: str) -> None:

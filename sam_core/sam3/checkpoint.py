@@ -1,4 +1,4 @@
-"""Strict loading of SAM 3's checkpoints into the detector."""
+"""Strict loading of SAM 3's checkpoints into the detector and into the tracker."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sam_core.checkpoints import read_state_dict
 from sam_core.checkpoints.load import describe_differences
 from sam_core.errors import CheckpointError
 from sam_core.sam3.hugging_face import POINT_PROJECTIONS, is_hugging_face_detector, rename_hugging_face_detector
 from sam_core.sam3.network import ConceptNetwork
+from sam_core.sam3.tracker import Sam3Tracker
+from sam_core.sam3.tracker_names import holds_tracker, tracker_part
 
 _log = logging.getLogger(__name__)
 
@@ -31,7 +33,7 @@ class LoadReport:
 
     Attributes:
         layout: `meta` or `hugging face`.
-        ignored: names in the file that the detector has no use for: the tracker's.
+        ignored: names in the file that this network has no use for: the other one's.
         has_points: whether the file held the weights of exemplar points; the Hugging Face layout does not.
     """
 
@@ -60,33 +62,62 @@ def load_detector_checkpoint(
     refusal = _other_family(state)
     layout = "hugging face" if is_hugging_face_detector(state) else "meta"
     if layout == "hugging face":
-        found, ignored = _detector_part(state, "detector_model.", ("tracker_model.",), kept=("tracker_neck.",))
+        found, ignored = _detector_part(state, "detector_model.", ("tracker_model.", "tracker_neck."))
         found = rename_hugging_face_detector(found)
     else:
-        found, ignored = _detector_part(state, "detector.", ("tracker.",))
-    if not any(name.startswith(_TRACKER_NECK) for name in expected):
-        ignored += [name for name in found if name.startswith(_TRACKER_NECK)]
-        found = {name: tensor for name, tensor in found.items() if not name.startswith(_TRACKER_NECK)}
+        found, ignored = _detector_part(state, "detector.", ("tracker.", f"detector.{_TRACKER_NECK}"))
     has_points = True
     if layout == "hugging face":
         has_points = _fill_what_hugging_face_leaves_out(found, expected)
-    differences = describe_differences(expected, found)
-    if refusal or differences:
-        reasons = "; ".join(part for part in (refusal, differences) if part)
-        raise CheckpointError(f"{file} does not fit {model_name}: {reasons}.")
-    network.load_state_dict(found, strict=True, assign=True)
+    _assign(network, found, file, model_name, refusal)
     _log.info("%s: %d tensors loaded (%s layout), %s.", file, len(found), layout, _summary(ignored))
     return LoadReport(layout, tuple(ignored), has_points)
 
 
+def load_tracker_checkpoint(
+    network: Sam3Tracker, path: str | Path, model_name: str = "the SAM 3 tracker"
+) -> LoadReport:
+    """Load a checkpoint: every tensor of the tracker must be there with its shape, and nothing unknown.
+
+    Args:
+        network: the network to fill, possibly on the meta device: it takes over the file's tensors and their dtype.
+        path: Meta's `sam3.pt`, or the Hugging Face layout of it (`Sam3Video`) or of its tracker (`Sam3TrackerVideo`).
+        model_name: what to call the model in messages.
+
+    Raises:
+        CheckpointError: the file cannot be read or does not fit; the message names what differs.
+    """
+    file = Path(path).name
+    state = read_state_dict(path)
+    refusal = _other_family(state)
+    if not refusal and not holds_tracker(state):
+        refusal = "it has no tracker; use sam3.pt, or the Hugging Face file of the whole model"
+    layout = "hugging face" if is_hugging_face_detector(state) else "meta"
+    found, ignored = tracker_part(state)
+    if layout == "hugging face":
+        _fill_tables(found, network.state_dict())
+    _assign(network, found, file, model_name, refusal)
+    _log.info("%s: %d tensors loaded (%s layout), %s.", file, len(found), layout, _summary(ignored))
+    return LoadReport(layout, tuple(ignored), has_points=False)
+
+
+def _assign(network: nn.Module, found: dict[str, Tensor], file: str, model_name: str, refusal: str) -> None:
+    """Give a network the tensors of a file, or refuse them."""
+    differences = describe_differences(network.state_dict(), found)
+    if refusal or differences:
+        reasons = "; ".join(part for part in (refusal, differences) if part)
+        raise CheckpointError(f"{file} does not fit {model_name}: {reasons}.")
+    network.load_state_dict(found, strict=True, assign=True)
+
+
 def _detector_part(
-    state: Mapping[str, Tensor], prefix: str, ignored: tuple[str, ...], kept: tuple[str, ...] = ()
+    state: Mapping[str, Tensor], prefix: str, ignored: tuple[str, ...]
 ) -> tuple[dict[str, Tensor], list[str]]:
     """Take the tensors under `prefix`, without it, and list those to ignore; a file without the prefix is all ours."""
     if not any(name.startswith(prefix) for name in state):
         return dict(state), []
     found = {name.removeprefix(prefix): tensor for name, tensor in state.items() if not name.startswith(ignored)}
-    return found, [name for name in state if name.startswith(ignored) and not name.startswith(kept or ("\0",))]
+    return found, [name for name in state if name.startswith(ignored)]
 
 
 def _fill_what_hugging_face_leaves_out(found: dict[str, Tensor], expected: Mapping[str, Tensor]) -> bool:
@@ -95,9 +126,14 @@ def _fill_what_hugging_face_leaves_out(found: dict[str, Tensor], expected: Mappi
     present = [name for name in names if name in found]
     if not present:
         found.update({name: torch.zeros(expected[name].shape) for name in names})
+    _fill_tables(found, expected)
+    return bool(present)
+
+
+def _fill_tables(found: dict[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+    """Add the rotary tables, which are computed."""
     tables = {name: table for name, table in expected.items() if name.endswith(".freqs_cis")}
     found.update({name: table for name, table in tables.items() if name not in found})
-    return bool(present)
 
 
 def _other_family(state: Mapping[str, Tensor]) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from sam_core.isolation import inference
 from sam_core.sam3.checkpoint import LoadReport
@@ -53,6 +53,8 @@ class ConceptDetector:
         phrases_per_batch: phrases that go through the network together; more are worked off in turn.
         cached_phrases: phrases whose features are kept; the one unused for longest leaves first.
         load_report: what was loaded; None for random weights.
+        shares_trunk: whether the trunk is a tracker's. Then the features of a frame that the tracker has seen come from
+            `encode_trunk`.
     """
 
     def __init__(
@@ -65,12 +67,14 @@ class ConceptDetector:
         phrases_per_batch: int = 8,
         cached_phrases: int = 256,
         load_report: LoadReport | None = None,
+        shares_trunk: bool = False,
     ) -> None:
         if phrases_per_batch < 1 or cached_phrases < 0:
             raise ValueError("phrases_per_batch must be at least 1 and cached_phrases at least 0.")
         self.network = network
         self.name = name
         self.load_report = load_report
+        self.shares_trunk = shares_trunk
         self.tokenizer = Tokenizer(context_length, vocabulary_size)
         self._phrases_per_batch = phrases_per_batch
         self._cache_size = cached_phrases
@@ -92,24 +96,39 @@ class ConceptDetector:
         return next(self.network.parameters()).dtype
 
     @property
+    def own_modules(self) -> list[nn.Module]:
+        """The network's modules, without a trunk that is a tracker's."""
+        vision = self.network.backbone.vision_backbone
+        shared = set(vision.trunk.modules()) if self.shares_trunk else set()
+        return [module for module in self.network.modules() if module not in shared]
+
+    @property
     def supports_points(self) -> bool:
         """Whether the loaded weights know exemplar points (the Hugging Face layout leaves them out)."""
         return self.load_report is None or self.load_report.has_points
 
     @inference
-    def encode_image(self, image: NDArray[np.uint8] | Tensor, with_tracker_levels: bool = False) -> ImageState:
+    def encode_image(self, image: NDArray[np.uint8] | Tensor) -> ImageState:
         """Encode a picture, for any number of calls of `detect`.
 
         Args:
             image: (H, W, 3) uint8 RGB, any size, any strides.
-            with_tracker_levels: compute the tracker's pyramid too, where the configuration has its neck.
 
         Raises:
             ImageError: not such a picture.
         """
         pixels = prepare_image(image, self.image_size, self.device, self.dtype)
-        features = self.network.encode_image(pixels, with_tracker_levels)
-        return ImageState(features, (int(image.shape[0]), int(image.shape[1])))
+        return ImageState(self.network.encode_image(pixels), (int(image.shape[0]), int(image.shape[1])))
+
+    @inference
+    def encode_trunk(self, trunk: Tensor, image_size: tuple[int, int]) -> ImageState:
+        """Go on from what a tracker on the same trunk has computed of a picture.
+
+        Args:
+            trunk: (1, width, h, w), `trunk` of the tracker's features.
+            image_size: (height, width) of the picture in pixels.
+        """
+        return ImageState(self.network.backbone.vision_backbone.levels(trunk.to(self.dtype)), image_size)
 
     def detect(
         self,
@@ -209,11 +228,12 @@ class ConceptDetector:
         features = {phrase.ids: self._text_cache.get(phrase.ids) for phrase in phrases}
         fresh = [ids for ids, tokens in features.items() if tokens is None]
         if fresh:
+            where = self.network.backbone.language_backbone.resizer.weight.device  # possibly the CPU
             encoded = self.network.encode_text(
-                self._padded([torch.tensor(ids, device="cpu") for ids in fresh]).to(self.device)
+                self._padded([torch.tensor(ids, device="cpu") for ids in fresh]).to(where)
             )
             for ids, tokens in zip(fresh, encoded.tokens, strict=True):
-                features[ids] = tokens[: len(ids)].clone()
+                features[ids] = tokens[: len(ids)].to(device=self.device, dtype=self.dtype, copy=True)
         for ids, kept in features.items():
             assert kept is not None
             self._text_cache[ids] = kept

@@ -1,4 +1,4 @@
-"""A feature pyramid from one feature map, and the vision backbone that carries one or two of them.
+"""A feature pyramid from one feature map, and the vision backbone of the detector.
 
 "Simple feature pyramid" of ViTDet (Li et al., 2022, section 3): every level is made from the last map alone.
 """
@@ -22,12 +22,10 @@ class ImageFeatures:
     Attributes:
         levels: maps (B, d, h, w) from fine to coarse; the coarsest is the one that the detector attends to.
         position: (1, d, h, w) sine encoding of the coarsest level's grid.
-        tracker_levels: the same pyramid from the tracker's own neck; empty where not asked for.
     """
 
     levels: tuple[Tensor, ...]
     position: Tensor
-    tracker_levels: tuple[Tensor, ...] = ()
 
 
 def pyramid_level(scale: float, in_channels: int, channels: int) -> nn.Sequential:
@@ -50,15 +48,19 @@ def pyramid_level(scale: float, in_channels: int, channels: int) -> nn.Sequentia
     return nn.Sequential(layers)
 
 
+def pyramid(scales: Sequence[float], in_channels: int, channels: int) -> nn.ModuleList:
+    """Build the levels of a pyramid, from fine to coarse."""
+    return nn.ModuleList(pyramid_level(scale, in_channels, channels) for scale in scales)
+
+
 class VisionBackbone(nn.Module):
-    """The trunk and its pyramid; optionally a second pyramid for the tracker.
+    """The trunk and the detector's pyramid.
 
     Args:
         trunk: the vision transformer.
         channels: channels of every level.
         scales: resolution of each level over the trunk's, from fine to coarse.
         unused_levels: levels at the coarse end that have weights in the checkpoint but are not computed.
-        tracker_neck: carry the tracker's pyramid too (`sam2_convs` of the checkpoints).
     """
 
     def __init__(
@@ -67,32 +69,18 @@ class VisionBackbone(nn.Module):
         channels: int,
         scales: Sequence[float] = (4, 2, 1, 0.5),
         unused_levels: int = 1,
-        tracker_neck: bool = False,
     ) -> None:
         super().__init__()
         self.trunk = trunk
         self.num_levels = len(scales) - unused_levels
         self.position_encoding = SinePositionEncoding(channels)
-        self.convs = nn.ModuleList(pyramid_level(scale, trunk.width, channels) for scale in scales)
-        self.sam2_convs: nn.ModuleList | None = None
-        if tracker_neck:
-            self.sam2_convs = nn.ModuleList(pyramid_level(scale, trunk.width, channels) for scale in scales)
+        self.convs = pyramid(scales, trunk.width, channels)
 
-    def forward(self, images: Tensor, with_tracker_levels: bool = False) -> ImageFeatures:
-        """Encode images.
-
-        Args:
-            images: (B, 3, S, S) normalised.
-            with_tracker_levels: compute the tracker's pyramid too.
-
-        Raises:
-            ValueError: the tracker's pyramid was asked for and the configuration has none.
-        """
-        if with_tracker_levels and self.sam2_convs is None:
-            raise ValueError("this model is configured without the tracker neck.")
-        trunk = self.trunk(images)
+    def levels(self, trunk: Tensor) -> ImageFeatures:
+        """Make the pyramid of the trunk's map (B, width, h, w)."""
         levels = tuple(level(trunk) for level in self.convs[: self.num_levels])
-        tracker_levels: tuple[Tensor, ...] = ()
-        if with_tracker_levels and self.sam2_convs is not None:
-            tracker_levels = tuple(level(trunk) for level in self.sam2_convs[: self.num_levels])
-        return ImageFeatures(levels, self.position_encoding(levels[-1]), tracker_levels)
+        return ImageFeatures(levels, self.position_encoding(levels[-1]))
+
+    def forward(self, images: Tensor) -> ImageFeatures:
+        """Encode normalised images (B, 3, S, S)."""
+        return self.levels(self.trunk(images))

@@ -92,9 +92,9 @@ class ConceptNetwork(nn.Module):
         """Side in pixels of the square image that the network takes."""
         return self.backbone.vision_backbone.trunk.image_size
 
-    def encode_image(self, images: Tensor, with_tracker_levels: bool = False) -> ImageFeatures:
+    def encode_image(self, images: Tensor) -> ImageFeatures:
         """Encode normalised images (B, 3, image_size, image_size)."""
-        return self.backbone.vision_backbone(images, with_tracker_levels)
+        return self.backbone.vision_backbone(images)
 
     def encode_text(self, ids: Tensor) -> PromptTokens:
         """Encode token ids (B, L), padded with 0."""

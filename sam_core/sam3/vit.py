@@ -182,6 +182,8 @@ class Vit(nn.Module):
             raise ValueError(f"the image size {image_size} is not a multiple of the patch size {patch_size}.")
         self.width = width
         self.image_size = image_size
+        # What the shapes of the weights do not show.
+        self.layout = (image_size, patch_size, num_heads, window, tuple(global_blocks))
         self.grid = image_size // patch_size
         self.pretrain_grid = pretrain_image_size // patch_size
         self.patch_embed = PatchEmbedding(patch_size, width)

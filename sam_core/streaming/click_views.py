@@ -56,11 +56,13 @@ class ClickViews:
         total = answer.low_res.clamp(-_BOUND, _BOUND) + self._ask(image.flip(-1), mirrored, labels).flip(-1)
         count = torch.full_like(total, 2.0)
 
-        stride, side = network.image_size // network.mask_size, round(_PART * network.mask_size)
+        stride, side = network.image_size / network.mask_size, round(_PART * network.mask_size)  # 4, for SAM 3 3.5
         corner = _corner(points[labels == 1] / stride, side, network.mask_size)
         if corner is not None:
             left, top = corner
-            part = image[:, top * stride : (top + side) * stride, left * stride : (left + side) * stride]
+            first, last = (top * stride, left * stride), ((top + side) * stride, (left + side) * stride)
+            rows, columns = (slice(round(a), round(b)) for a, b in zip(first, last, strict=True))
+            part = image[:, rows, columns]
             part = network.resize(part.permute(1, 2, 0)[None])[0]
             places = (points - torch.tensor(corner, device=points.device) * stride) * (network.mask_size / side)
             size = (side, side)

@@ -131,12 +131,13 @@ class FrameGraphs:
                 return Tracked(*self._track(*inputs)).first(count)
         return track(self._model, self._bank, features, batches, remember=remember)
 
-    def _features(self, embedding: Tensor, fine: Tensor, middle: Tensor) -> ImageFeatures:
-        return ImageFeatures(embedding, (fine, middle), self._model.image_position(embedding))
+    def _features(self, embedding: Tensor, fine: Tensor, middle: Tensor, trunk: Tensor | None = None) -> ImageFeatures:
+        return ImageFeatures(embedding, (fine, middle), self._model.image_position(embedding), trunk)
 
     def _encode_tensors(self, images: Tensor) -> tuple[Tensor, ...]:
         features = self._model.encode_image(images)
-        return features.embedding, *features.high_res
+        trunk = () if features.trunk is None else (features.trunk,)
+        return features.embedding, *features.high_res, *trunk
 
     def _track_tensors(self, *tensors: Tensor) -> tuple[Tensor, ...]:
         indices = MemoryIndices(*tensors[3:])
@@ -151,7 +152,7 @@ class FrameGraphs:
             pixels = torch.zeros(self._model.image_size, self._model.image_size, 3, dtype=torch.uint8, device=device)
             images = self._model.normalise_picture(self._model.resize(pixels[None]))
             self._encode.record(images)
-            inputs = self._encode(images)
+            inputs = self._encode(images)[:3]
             _log.info("Recorded the image encoder in %.1f s.", time.monotonic() - began)
             for size in reversed(self._sizes):  # the largest takes the memory that the others fit into
                 for indices in _full(self._bank, size):

@@ -15,6 +15,7 @@ from torch import Tensor
 from sam_core.streaming.arbiter import Rule, Ruling
 from sam_core.streaming.cuda_graphs import FrameGraphs
 from sam_core.streaming.history import Frame, ObjectOnFrame
+from sam_core.streaming.masks import mask_at
 from sam_core.streaming.memory import MemoryBank, MemoryIndex, Observation, Slots
 from sam_core.streaming.network import ImageFeatures, TrackingNetwork
 from sam_core.streaming.objects import ObjectVersion
@@ -193,7 +194,18 @@ class FrameTracker:
         seen = known.seen
         visible = seen.object_score if seen.remembered_as is None else seen.remembered_as
         score = torch.full((1, 1), visible, dtype=torch.float32, device=self.network.device)
-        return self.network.encode_memory(frame.features, known.low_res[None, None], score, from_prompt=seen.prompted)
+        return self.network.encode_memory(
+            frame.features, self._remembered(frame, known), score, from_prompt=seen.prompted
+        )
+
+    def _remembered(self, frame: Frame, on_frame: ObjectOnFrame) -> Tensor:
+        """Return the mask logits (1, 1, m, m) that the memory of an object on a frame was made of."""
+        if on_frame.outline is not None:
+            mask = mask_at(on_frame.outline.full(), self.network.image_size, self.network.device)
+            answer = self.network.adopt_mask(frame.features, mask)
+            if answer.full_size is not None:
+                return answer.full_size
+        return on_frame.low_res[None, None]
 
     # --- what results show -----------------------------------------------------------------------------------------
 

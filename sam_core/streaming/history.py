@@ -108,10 +108,14 @@ class Frame:
                 hits[object_id] = logit
         return max(hits, key=hits.__getitem__, default=None)
 
+    def without_trunk(self) -> Frame:
+        """Return the frame without the trunk's map, which only a detection on the newest frame can use."""
+        return self if self.features.trunk is None else replace(self, features=replace(self.features, trunk=None))
+
     @cached_property
     def nbytes(self) -> int:
         """Memory that the frame takes, in bytes."""
-        tensors = [self.features.embedding, *self.features.high_res, self.image]
+        tensors = [self.features.embedding, *self.features.high_res, self.features.trunk, self.image]
         for known in self.objects.values():
             tensors += [known.low_res, known.pointer, *(() if known.shown is known.low_res else (known.shown,))]
         picture = 0 if self.picture is None else self.picture.nbytes
@@ -196,7 +200,7 @@ class FrameHistory:
 
     def without_pictures(self) -> FrameHistory:
         """Return a history without the camera's images."""
-        return replace(self, frames=tuple(replace(frame, picture=None) for frame in self.frames))
+        return replace(self, frames=tuple(replace(frame.without_trunk(), picture=None) for frame in self.frames))
 
     def first_kept(self) -> int:
         """Return the number of the oldest frame that stays when one like the newest is added."""
@@ -209,7 +213,7 @@ class FrameHistory:
 
     def pushed(self, frame: Frame, needed_from: int | None = None) -> FrameHistory:
         """Return a history with one frame more; frames from number `needed_from` on stay beyond the bounds."""
-        frames = (*self.frames, frame)
+        frames = (*(earlier.without_trunk() for earlier in self.frames), frame)
         kept = self._fitting(frames)
         if needed_from is not None and needed_from < kept[0].number:
             kept = tuple(frame for frame in frames if frame.number >= needed_from)

@@ -44,3 +44,12 @@ def logit_at(low_res: Tensor, size: tuple[int, int], row: int, column: int) -> f
 def masks_at(low_res: Tensor, size: tuple[int, int], threshold: float) -> Tensor:
     """Return where logits (N, h, w), resized to an image's size (H, W) in px, are above a threshold: (N, H, W) bool."""
     return logits_at(low_res, size) > threshold
+
+
+def mask_at(mask: NDArray[np.bool_], side: int, device: torch.device) -> Tensor:
+    """Bring a mask (H, W) to the square that a network takes: (1, 1, side, side) float32 of 0 and 1 on a device."""
+    pixels = torch.from_numpy(mask).to(device).float()[None, None]
+    if pixels.shape[-2:] == (side, side):
+        return pixels
+    pixels = F.interpolate(pixels, size=(side, side), mode="bilinear", align_corners=False, antialias=True)
+    return (pixels >= 0.5).float()

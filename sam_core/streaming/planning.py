@@ -99,7 +99,7 @@ class PromptPlanner:
             clicks = (earlier or Clicks()).combined_with(checked)
         output = self._answer(base, checked, clicks)
         memory = self._tracker.network.encode_memory(
-            frame.features, output.low_res, output.object_score, from_prompt=True
+            frame.features, output.to_remember, output.object_score, from_prompt=True
         )
         tracked = Tracked.of(output, memory)
         conditioning = base.begins or self._settings.corrections_are_conditioning

@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
 from sam_core.streaming.click_views import ClickViews
 from sam_core.streaming.clicks import Clicks
 from sam_core.streaming.history import Frame
+from sam_core.streaming.masks import mask_at
 from sam_core.streaming.network import SamOutput, TrackingNetwork
 
 # Earlier logits that go back in as a prompt are clamped, as the official predictor does.
@@ -41,11 +41,7 @@ class PromptDecoder:
 
     def from_mask(self, frame: Frame, mask: NDArray[np.bool_]) -> SamOutput:
         """Answer a mask (H, W) of the frame's image."""
-        size = (self._network.image_size, self._network.image_size)
-        pixels = torch.from_numpy(mask).to(self._network.device).float()[None, None]
-        if pixels.shape[-2:] != size:
-            pixels = F.interpolate(pixels, size=size, mode="bilinear", align_corners=False, antialias=True)
-            pixels = (pixels >= 0.5).float()
+        pixels = mask_at(mask, self._network.image_size, self._network.device)
         return self._cleaned(self._network.adopt_mask(frame.features, pixels))
 
     def from_clicks(self, frame: Frame, clicks: Clicks, embedding: Tensor | None, previous: Tensor | None) -> SamOutput:

@@ -122,7 +122,7 @@ class Stream:
     def _new_frame(self, image: NDArray[np.uint8] | Tensor, stamp: Any, source: Any) -> Frame:
         pixels = upload(image_tensor(image), self._network.device)
         resized = self._network.resize(pixels[None])[0]
-        return Frame(
+        frame = Frame(
             number=self._state.newest + 1,
             stamp=stamp,
             size=(pixels.shape[0], pixels.shape[1]),
@@ -131,6 +131,7 @@ class Stream:
             picture=image if self.keep_pictures else None,
             source=source,
         )
+        return frame if self.keep_pictures else frame.without_trunk()
 
     def _push(self, frame: Frame, state: StreamState) -> None:
         """Take effect: the last thing that a step does."""
@@ -306,7 +307,11 @@ class Stream:
 
     @property
     def keep_pictures(self) -> bool:
-        """Whether frames of the history have the camera's image, as a detector needs it; off at first."""
+        """Whether frames of the history have the camera's image, as a detector needs it; off at first.
+
+        With SAM 3's tracker the newest frame has the trunk's map, too, from which a detector that shares the trunk goes
+        on.
+        """
         return self._keep_pictures
 
     @keep_pictures.setter

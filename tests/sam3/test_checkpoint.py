@@ -16,13 +16,16 @@ from sam_core.sam3.checkpoint import load_detector_checkpoint
 from sam_core.sam3.hugging_face import rename_hugging_face_detector
 
 Manifest = Callable[[str], dict[str, list[int]]]
-NECK = "model.backbone.vision_backbone.tracker_neck=true"
-TRACKER = {"tracker.maskmem_tpos_enc": torch.zeros(7, 1, 1, 4), "tracker.no_mem_embed": torch.zeros(1, 1, 8)}
+TRACKER = {
+    "tracker.maskmem_tpos_enc": torch.zeros(7, 1, 1, 4),
+    "tracker.no_mem_embed": torch.zeros(1, 1, 8),
+    "detector.backbone.vision_backbone.sam2_convs.0.conv_1x1.bias": torch.zeros(8),
+}
 
 
-def full_size(*overrides: str) -> ConceptNetwork:
+def full_size() -> ConceptNetwork:
     with torch.device("meta"):
-        return build_network("sam3", overrides)
+        return build_network("sam3")
 
 
 def shapes(state: dict[str, Tensor]) -> dict[str, list[int]]:
@@ -47,23 +50,14 @@ def test_full_size_has_the_official_names_and_shapes(manifest: Manifest) -> None
     assert shapes(full_size().state_dict()) == manifest("sam3_image")
 
 
-def test_full_size_with_the_tracker_neck(manifest: Manifest) -> None:
-    official = {
-        name.removeprefix("detector."): shape
-        for name, shape in manifest("sam3_video").items()
-        if name.startswith("detector.")
-    }
-    assert shapes(full_size(NECK).state_dict()) == official
-
-
 @pytest.mark.parametrize(("name", "prefix"), [("hf_sam3", ""), ("hf_sam3_video", "detector_model.")])
 def test_hugging_face_names_and_shapes_map_onto_ours(manifest: Manifest, name: str, prefix: str) -> None:
     source = {
         key.removeprefix(prefix): torch.empty(shape, device="meta")
         for key, shape in manifest(name).items()
-        if key.startswith((prefix, "tracker_neck."))
+        if key.startswith(prefix)
     }
-    expected = shapes(full_size(*([NECK] if prefix else [])).state_dict())
+    expected = shapes(full_size().state_dict())
     left_out = {key for key in expected if key.endswith("freqs_cis") or ".points_" in key}
     assert len(left_out) == 32 + 6
     assert shapes(rename_hugging_face_detector(source)) == {k: v for k, v in expected.items() if k not in left_out}
@@ -87,18 +81,6 @@ def test_bare_detector_and_safetensors(tmp_path: Path) -> None:
     save_file({name: tensor.contiguous() for name, tensor in source.state_dict().items()}, path)
     assert load_detector_checkpoint(network, path).ignored == ()
     assert_same(network, source)
-
-
-def test_tracker_neck_is_loaded_or_ignored_as_configured(tmp_path: Path) -> None:
-    source = build_network("sam3_toy", [NECK])
-    path = meta_file(tmp_path, source)
-    with_neck = build_network("sam3_toy", [NECK])
-    assert set(load_detector_checkpoint(with_neck, path).ignored) == set(TRACKER)
-    assert_same(with_neck, source)
-    without = build_network("sam3_toy")
-    ignored = load_detector_checkpoint(without, path).ignored
-    assert sum("sam2_convs" in name for name in ignored) == 22
-    assert_same(without, source)
 
 
 @pytest.mark.parametrize("prefix", ["", "detector_model."])

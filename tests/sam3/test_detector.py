@@ -372,13 +372,3 @@ def test_built_by_name_with_random_weights(caplog: pytest.LogCaptureFixture, ima
     assert not any(parameter.requires_grad for parameter in detector.network.parameters())
     found = detector.detect(detector.encode_image(image), ["a", "b", "c"], threshold=0.0)
     assert all(torch.isfinite(item.scores).all() for item in found)
-
-
-def test_tracker_levels_where_the_neck_is_configured(make_detector: Make, image: Any) -> None:
-    detector = make_detector(("model.backbone.vision_backbone.tracker_neck=true",))
-    features = detector.encode_image(image, with_tracker_levels=True).features
-    assert [level.shape for level in features.tracker_levels] == [level.shape for level in features.levels]
-    assert not torch.equal(features.tracker_levels[0], features.levels[0])
-    assert detector.encode_image(image).features.tracker_levels == ()
-    with pytest.raises(ValueError, match="without the tracker neck"):
-        make_detector().encode_image(image, with_tracker_levels=True)

@@ -25,6 +25,7 @@ from sam_core.backends.cpu.weight_cache import replace
 from sam_core.layers import MLP, DotProductAttention, LayerNorm2d, RotaryAttention
 from sam_core.sam2 import Sam2
 from sam_core.sam2.hiera import Hiera
+from sam_core.sam2.image_encoder import ImageEncoder
 
 __all__ = ["optimise_for_cpu"]
 
@@ -51,8 +52,14 @@ def optimise_for_cpu(model: Sam2) -> Sam2:
         The same model.
     """
     merge_skips(model)
-    for module in model.modules():
+    for module in _modules(model):
         replacement = _REPLACEMENTS.get(type(module))
         if replacement is not None:
             replace(module, replacement)
     return model
+
+
+def _modules(model: Sam2) -> list[nn.Module]:
+    """List the modules to replace. SAM 3's trunk stays: a detector may share it, and packing copies its weights."""
+    is_plain = isinstance(model.image_encoder, ImageEncoder)
+    return [m for name, m in model.named_modules() if is_plain or not name.startswith("image_encoder.trunk.")]

@@ -10,6 +10,7 @@ from sam_core.backends.cpu.weight_cache import WeightCache, applies_to, replace
 from sam_core.layers import LayerNorm2d
 from sam_core.sam2 import Sam2
 from sam_core.sam2.hiera import Hiera
+from sam_core.sam2.image_encoder import ImageEncoder
 
 # With fewer channels PyTorch's layer norm, which works pixel by pixel, is slower than operations on whole planes.
 _FEW_CHANNELS = 16
@@ -112,10 +113,12 @@ class MergedConv2d(nn.Conv2d):
 
 
 def merge_skips(model: Sam2) -> None:
-    """Merge the neck's convolutions of the fine levels with the decoder's that alone read them, in place.
+    """Merge the neck's convolutions of the fine levels with the decoder's that alone read them, in place (SAM 2).
 
     The wide maps between them, the largest of the image encoder, are then never computed.
     """
+    if not isinstance(model.image_encoder, ImageEncoder):
+        return
     neck, decoder = model.image_encoder.neck, model.sam_mask_decoder
     for level, second in enumerate((decoder.conv_s0, decoder.conv_s1)):
         first = neck.convs[len(neck.convs) - 1 - level].conv
