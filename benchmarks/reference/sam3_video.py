@@ -18,12 +18,40 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import Sam3VideoConfig
 from transformers.models.sam3_video import modeling_sam3_video as port
 from transformers.models.sam3_video.modeling_sam3_video import Sam3VideoInferenceSession, Sam3VideoModel
 
-__all__ = ["ScriptedSam3Video", "kernels"]
+from sam_core.association import ConceptRules
+
+__all__ = ["ScriptedSam3Video", "TrackedSam3Video", "kernels", "settings_of"]
+
+
+def settings_of(rules: ConceptRules, *, streaming: bool) -> dict[str, Any]:
+    """Return the rules under the names of the port."""
+    return {
+        "score_threshold_detection": rules.score_threshold,
+        "det_nms_thresh": rules.nms_iou,
+        "assoc_iou_thresh": rules.match_iou,
+        "trk_assoc_iou_thresh": rules.unmatched_iou,
+        "new_det_thresh": rules.new_score,
+        "recondition_on_trk_masks": rules.recondition_mask == "track",
+        "hotstart_delay": 15 if streaming else rules.hot_start,  # streaming withdraws nothing, as with a hot start of 0
+        "hotstart_unmatch_thresh": rules.hot_start_unmatched,
+        "hotstart_dup_thresh": rules.hot_start_duplicate,
+        "suppress_unmatched_only_within_hotstart": not rules.hide_unmatched,
+        "init_trk_keep_alive": rules.keep_alive_start,
+        "max_trk_keep_alive": rules.keep_alive_most,
+        "min_trk_keep_alive": rules.keep_alive_least,
+        "decrease_trk_keep_alive_for_empty_masklets": rules.empty_counts_as_unmatched,
+        "suppress_overlapping_based_on_recent_occlusion_threshold": rules.overlap_iou,
+        "fill_hole_area": rules.fill_hole_area,
+        "recondition_every_nth_frame": rules.recondition_every,
+        "high_conf_thresh": rules.recondition_score,
+        "high_iou_thresh": rules.recondition_iou,
+    }
 
 
 @contextmanager
@@ -91,10 +119,10 @@ class ScriptedSam3Video(Sam3VideoModel):
         self.remembered: dict[int, tuple[Tensor, float]] = {}  # id -> what the memory encoder saw on the newest frame
         self.plan: dict[str, Any] = {}
 
-    def step(self, number: int, *, streaming: bool) -> Any:
-        """Process a frame; returns the model's output."""
+    def step(self, number: int, *, streaming: bool, frame: Tensor | None = None) -> Any:
+        """Process a frame (3, S, S), which a script does not look at; returns the model's output."""
         self.remembered = {}
-        frame = torch.zeros(3, 1, 1)
+        frame = torch.zeros(3, 1, 1) if frame is None else frame
         if streaming:
             return self(inference_session=self.session, frame_idx=number, frame=frame)
         self.session.processed_frames = {number: frame}
@@ -163,3 +191,87 @@ class ScriptedSam3Video(Sam3VideoModel):
         inference_session.obj_ids = left
         gone = arguments["tracker_update_plan"]["obj_ids_newly_removed"]
         return {object_id: mask[0] for object_id, mask in outputs.items() if object_id not in gone}
+
+
+class _EndlessSession(Sam3VideoInferenceSession):  # type: ignore[misc]
+    """A session of so many frames that object pointers reach as far back as in a live stream."""
+
+    @property
+    def num_frames(self) -> int:
+        """Count the frames."""
+        return 10**6
+
+
+class TrackedSam3Video(ScriptedSam3Video):
+    """The model with its real tracker and memories, and detections of a script.
+
+    Args:
+        settings: of `Sam3VideoConfig`, by name.
+        tracker: the port of SAM 3's tracker, with weights.
+        detector: has what is found on the newest frame, as `found`.
+        grid: side of the masks.
+    """
+
+    def __init__(self, settings: dict[str, Any], tracker: Any, detector: Any, grid: int) -> None:
+        super().__init__(settings, 2, lambda _, phrase: detector.found[phrase], None, grid)  # type: ignore[arg-type]
+        phrases, self.session = self.session.prompts, _EndlessSession(dtype=torch.float32)
+        self.session.prompts = phrases
+        self.session.obj_with_new_inputs = []
+        self.tracker_model = tracker
+        self._image: Tensor | None = None
+        self.detector_model = SimpleNamespace(get_vision_features=self._keep)
+
+    def _keep(self, pixel_values: Tensor) -> None:
+        self._image = pixel_values
+
+    def get_vision_features_for_tracker(self, vision_embeds: Any) -> tuple[list[Tensor], list[Tensor]]:
+        """Return the features of the newest frame."""
+        features = self.tracker_model.get_image_features(self._image, return_dict=True)
+        return features.fpn_hidden_states, features.fpn_position_encoding
+
+    def run_tracker_propagation(self, inference_session: Any, frame_idx: int, reverse: bool) -> tuple[Tensor, Tensor]:
+        """Track the objects with the real tracker."""
+        self._present = list(inference_session.obj_ids)
+        if not self._present:
+            return torch.zeros(0, self.low_res_mask_size, self.low_res_mask_size), torch.zeros(0)
+        return Sam3VideoModel.run_tracker_propagation(self, inference_session, frame_idx, reverse)
+
+    def run_memory_encoder(
+        self, inference_session: Any, frame_idx: int, high_res_masks: Tensor, object_score_logits: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Make memories."""
+        cached = inference_session.cache.get_vision_features(frame_idx)["vision_feats"][-1]
+        return self.tracker_model._encode_new_memory(
+            current_vision_feats=cached.expand(-1, len(high_res_masks), -1),
+            pred_masks_high_res=high_res_masks,
+            object_score_logits=object_score_logits,
+            is_mask_from_pts=False,
+        )
+
+    def _tracker_add_new_objects(
+        self,
+        inference_session: Any,
+        frame_idx: int,
+        new_obj_ids: Sequence[int],
+        new_obj_masks: Tensor,
+        reverse: bool = False,
+    ) -> None:
+        """Begin objects without touching the others, with masks at the input's size, as published."""
+        side = self.tracker_model.image_size
+        for object_id, mask in zip(new_obj_ids, new_obj_masks, strict=True):
+            index = inference_session.obj_id_to_idx(object_id)
+            full = F.interpolate(mask[None, None], size=(side, side), mode="bilinear", align_corners=False) > 0
+            out = self.tracker_model._run_single_frame_inference(
+                inference_session=inference_session,
+                obj_idx=index,
+                frame_idx=frame_idx,
+                batch_size=1,
+                is_init_cond_frame=True,
+                point_inputs=None,
+                mask_inputs=full.float(),
+                reverse=False,
+            )
+            inference_session.store_output(index, frame_idx, output_value=out, is_conditioning_frame=True)
+            self.tracker_model._batch_encode_memories(
+                inference_session, frame_idx, [index], [out["high_res_masks"]], [out["object_score_logits"]], [True]
+            )

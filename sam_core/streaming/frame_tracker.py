@@ -15,7 +15,7 @@ from torch import Tensor
 from sam_core.streaming.arbiter import Rule, Ruling
 from sam_core.streaming.cuda_graphs import FrameGraphs
 from sam_core.streaming.history import Frame, ObjectOnFrame
-from sam_core.streaming.masks import mask_at
+from sam_core.streaming.masks import logits_at, mask_at
 from sam_core.streaming.memory import MemoryBank, MemoryIndex, Observation, Slots
 from sam_core.streaming.network import ImageFeatures, TrackingNetwork
 from sam_core.streaming.objects import ObjectVersion
@@ -113,7 +113,12 @@ class FrameTracker:
 
     def _memory_of(self, frame: Frame, ruling: Ruling) -> Tensor:
         scores = torch.tensor(ruling.scores, dtype=torch.float32, device=self.network.device)[:, None]
-        return self.network.encode_memory(frame.features, ruling.remembered[:, None], scores, from_prompt=False)
+        return self.network.encode_memory(frame.features, self._upsampled(ruling.remembered), scores, from_prompt=False)
+
+    def _upsampled(self, logits: Tensor) -> Tensor:
+        """Bring the masks (B, m, m) of a ruling to the memory encoder in one step, as SAM 3 does: (B, 1, M, M)."""
+        side = self.network.memory_mask_size
+        return logits_at(logits, (side, side))[:, None]
 
     def recondition(self, version: ObjectVersion, object_id: int, frame: Frame) -> ObjectVersion:
         """Make a conditioning frame of a frame that a version was tracked on; it is written to a slot not in use.
@@ -205,6 +210,8 @@ class FrameTracker:
             answer = self.network.adopt_mask(frame.features, mask)
             if answer.full_size is not None:
                 return answer.full_size
+        if on_frame.seen.remembered_as is not None:
+            return self._upsampled(on_frame.low_res[None])
         return on_frame.low_res[None, None]
 
     # --- what results show -----------------------------------------------------------------------------------------

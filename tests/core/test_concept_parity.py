@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmarks.reference.sam3_video import ScriptedSam3Video, kernels
+from benchmarks.reference.sam3_video import ScriptedSam3Video, kernels, settings_of
 from sam_core import Tracker
 from sam_core.association import ConceptDetections, ConceptRules, ConceptTracker, FollowedConcept
 from sam_core.association.concept_tracker import ConceptResult
@@ -142,31 +142,6 @@ class Ours:
         return known.low_res, known.seen.remembered_as
 
 
-def settings(rules: ConceptRules, *, streaming: bool) -> dict[str, Any]:
-    """Return the rules under the names of the port."""
-    return {
-        "score_threshold_detection": rules.score_threshold,
-        "det_nms_thresh": rules.nms_iou,
-        "assoc_iou_thresh": rules.match_iou,
-        "trk_assoc_iou_thresh": rules.unmatched_iou,
-        "new_det_thresh": rules.new_score,
-        "recondition_on_trk_masks": rules.recondition_mask == "track",
-        "hotstart_delay": 15 if streaming else rules.hot_start,  # streaming withdraws nothing, as with a hot start of 0
-        "hotstart_unmatch_thresh": rules.hot_start_unmatched,
-        "hotstart_dup_thresh": rules.hot_start_duplicate,
-        "suppress_unmatched_only_within_hotstart": not rules.hide_unmatched,
-        "init_trk_keep_alive": rules.keep_alive_start,
-        "max_trk_keep_alive": rules.keep_alive_most,
-        "min_trk_keep_alive": rules.keep_alive_least,
-        "decrease_trk_keep_alive_for_empty_masklets": rules.empty_counts_as_unmatched,
-        "suppress_overlapping_based_on_recent_occlusion_threshold": rules.overlap_iou,
-        "fill_hole_area": rules.fill_hole_area,
-        "recondition_every_nth_frame": rules.recondition_every,
-        "high_conf_thresh": rules.recondition_score,
-        "high_iou_thresh": rules.recondition_iou,
-    }
-
-
 SMALL = {"fill_hole_area": 3, "recondition_every": 4}
 CASES: dict[str, tuple[dict[str, Any], bool, bool]] = {  # rules, streaming, kernels at hand
     "offline": ({}, False, True),
@@ -197,7 +172,7 @@ def test_every_decision_and_every_mask(micro_tracker: Tracker, case: str) -> Non
         script = Script(seed)
         ours = Ours(micro_tracker, script, rules)
         theirs = ScriptedSam3Video(
-            settings(rules, streaming=streaming), len(PHRASES), script.detections, script.track, GRID
+            settings_of(rules, streaming=streaming), len(PHRASES), script.detections, script.track, GRID
         )
         with kernels(available):
             for number in range(FRAMES):

@@ -11,10 +11,11 @@ import pytest
 import torch
 from rclpy.logging import get_logger
 
-from sam_core.association import FollowedConcept, TrackHistory
+from sam_core.association import ConceptRules, FollowedConcept
 from sam_core.sam3 import ConceptDetector, Detections, build_detector
 from sam_core.streaming import Frame, FrameHistory
 from sam_ros.detection import findings
+from sam_ros.detection.counts import DetectionCounts
 from sam_ros.detection.findings import Submit, find
 from sam_ros.detection.redetector import Redetector
 from sam_ros.detection.search import Search, SearchError
@@ -88,12 +89,10 @@ def test_concepts_that_are_followed_no_more_leave_no_frames_behind(
     detector: ConceptDetector, no_submit: Submit
 ) -> None:
     history = FrameHistory(4, 2**30)
-    redetector = Redetector(
-        lambda: history, TrackHistory(), no_submit, note=lambda _: None, refuse=str, logger=get_logger("test")
-    )
+    redetector = Redetector(lambda: history, no_submit, counts=DetectionCounts(), refuse=str, logger=get_logger("test"))
     searched: list[weakref.ref[Frame]] = []
     for i in range(5):
-        redetector.follow(FollowedConcept(f"thing {i}", period=1e6, score_threshold=1.0))
+        redetector.follow(FollowedConcept(f"thing {i}", period=1e6, rules=ConceptRules(score_threshold=1.0)))
         seen = frame()
         searched.append(weakref.ref(seen))
         history = FrameHistory(4, 2**30, frames=(seen,))
