@@ -17,12 +17,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sam_core.association.detections import ConceptDetections
+from sam_core.association.detections import ConceptDetections, Point
 from sam_core.association.frame_rules import FrameSearch, Judgement, judge
 from sam_core.association.hot_start import Removal
 from sam_core.association.known import last_seen_at, tracks_on
 from sam_core.association.merging import as_detected, merged, with_origins
-from sam_core.association.plan import Association, Decision, Point, SearchPlan, plan_search
+from sam_core.association.plan import Association, Decision, SearchPlan, plan_search
 from sam_core.association.rules import LIVE, ConceptRules
 from sam_core.association.schedule import FollowedConcept, concept_key
 from sam_core.association.specks import clean

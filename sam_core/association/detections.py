@@ -16,6 +16,8 @@ from sam_core.sam3.detections import suppress_same_masks
 from sam_core.streaming import CroppedMask
 from sam_core.streaming.masks import logits_at
 
+Point = tuple[float, float]  # in image widths and heights
+
 
 @dataclass(frozen=True, eq=False)
 class Instance:
@@ -83,6 +85,16 @@ class ConceptDetections:
         index = torch.tensor(positions, dtype=torch.long, device=self.scores.device)
         masks = None if self.masks is None else tuple(self.masks[i] for i in positions)
         return ConceptDetections(self.phrase, self.scores[index], self.logits[index], masks)
+
+    def centre(self, position: int) -> Point:
+        """Return the centre of the box around a detection's mask, which is not empty."""
+        if self.masks is not None:
+            (x, y), (height, width) = self.masks[position].centre, self.masks[position].image_size
+            return x / width, y / height
+        mask = self.logits[position] > 0
+        rows, columns = torch.nonzero(mask.any(dim=1))[:, 0], torch.nonzero(mask.any(dim=0))[:, 0]
+        y_min, y_max, x_min, x_max = torch.stack((rows[0], rows[-1], columns[0], columns[-1])).tolist()
+        return (x_min + x_max + 1) / 2 / mask.shape[1], (y_min + y_max + 1) / 2 / mask.shape[0]
 
     def mask(self, position: int, size: tuple[int, int]) -> NDArray[np.bool_]:
         """Return a detection's mask at an image's size (H, W) in px."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from sam_core.association.concept_tracker import ConceptTracker
@@ -47,7 +47,8 @@ def hand_over(
     """
     grid, device, places = run(lambda tracker: (tracker.stream.mask_size, tracker.stream.device, tracker.max_objects))
     everything = ConceptDetections.of_instances(phrase, instances, grid, device)
-    selection = select(everything, rules)
+    # Who asks once wants to know of each instance which object it is; a search for tracks looks at the best.
+    selection = select(everything, rules if counted else replace(rules, nms_iou=0.0))
     found = everything.taken(selection.kept)
     plan = run(lambda tracker: tracker.search(frame, found, rules, counted=counted))
     decisions: list[Decision | None] = list(plan.decisions)
@@ -73,7 +74,8 @@ def hand_over(
         except (CapacityError, PromptError, UnknownObjectError) as error:
             problems.append(error)
             decisions[position] = None
-    known = dict(zip(selection.kept, decisions, strict=True))
+    united = [decisions[plan.twins.get(i, i)] for i in range(len(decisions))]
+    known = dict(zip(selection.kept, united, strict=True))
     nothing = Decision(Association.UNSURE)
     return Handover(
         tuple(known.get(selection.twins.get(i, i), nothing) for i in range(len(instances))), tuple(problems)

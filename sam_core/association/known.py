@@ -7,8 +7,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from sam_core.association.detections import Point
 from sam_core.association.overlaps import NO_OBJECT
-from sam_core.association.plan import Known, Point
+from sam_core.association.plan import Known
 from sam_core.association.tracks import Track
 from sam_core.streaming import Frame, ObjectOnFrame, ObjectPhase, ObjectState, Stream
 from sam_core.streaming.masks import logits_at

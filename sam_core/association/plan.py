@@ -14,13 +14,11 @@ from enum import Enum
 import torch
 from torch import Tensor
 
-from sam_core.association.detections import ConceptDetections
+from sam_core.association.detections import ConceptDetections, Point
 from sam_core.association.hot_start import Removal, Survey, survey
 from sam_core.association.matching import Match, mask_ious, match
 from sam_core.association.rules import ConceptRules
 from sam_core.association.tracks import Track
-
-Point = tuple[float, float]  # in image widths and heights
 
 
 class Association(Enum):
@@ -75,6 +73,7 @@ class SearchPlan:
     Attributes:
         decisions: one for each detection.
         births: positions of the detections that start an object.
+        twins: from a detection that is no track to the better one that it is the same as.
         reidentified: from a lost object to the detection that it is.
         reconditioned: from an object to the detection that confirms it.
         removed: ids of tracks that end, and why.
@@ -84,6 +83,7 @@ class SearchPlan:
 
     decisions: tuple[Decision, ...]
     births: tuple[int, ...]
+    twins: Mapping[int, int]
     reidentified: Mapping[int, int]
     reconditioned: Mapping[int, int]
     removed: Mapping[int, Removal]
@@ -111,8 +111,9 @@ def plan_search(
         decisions[i] = Decision(Association.EMPTY)
     if rules.across_concepts:
         _recognise_others(found, known, rules, result, decisions)
-    back = _reidentify(found, known, scores, decisions) if rules.reidentify else {}
-    births = [i for i in result.new if decisions[i].association is Association.UNSURE]
+    twins = _twins(found, scores, decisions, rules)
+    back = _reidentify(found, known, scores, decisions, twins) if rules.reidentify else {}
+    births = [i for i in result.new if decisions[i].association is Association.UNSURE and i not in twins]
     room = places if rules.max_objects is None else min(places, rules.max_objects - len(known.tracks))
     if len(births) > room:
         best = sorted(births, key=lambda i: -scores[i])
@@ -125,6 +126,7 @@ def plan_search(
     return SearchPlan(
         decisions=tuple(decisions),
         births=tuple(births),
+        twins=twins,
         reidentified=back,
         reconditioned=_reconditioned(result, known, rules, now),
         removed={i: reason for i, reason in after.removed.items() if i not in back},
@@ -151,8 +153,31 @@ def _recognise_others(
             decisions[i] = Decision(Association.TRACKED, known.others[which[i]])
 
 
+def _twins(
+    found: ConceptDetections, scores: Sequence[float], decisions: Sequence[Decision], rules: ConceptRules
+) -> dict[int, int]:
+    """Unite detections that are nothing yet and overlap; there are none where `select` has suppressed them."""
+    free = [i for i in range(len(found)) if decisions[i].association is Association.UNSURE]
+    if not rules.nms_iou or len(free) < 2:
+        return {}
+    close = (mask_ious(found.logits[free] > 0, found.logits[free] > 0) > rules.nms_iou).tolist()
+    kept: list[int] = []
+    twins: dict[int, int] = {}
+    for k in sorted(range(len(free)), key=lambda k: -scores[free[k]]):
+        better = next((j for j in kept if close[k][j]), None)
+        if better is None:
+            kept.append(k)
+        else:
+            twins[free[k]] = free[better]
+    return twins
+
+
 def _reidentify(
-    found: ConceptDetections, known: Known, scores: Sequence[float], decisions: list[Decision]
+    found: ConceptDetections,
+    known: Known,
+    scores: Sequence[float],
+    decisions: list[Decision],
+    twins: Mapping[int, int],
 ) -> dict[int, int]:
     """Take detections that are nothing yet for lost tracks: the best score first, each for the one last seen nearest.
 
@@ -161,9 +186,9 @@ def _reidentify(
     """
     lost, back = dict(known.lost), {}
     for i in sorted(range(len(found)), key=lambda i: -scores[i]):
-        if not lost or decisions[i].association is not Association.UNSURE:
+        if not lost or decisions[i].association is not Association.UNSURE or i in twins:
             continue
-        here = _centre(found.logits[i] > 0)
+        here = found.centre(i)
         object_id = min(lost, key=lambda other: (_distance(here, lost[other]), other))
         del lost[object_id]
         back[object_id] = i
@@ -191,13 +216,6 @@ def _reconditioned(result: Match, known: Known, rules: ConceptRules, now: int) -
         for j, detection in result.confident.items()
         if known.scores[j] > rules.recondition_score
     }
-
-
-def _centre(mask: Tensor) -> Point:
-    """Return the centre of a mask's box (h, w) bool, in image widths and heights."""
-    rows, columns = torch.nonzero(mask.any(dim=1))[:, 0], torch.nonzero(mask.any(dim=0))[:, 0]
-    y_min, y_max, x_min, x_max = torch.stack((rows[0], rows[-1], columns[0], columns[-1])).tolist()
-    return (x_min + x_max + 1) / 2 / mask.shape[1], (y_min + y_max + 1) / 2 / mask.shape[0]
 
 
 def _distance(here: Point, last_seen: Point | None) -> float:
