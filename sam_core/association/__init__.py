@@ -1,30 +1,55 @@
-"""Association of detections and tracks: which instance is which object, which is new, which was lost."""
+"""Association of detections and tracks: the rules of SAM 3, driven on every frame or by detections that come later.
+
+`plan_search` decides, `ConceptTracker` does what was decided on a `Stream`.
+"""
 
 from __future__ import annotations
 
-from sam_core.association.handover import track_instance
-from sam_core.association.matching import (
-    Association,
-    Decision,
-    Instance,
-    KnownObject,
-    MatchRules,
-    associate,
-    concept_key,
-)
-from sam_core.association.schedule import FollowedConcept, RedetectionSchedule
-from sam_core.association.track_history import TrackHistory
+from sam_core.association.concept_tracker import ConceptResult, ConceptTracker
+from sam_core.association.delay import Delay
+from sam_core.association.detections import ConceptDetections, Instance, Selection, select
+from sam_core.association.handover import Handover, hand_over
+from sam_core.association.hot_start import Removal, Survey, survey
+from sam_core.association.matching import Match, mask_ious, match
+from sam_core.association.merging import merged
+from sam_core.association.overlaps import recently_occluded, shrunk
+from sam_core.association.plan import Association, Decision, Known, SearchPlan, plan_search
+from sam_core.association.rules import LIVE, RELEASED, ConceptRules
+from sam_core.association.schedule import FollowedConcept, RedetectionSchedule, concept_key
+from sam_core.association.specks import clean
+from sam_core.association.tracks import Track, TrackState
 
 __all__ = [
+    "LIVE",
+    "RELEASED",
     "Association",
+    "ConceptDetections",
+    "ConceptResult",
+    "ConceptRules",
+    "ConceptTracker",
     "Decision",
+    "Delay",
     "FollowedConcept",
+    "Handover",
     "Instance",
-    "KnownObject",
-    "MatchRules",
+    "Known",
+    "Match",
     "RedetectionSchedule",
-    "TrackHistory",
-    "associate",
+    "Removal",
+    "SearchPlan",
+    "Selection",
+    "Survey",
+    "Track",
+    "TrackState",
+    "clean",
     "concept_key",
-    "track_instance",
+    "hand_over",
+    "mask_ious",
+    "match",
+    "merged",
+    "plan_search",
+    "recently_occluded",
+    "select",
+    "shrunk",
+    "survey",
 ]

@@ -1,43 +1,82 @@
-"""Let a stream track a detected instance, from the very frame on which it was found."""
+"""Hand the instances of a search over to a stream that another thread owns, piece by piece."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
 
-from sam_core.association.matching import Association, Decision, Instance, MatchRules, associate, concept_key
-from sam_core.association.track_history import TrackHistory
-from sam_core.streaming import Frame, Prompt, Stream
+from sam_core.association.concept_tracker import ConceptTracker
+from sam_core.association.detections import ConceptDetections, Instance, select
+from sam_core.association.plan import Association, Decision
+from sam_core.association.rules import ConceptRules
+from sam_core.errors import CapacityError, PromptError, StampError, UnknownObjectError
+from sam_core.streaming import Frame
+
+Run: TypeAlias = "Callable[[Callable[[ConceptTracker], Any]], Any]"  # runs a call in the thread that owns the stream
 
 
-def track_instance(
-    stream: Stream, tracks: TrackHistory, frame: Frame, instance: Instance, rules: MatchRules
-) -> Decision:
-    """Associate an instance with the stream's objects, and track it if it is not tracked yet.
+@dataclass(frozen=True)
+class Handover:
+    """What became of instances.
 
-    The instance's mask becomes a mask prompt on its frame: of a new object, labelled with the phrase, or of the lost
-    one that was found again, which is renewed. The stream then carries the object through the frames since. To be
-    called in the thread that owns the stream; of several instances of one frame the best score comes first.
+    Attributes:
+        decisions: one for each instance; None where it should be tracked and is not.
+        problems: why that is so.
+    """
+
+    decisions: tuple[Decision | None, ...]
+    problems: tuple[Exception, ...] = ()
+
+
+def hand_over(
+    run: Run, frame: Frame, phrase: str, instances: Sequence[Instance], rules: ConceptRules, *, counted: bool
+) -> Handover:
+    """Apply the rules to the instances of a phrase, and let the stream track what is new or was lost, the best first.
+
+    The search is one call, and each object that begins another one, so that frames can be tracked in between.
 
     Args:
-        stream: where objects are tracked.
-        tracks: facts about its objects; takes in what becomes of this instance.
-        frame: where the instance was found.
-        instance: what was found.
-        rules: when an instance is an object.
-
-    Returns:
-        The decision; its `object_id` is the object that the instance is tracked as, or None.
-
-    Raises:
-        StampError: the frame has left the stream's history.
-        CapacityError: a new object, but all places are taken; or too many corrections of earlier frames at once.
+        run: runs a call in the thread that owns the stream.
+        frame: where they were found.
+        phrase: what was searched for.
+        instances: what was found.
+        rules: settings.
+        counted: whether the search belongs to a concept that is followed, so that it may withdraw objects; else
+            somebody asked for it once, and what it begins stays.
     """
-    decision = associate(instance, tracks.known(stream, frame), rules)
-    if decision.association not in (Association.NEW, Association.REIDENTIFIED):
-        return decision
-    new = decision.association is Association.NEW
-    prompt = Prompt(mask=instance.mask.full(), frame=frame.number)
-    result = stream.add_prompt(prompt, decision.object_id, instance.phrase if new else "", renew=not new)
-    object_id = result.object_ids[0]
-    tracks.found(object_id, concept_key(instance.phrase), instance.mask)
-    return replace(decision, object_id=object_id)
+    grid, device, places = run(lambda tracker: (tracker.stream.mask_size, tracker.stream.device, tracker.max_objects))
+    everything = ConceptDetections.of_instances(phrase, instances, grid, device)
+    # Who asks once wants to know of each instance which object it is; a search for tracks looks at the best.
+    selection = select(everything, rules if counted else replace(rules, nms_iou=0.0))
+    found = everything.taken(selection.kept)
+    plan = run(lambda tracker: tracker.search(frame, found, rules, counted=counted))
+    decisions: list[Decision | None] = list(plan.decisions)
+    problems: list[Exception] = []
+    if rules.max_objects is None and Decision(Association.LIMIT_REACHED) in decisions:
+        problems.append(
+            CapacityError(f"All {places} places are taken: remove an object, or configure more (max_objects).")
+        )
+        decisions = [None if one == Decision(Association.LIMIT_REACHED) else one for one in decisions]
+    begin = sorted({*plan.births, *plan.reidentified.values()}, key=lambda i: -float(found.scores[i]))
+    for count, position in enumerate(begin):
+
+        def start(tracker: ConceptTracker, position: int = position) -> Decision:
+            return tracker.begin(frame, found, position, plan, rules, confirmed=not counted)
+
+        try:
+            decisions[position] = run(start)
+        except StampError as error:
+            problems.append(error)
+            for i in begin[count:]:  # found on the same frame
+                decisions[i] = None
+            break
+        except (CapacityError, PromptError, UnknownObjectError) as error:
+            problems.append(error)
+            decisions[position] = None
+    united = [decisions[plan.twins.get(i, i)] for i in range(len(decisions))]
+    known = dict(zip(selection.kept, united, strict=True))
+    nothing = Decision(Association.UNSURE)
+    return Handover(
+        tuple(known.get(selection.twins.get(i, i), nothing) for i in range(len(instances))), tuple(problems)
+    )

@@ -6,9 +6,18 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
-from sam_core.association.matching import MatchRules, concept_key
+from sam_core.association.rules import LIVE, ConceptRules
+from sam_core.sam3.phrases import clean_phrase
+
+
+def concept_key(phrase: str) -> str:
+    """Return what phrases that mean the same to the detector have in common: "The red cups" and "red cup"."""
+    return clean_phrase(phrase).casefold()
+
+
+MAX_EVERY = 100_000  # frames from one search to the next, at most
 
 
 @dataclass(frozen=True)
@@ -17,15 +26,15 @@ class FollowedConcept:
 
     Attributes:
         phrase: names it.
-        period: time from one detection to the next in s, above 0.
-        score_threshold: instances at or below this score are ignored, 0 … 1.
-        rules: when an instance is an object.
+        period: time from one search to the next in s, above 0.
+        every_n_frames: frames from one search to the next; 0: by `period`.
+        rules: what the searches do to its tracks.
     """
 
     phrase: str
-    period: float
-    score_threshold: float = 0.5
-    rules: MatchRules = field(default_factory=MatchRules)
+    period: float = 5.0
+    every_n_frames: int = 0
+    rules: ConceptRules = LIVE
 
     def __post_init__(self) -> None:
         """Refuse settings that make no sense."""
@@ -33,8 +42,8 @@ class FollowedConcept:
             raise ValueError("the phrase is empty: name a concept, for instance 'yellow cup'")
         if not 0 < self.period < math.inf:
             raise ValueError(f"the period must be a number of seconds above 0, not {self.period:g}")
-        if not 0 <= self.score_threshold <= 1:
-            raise ValueError(f"the score threshold must be within [0, 1], not {self.score_threshold:g}")
+        if not 0 <= self.every_n_frames <= MAX_EVERY:
+            raise ValueError(f"every_n_frames must be within [0, {MAX_EVERY}], not {self.every_n_frames}")
 
     @property
     def key(self) -> str:
@@ -43,7 +52,9 @@ class FollowedConcept:
 
 
 class RedetectionSchedule:
-    """The concepts that are followed, and when each is due. Any thread may call any method.
+    """The concepts that are followed, and when each is due: by the clock or by the number of frames.
+
+    Any thread may call any method.
 
     Args:
         clock: monotonic seconds; tests pass their own.
@@ -53,7 +64,8 @@ class RedetectionSchedule:
         self._clock = clock
         self._lock = threading.Lock()
         self._concepts: dict[str, FollowedConcept] = {}
-        self._due: dict[str, float] = {}
+        self._due: dict[str, float] = {}  # key -> monotonic s; infinity where frames are counted
+        self._frames: dict[str, int] = {}  # key -> frames until it is due
 
     @property
     def phrases(self) -> tuple[str, ...]:
@@ -66,11 +78,13 @@ class RedetectionSchedule:
         with self._lock:
             self._concepts[concept.key] = concept
             self._due[concept.key] = self._clock()
+            self._frames[concept.key] = concept.every_n_frames
 
     def unfollow(self, phrase: str) -> bool:
         """Follow a concept no longer; return whether it was followed."""
         with self._lock:
             self._due.pop(concept_key(phrase), None)
+            self._frames.pop(concept_key(phrase), None)
             return self._concepts.pop(concept_key(phrase), None) is not None
 
     def unfollow_all(self) -> bool:
@@ -79,7 +93,29 @@ class RedetectionSchedule:
             followed = bool(self._concepts)
             self._concepts.clear()
             self._due.clear()
+            self._frames.clear()
         return followed
+
+    def follows(self, concept: FollowedConcept) -> bool:
+        """Tell whether a concept is still followed as it was asked for; other rules are no other wish."""
+        with self._lock:
+            now = self._concepts.get(concept.key)
+            return now is not None and replace(now, rules=concept.rules) == concept
+
+    def replace_rules(self, change: Callable[[ConceptRules], ConceptRules]) -> None:
+        """Give every concept other rules, from its next search on."""
+        with self._lock:
+            self._concepts = {key: replace(one, rules=change(one.rules)) for key, one in self._concepts.items()}
+
+    def frame_came(self) -> bool:
+        """Count a frame; return whether a concept that counts frames is due."""
+        with self._lock:
+            for key, concept in self._concepts.items():
+                if concept.every_n_frames and self._due[key] == math.inf:
+                    self._frames[key] -= 1
+                    if self._frames[key] <= 0:
+                        self._due[key] = self._clock()
+            return any(c.every_n_frames and self._due[k] < math.inf for k, c in self._concepts.items())
 
     def lost(self, keys: Iterable[str]) -> bool:
         """Make concepts due at once, because one of their objects was lost; return whether any of them is followed."""
@@ -93,13 +129,16 @@ class RedetectionSchedule:
     def wait(self) -> float | None:
         """Return the seconds until a concept is due, 0 if one is now; None where nothing is followed."""
         with self._lock:
-            return max(0.0, min(self._due.values()) - self._clock()) if self._due else None
+            soonest = min(self._due.values(), default=math.inf)
+            return max(0.0, soonest - self._clock()) if soonest < math.inf else None
 
     def take_due(self) -> tuple[FollowedConcept, ...]:
-        """Return the concepts that are due; each is due again after its period."""
+        """Return the concepts that are due; each is due again after its period, or its number of frames."""
         with self._lock:
             now = self._clock()
             due = [key for key, when in self._due.items() if when <= now]
             for key in due:
-                self._due[key] = now + self._concepts[key].period
+                concept = self._concepts[key]
+                self._due[key] = math.inf if concept.every_n_frames else now + concept.period
+                self._frames[key] = concept.every_n_frames
             return tuple(self._concepts[key] for key in due)

@@ -119,6 +119,11 @@ class Sam2(nn.Module):
         """Side of the low-resolution masks: four times the grid's."""
         return 4 * self.feature_size
 
+    @property
+    def memory_mask_size(self) -> int:
+        """Side of the masks that the memory encoder takes: the input's, but 1152 px for the 1008 px of SAM 3."""
+        return self.feature_size * self.memory_encoder.mask_stride
+
     def feature_shapes(self) -> tuple[tuple[int, int, int], ...]:
         """Return the (C, H, W) of one image's features: embedding, fine skip, middle skip."""
         side, width = self.feature_size, self.d_model
@@ -203,15 +208,16 @@ class Sam2(nn.Module):
 
         Args:
             features: the frame's features, 1 or B images.
-            low_res: (B, 1, m, m) mask logits of any size.
+            low_res: (B, 1, m, m) mask logits of any size; those of `memory_mask_size` are not resized.
             object_score: (B, 1) logits.
             from_prompt: the masks answer a prompt: they are binarised (outside of training), as the user saw them.
 
         Returns:
             (B, c, h, w) spatial memories.
         """
-        logits = _resized(low_res.float(), self.image_size)
-        logits = _resized(logits, self.feature_size * self.memory_encoder.mask_stride, antialias=True)  # SAM 3: 1152 px
+        logits = low_res.float()
+        if logits.shape[-1] != self.memory_mask_size:
+            logits = _resized(_resized(logits, self.image_size), self.memory_mask_size, antialias=True)
         binarise = from_prompt and not self.training
         mask = ((logits > 0).float() if binarise else logits.sigmoid()) * _MASK_SCALE + _MASK_BIAS
         memory = self.memory_encoder(features.embedding, mask.to(self.dtype))

@@ -8,7 +8,7 @@ from sam_core.streaming.memory import POLICIES, FifoPolicy, MemoryPolicy, Observ
 from sam_core.streaming.network import TrackingNetwork
 from sam_core.streaming.postprocessing import MaskPostprocessor
 from sam_core.streaming.prompt import Prompt
-from sam_core.streaming.result import FrameResult, ObjectInfo, ObjectPhase, ObjectState, StreamReport
+from sam_core.streaming.result import FrameResult, ObjectInfo, ObjectPhase, ObjectState, Origin, StreamReport
 from sam_core.streaming.settings import CHOICES, StreamSettings
 from sam_core.streaming.stream import Stream
 from sam_core.streaming.tracker import Tracker
@@ -28,6 +28,7 @@ __all__ = [
     "ObjectPhase",
     "ObjectState",
     "Observation",
+    "Origin",
     "Prompt",
     "SelectivePolicy",
     "Stream",

@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from sam_core.streaming.arbiter import Rule, Ruling
 from sam_core.streaming.cuda_graphs import FrameGraphs
 from sam_core.streaming.history import Frame, ObjectOnFrame
-from sam_core.streaming.masks import mask_at
+from sam_core.streaming.masks import logits_at, mask_at
 from sam_core.streaming.memory import MemoryBank, MemoryIndex, Observation, Slots
 from sam_core.streaming.network import ImageFeatures, TrackingNetwork
 from sam_core.streaming.objects import ObjectVersion
@@ -54,12 +55,14 @@ class Outcome:
         seen: the scores.
         slots: where each version's memory goes in its row.
         versions: the versions as they are once that is written.
+        ruling: what an arbiter decided; None without one.
     """
 
     tracked: Tracked
     seen: list[Observation]
     slots: list[Slots]
     versions: list[ObjectVersion]
+    ruling: Ruling | None = None
 
 
 class FrameTracker:
@@ -89,12 +92,47 @@ class FrameTracker:
         """Encode a resized image (3, S, S)."""
         return self._graphs.encode(image)
 
-    def track(self, versions: Sequence[ObjectVersion], frame: Frame) -> Outcome:
-        """Track versions on a frame without a prompt."""
+    def track(self, versions: Sequence[ObjectVersion], frame: Frame, rule: Rule | None = None) -> Outcome:
+        """Track versions on a frame without a prompt.
+
+        Args:
+            versions: the versions.
+            frame: the frame.
+            rule: decides on the masks before they are remembered; None remembers what the network says.
+        """
         batches = self.bank.batches([version.memory for version in versions], frame.number)
-        tracked = self._graphs.track(frame.features, batches, remember=self._policy.considers(frame.number))
+        remember = self._policy.considers(frame.number)
+        tracked = self._graphs.track(frame.features, batches, remember=remember and rule is None)
         seen = tracked.observe(frame.number, [v.last_seen.absent_for for v in versions], prompted=False)
-        return self._outcome(versions, tracked, seen, conditioning=False)
+        if rule is None:
+            return self._outcome(versions, tracked, seen, conditioning=False)
+        ruling = rule(tracked)
+        memory = self._memory_of(frame, ruling) if remember else None
+        tracked = replace(tracked, low_res=ruling.remembered[:, None], memory=memory)
+        seen = [replace(one, remembered_as=score) for one, score in zip(seen, ruling.scores, strict=True)]
+        return replace(self._outcome(versions, tracked, seen, conditioning=False), ruling=ruling)
+
+    def _memory_of(self, frame: Frame, ruling: Ruling) -> Tensor:
+        scores = torch.tensor(ruling.scores, dtype=torch.float32, device=self.network.device)[:, None]
+        return self.network.encode_memory(frame.features, self._upsampled(ruling.remembered), scores, from_prompt=False)
+
+    def _upsampled(self, logits: Tensor) -> Tensor:
+        """Bring the masks (B, m, m) of a ruling to the memory encoder in one step, as SAM 3 does: (B, 1, M, M)."""
+        side = self.network.memory_mask_size
+        return logits_at(logits, (side, side))[:, None]
+
+    def recondition(self, version: ObjectVersion, object_id: int, frame: Frame) -> ObjectVersion:
+        """Make a conditioning frame of a frame that a version was tracked on; it is written to a slot not in use.
+
+        Args:
+            version: the version, whose row has room for several conditioning frames.
+            object_id: its object.
+            frame: a frame of the history with the object.
+        """
+        known = frame.objects[object_id]
+        index, slots = version.index.remember(frame.number, conditioning=True, spatial=True)
+        self.bank.write([version.row], [slots], self._encoded_again(frame, known), known.pointer[None])
+        return replace(version, index=index)
 
     def answered(self, version: ObjectVersion, tracked: Tracked, frame: int, *, conditioning: bool) -> Outcome:
         """Return what becomes of a version that was prompted on a frame, given its number."""
@@ -156,17 +194,22 @@ class FrameTracker:
         self, row: int, index: MemoryIndex, frame: Frame, object_id: int, *, spatial: bool
     ) -> MemoryIndex:
         on_frame = frame.objects[object_id]
-        memory = None
-        if spatial:
-            score = torch.full((1, 1), on_frame.seen.object_score, dtype=torch.float32, device=self.network.device)
-            logits, prompted = self._remembered(frame, on_frame), on_frame.seen.prompted
-            memory = self.network.encode_memory(frame.features, logits, score, from_prompt=prompted)
+        memory = self._encoded_again(frame, on_frame) if spatial else None
         held = index.recent
         index, slots = index.remember(frame.number, conditioning=False, spatial=spatial)
         if not spatial:
             index = replace(index, recent=held)  # only the pointer was missing
         self.bank.write([row], [slots], memory, on_frame.pointer[None])
         return index
+
+    def _encoded_again(self, frame: Frame, known: ObjectOnFrame) -> Tensor:
+        """Return the spatial memory (1, c, h, w) that an object had of a frame."""
+        seen = known.seen
+        visible = seen.object_score if seen.remembered_as is None else seen.remembered_as
+        score = torch.full((1, 1), visible, dtype=torch.float32, device=self.network.device)
+        return self.network.encode_memory(
+            frame.features, self._remembered(frame, known), score, from_prompt=seen.prompted
+        )
 
     def _remembered(self, frame: Frame, on_frame: ObjectOnFrame) -> Tensor:
         """Return the mask logits (1, 1, m, m) that the memory of an object on a frame was made of."""
@@ -175,13 +218,17 @@ class FrameTracker:
             answer = self.network.adopt_mask(frame.features, mask)
             if answer.full_size is not None:
                 return answer.full_size
+        if on_frame.seen.remembered_as is not None:
+            return self._upsampled(on_frame.low_res[None])
         return on_frame.low_res[None, None]
 
     # --- what results show -----------------------------------------------------------------------------------------
 
-    def show(self, versions: Sequence[ObjectVersion], tracked: Tracked, frame: Frame, threshold: float) -> ObjectMasks:
+    def show(self, versions: Sequence[ObjectVersion], outcome: Outcome, frame: Frame, threshold: float) -> ObjectMasks:
         """Return the masks of versions as results show them."""
-        masks = self._masks(tracked, frame, threshold)
+        masks = self._masks(outcome.tracked, frame, threshold)
+        if outcome.ruling is not None:
+            masks = replace(masks, logits=outcome.ruling.shown, suppressed=outcome.ruling.suppressed)
         for k, postprocess in enumerate(self._postprocessors):
             masks = postprocess(masks, frame.image, [version.references[k] for version in versions])
         return masks

@@ -40,6 +40,10 @@ class TrackingNetwork(Protocol):
     def mask_size(self) -> int:
         """Side of the low-resolution masks."""
 
+    @property
+    def memory_mask_size(self) -> int:
+        """Side of the masks that the memory encoder takes."""
+
     def feature_shapes(self) -> tuple[tuple[int, int, int], ...]:
         """Return the (C, H, W) of one image's features."""
 

@@ -151,8 +151,8 @@ class PromptPlanner:
         bank = self._tracker.bank
         row = state.free_row(bank.rows)
         if not target.versions:
-            before = Observation(frame.number - 1, predicted_iou=0.0, object_score=0.0, prompted=False)
-            return _Base(frame, ObjectVersion(row, bank.empty_index, frame.number, before), True, None, {})
+            unseen = Observation(frame.number - 1, predicted_iou=0.0, object_score=0.0, prompted=False)
+            return _Base(frame, ObjectVersion(row, bank.empty_index, frame.number, unseen), True, None, {})
         version = replace(target.latest, row=row)
         first = version.first_frame
         if renew or frame.number <= first:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
 from typing import Any
@@ -29,6 +30,21 @@ class ObjectPhase(str, Enum):
 
 
 @dataclass(frozen=True)
+class Origin:
+    """By what an object was found.
+
+    Attributes:
+        concept: key of the concept.
+        confirmed: whether the object stays; one that does not yet may be withdrawn.
+        score: of the newest detection that matched it, 0 … 1.
+    """
+
+    concept: str
+    confirmed: bool
+    score: float
+
+
+@dataclass(frozen=True)
 class FrameResult:
     """Objects on one frame; row i of every tensor is the object `object_ids[i]`.
 
@@ -50,6 +66,7 @@ class FrameResult:
             for an empty mask.
         predicted_iou: (N,) float32, the decoder's estimate of its mask's IoU, 0 … 1.
         presence: (N,) float32, probability that the object is visible, 0 … 1.
+        origins: of objects that were found by a concept, by id.
         remarks: after a prompt, what was changed to make it fit the image, in full sentences; empty otherwise.
     """
 
@@ -67,6 +84,7 @@ class FrameResult:
     predicted_iou: Tensor
     presence: Tensor
     remarks: tuple[str, ...] = ()
+    origins: Mapping[int, Origin] = field(default_factory=dict)
 
     def __len__(self) -> int:
         """Return the number of objects."""

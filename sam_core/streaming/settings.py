@@ -38,8 +38,10 @@ class StreamSettings:
         mask_threshold: a pixel belongs to an object where its logit is above this.
         corrections_are_conditioning: whether the frame of a correction becomes a conditioning frame, which is kept
             for good. SAM 2's builder leaves it off: the correction replaces that frame's ordinary memory.
-        max_conditioning_frames: conditioning frames kept per object where corrections count as such; the first
-            prompt's frame stays, of the others the oldest leaves.
+        reconditioning: whether frames that were tracked may become conditioning frames, see `Stream.recondition`; room
+            for them is set aside then.
+        max_conditioning_frames: conditioning frames kept per object where corrections or tracked frames count as such;
+            the first prompt's frame stays, of the others the oldest leaves.
         max_pointer_distance: greatest age, in frames, that the pointer of a conditioning frame is given. SAM 2 has no
             such bound (None), and in an endless stream the age leaves what training has seen.
         memory_dtype: how spatial memories are stored; bfloat16 as the official predictor does on every device.
@@ -68,6 +70,7 @@ class StreamSettings:
     max_objects: int = 16
     mask_threshold: float = 0.0
     corrections_are_conditioning: bool = False
+    reconditioning: bool = False
     max_conditioning_frames: int = 4
     max_pointer_distance: int | None = None
     memory_dtype: torch.dtype = torch.bfloat16
@@ -104,7 +107,8 @@ class StreamSettings:
     @property
     def conditioning_slots(self) -> int:
         """Conditioning memories to keep room for, per object."""
-        return self.max_conditioning_frames if self.corrections_are_conditioning else 1
+        several = self.corrections_are_conditioning or self.reconditioning
+        return self.max_conditioning_frames if several else 1
 
 
 def _check_number(name: str, value: Any, kind: type, least: float) -> None:

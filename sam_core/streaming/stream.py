@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from torch import Tensor
 from sam_core.devices import upload
 from sam_core.errors import StampError
 from sam_core.isolation import inference
+from sam_core.streaming.arbiter import Arbiter
 from sam_core.streaming.click_views import ClickViews
 from sam_core.streaming.describe import frame_result
 from sam_core.streaming.frame_tracker import FrameTracker, on_frame
@@ -68,7 +70,14 @@ class Stream:
     # --- frames ----------------------------------------------------------------------------------------------------
 
     @inference
-    def step(self, image: NDArray[np.uint8] | Tensor, stamp: Any = None, source: Any = None) -> FrameResult:
+    def step(
+        self,
+        image: NDArray[np.uint8] | Tensor,
+        stamp: Any = None,
+        source: Any = None,
+        *,
+        arbiter: Arbiter | None = None,
+    ) -> FrameResult:
         """Track all objects on the next frame.
 
         Args:
@@ -76,6 +85,8 @@ class Stream:
                 afterwards if `keep_pictures` is on.
             stamp: anything; it comes back in the result. Prompts find frames by it.
             source: anything; it stays with the frame in the history.
+            arbiter: decides on the masks of objects before they are shown and remembered; it is not asked on a frame
+                without objects.
 
         Returns:
             The objects on this frame, in the order of their ids; without those that are still catching up.
@@ -88,12 +99,15 @@ class Stream:
         self._carry()
         objects = [target for target in self._state.objects.values() if target.shown is not None]
         versions = [target.shown for target in objects if target.shown is not None]
-        outcome = self._tracker.track(versions, frame) if versions else None
+        rule = None
+        if arbiter is not None:
+            rule = partial(arbiter, frame, tuple(target.object_id for target in objects))
+        outcome = self._tracker.track(versions, frame, rule) if versions else None
         if outcome is None:
             result = frame_result(frame, [], *_nothing(self._network, frame, self.mask_threshold))
             self._push(frame, self._state)
             return result
-        shown = self._tracker.show(versions, outcome.tracked, frame, self.mask_threshold)
+        shown = self._tracker.show(versions, outcome, frame, self.mask_threshold)
         result = frame_result(frame, objects, outcome.tracked, outcome.seen, shown)
         known = on_frame(outcome, shown, result.states)
         self._tracker.remember(outcome)
@@ -226,6 +240,31 @@ class Stream:
             )
         return frame
 
+    @inference
+    def recondition(self, object_id: int, frame: int) -> bool:
+        """Keep an object's memory of a frame as that of a conditioning frame: for good, among the newest of these.
+
+        Args:
+            object_id: the object.
+            frame: number of a frame on which the object was tracked.
+
+        Returns:
+            Whether it was done. It is not where the frame has left the history, where the object was not shown on it,
+            began later, or is being corrected, and where the stream has no room for it (`reconditioning`).
+
+        Raises:
+            UnknownObjectError: no such object.
+        """
+        target, seen = self._state.find(object_id), self._state.history.numbered(frame)
+        version = target.shown
+        if version is None or target.upcoming is not None or seen is None or not self._settings.reconditioning:
+            return False
+        if object_id not in seen.objects or frame in version.index.conditioning.frames or frame < version.first_frame:
+            return False
+        version = self._tracker.recondition(version, object_id, seen)
+        self._state = self._state.with_object(replace(target, shown=version), {})
+        return True
+
     def remove(self, object_id: int) -> None:
         """Forget an object; its id is never used again.
 
@@ -256,6 +295,16 @@ class Stream:
     def max_objects(self) -> int:
         """Capacity."""
         return self._settings.max_objects
+
+    @property
+    def mask_size(self) -> int:
+        """Side of the network's masks, in places of their grid."""
+        return self._network.mask_size
+
+    @property
+    def device(self) -> torch.device:
+        """Where the stream's tensors are."""
+        return self._network.device
 
     @property
     def keep_pictures(self) -> bool:

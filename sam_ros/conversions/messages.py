@@ -115,6 +115,11 @@ def objects_message(masks: Masks, header: Header, *, with_masks: bool = True) ->
         item.state = _STATES[result.states[i]]
         item.predicted_iou = masks.predicted_iou[i]
         item.presence = masks.presence[i]
+        origin = result.origins.get(object_id)
+        if origin is not None:
+            item.concept = origin.concept
+            item.confirmation = TrackedObject.CONFIRMED if origin.confirmed else TrackedObject.TENTATIVE
+            item.detection_score = origin.score
         item.box.x_offset, item.box.y_offset = x1, y1
         item.box.width, item.box.height = x2 - x1, y2 - y1
         item.area = masks.areas[i]

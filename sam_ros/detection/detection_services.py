@@ -7,13 +7,14 @@ instance on the frame that it was found on) -> answer.
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any
 
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
 from sam_msgs.srv import DetectConcept, FollowConcept, UnfollowConcept
 
-from sam_core.association import FollowedConcept, MatchRules
+from sam_core.association import ConceptRules, FollowedConcept
 from sam_core.sam3 import ConceptDetector
 from sam_core.streaming import Tracker
 from sam_core.streaming.prompt import MAX_LABEL
@@ -70,6 +71,10 @@ class DetectionServices:
         """Describe the detector's condition."""
         return self._detector.report()
 
+    def use(self, rules: ConceptRules) -> None:
+        """Take over settings of the rules for concepts (see `DetectorManager.use`)."""
+        self._detector.use(rules)
+
     # --- Detections ---------------------------------------------------------------------------------------------------
 
     async def _on_detect(
@@ -112,10 +117,16 @@ class DetectionServices:
             chosen = frame if stamp != NEWEST else frame_for(inference.history, NEWEST, True)
             check_exemplars(search, chosen)
             findings, seconds = find(network, chosen, search)
-            self._detector.note(seconds)
-            problems: list[str] = []
+            self._detector.counts.detected(seconds)
+            problems: dict[str, None] = {}
             if search.rules is not None:
-                findings, problems = track(inference.submit, detector.tracks, chosen, findings, search.rules)
+                phrases = dict.fromkeys(item.instance.phrase for item in findings)
+                groups = [[item for item in findings if item.instance.phrase == phrase] for phrase in phrases]
+                findings = []
+                for phrase, group in zip(phrases, groups, strict=True):
+                    decided, reasons = track(inference.submit, chosen, phrase, group, search.rules, counted=False)
+                    findings += decided
+                    problems |= dict.fromkeys(reasons)
             return Outcome(chosen, tuple(findings), seconds, waited, tuple(problems))
 
         future = detector.thread.submit(detect)
@@ -141,8 +152,14 @@ class DetectionServices:
             detector, facts = self._detector.ready()
             check_phrase(request.phrase, facts.tokenizer)
             try:
-                rules = MatchRules(request.match_iou, request.new_score, request.max_instances or None)
-                concept = FollowedConcept(request.phrase, request.period, request.score_threshold, rules)
+                rules = replace(
+                    self._detector.rules,
+                    score_threshold=request.score_threshold,
+                    match_iou=request.match_iou,
+                    new_score=request.new_score,
+                    max_objects=request.max_instances or None,
+                )
+                concept = FollowedConcept(request.phrase, request.period, request.every_n_frames, rules)
             except ValueError as error:
                 raise SearchError(str(error)) from error
             detector.redetector.follow(concept)
@@ -162,6 +179,7 @@ class DetectionServices:
             if len(request.phrase) > MAX_LABEL or not detector.redetector.unfollow(request.phrase):
                 followed = ", ".join(map(repr, detector.redetector.phrases)) or "nothing"
                 raise SearchError(f"{legible(request.phrase, 100)!r} is not followed; followed is: {followed}")
+            self._prompts.tracking(active=False).submit(lambda session: session.concepts.release(request.phrase))
             response.success = True
         except Exception as error:
             response.message = self._prompts.refuse(error)

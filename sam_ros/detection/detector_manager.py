@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,9 +11,10 @@ from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
 from std_srvs.srv import Trigger
 
-from sam_core.association import TrackHistory
+from sam_core.association import LIVE, ConceptResult, ConceptRules
 from sam_core.sam3 import ConceptDetector, build_detector
-from sam_core.streaming import Stream, Tracker
+from sam_core.streaming import Tracker
+from sam_ros.detection.counts import DetectionCounts
 from sam_ros.detection.detector_thread import DetectorFacts, DetectorThread
 from sam_ros.detection.redetector import Redetector
 from sam_ros.runtime.errors import RefusedError
@@ -26,6 +27,12 @@ from sam_ros.tracking.prompt_services import PromptServices
 from sam_ros.tracking.session import Session
 
 __all__ = ["DetectorManager", "DetectorReport", "DetectorSettings", "LoadedDetector"]
+
+
+def with_request_of(own: ConceptRules, rules: ConceptRules) -> ConceptRules:
+    """Return rules with what a request sets for its concept."""
+    names = ("score_threshold", "new_score", "match_iou", "max_objects")
+    return replace(rules, **{name: getattr(own, name) for name in names})
 
 
 class NoDetectorError(RefusedError):
@@ -69,6 +76,9 @@ class DetectorReport:
         last_seconds: Time that the last one took, s; None before the first.
         last_age: Time since it ended, s; None before the first.
         followed: Phrases that are followed.
+        association_seconds: Time that the rules took for the last search of a followed concept, s; None before it.
+        failed: Searches of followed concepts that failed.
+        dropped: Searches whose concept was not followed any more when they were done.
         failure: Why it could not be loaded; empty where it could, or nobody tried.
     """
 
@@ -79,6 +89,9 @@ class DetectorReport:
     last_seconds: float | None
     last_age: float | None
     followed: tuple[str, ...]
+    association_seconds: float | None = None
+    failed: int = 0
+    dropped: int = 0
     failure: str = ""
 
 
@@ -88,30 +101,32 @@ class LoadedDetector:
 
     Attributes:
         thread: Owns the detector.
-        tracks: Facts about the objects that are tracked; from loading on.
         redetector: Looks for followed concepts.
     """
 
     thread: DetectorThread
-    tracks: TrackHistory
     redetector: Redetector
 
-    def saw(self, stream: Stream) -> None:
+    def saw(self, session: Session, outcome: ConceptResult) -> None:
         """Take in a frame that was tracked (inference thread)."""
-        first = len(stream.history.with_pictures()) == 1
-        lost = self.tracks.observe(stream)
-        if self.redetector.begin() if first else self.redetector.lost(lost):
+        first = len(session.stream.history.with_pictures()) == 1
+        due = self.redetector.frame_came()
+        if (self.redetector.begin() if first else self.redetector.lost(outcome.lost)) or due:
             self.thread.wake()
 
 
 class DetectorManager:
-    """Load and unload the detector. `note` belongs to the detector's thread, `report` to any.
+    """Load and unload the detector. `report` belongs to any thread.
 
     `configure` and `release` belong to a transition, the rest to the executor's thread, where it refuses meanwhile.
 
     Args:
         node: The node that the services belong to.
         prompts: Counts and logs refusals.
+
+    Attributes:
+        counts: What was detected since the node was started.
+        rules: Settings of the rules for concepts, from the node's parameters.
     """
 
     def __init__(self, node: Node, prompts: PromptServices) -> None:
@@ -120,9 +135,9 @@ class DetectorManager:
         self._settings: DetectorSettings | None = None  # from configure to release, as the next one
         self._inference: InferenceThread[Any] | None = None
         self._tracker: Tracker | None = None
-        self._detections = 0
-        self._last: tuple[float, float] | None = None  # s that the last detection took, monotonic s of its end
         self._failure = ""
+        self.counts = DetectionCounts()
+        self.rules = LIVE
         self.now: LoadedDetector | None = None
         # Reentrant: an awaiting service must keep neither images nor other services waiting.
         options: dict[str, Any] = {"qos_profile": SERVICE_QOS, "callback_group": ReentrantCallbackGroup()}
@@ -176,10 +191,11 @@ class DetectorManager:
             raise NoDetectorError("the detector is still being loaded: ask again later")
         return self.now, facts
 
-    def note(self, seconds: float) -> None:
-        """Count a detection that took so long (detector thread)."""
-        self._detections += 1
-        self._last = (seconds, time.monotonic())
+    def use(self, rules: ConceptRules) -> None:
+        """Take over settings of the rules; what a request has set for its concept stays."""
+        self.rules = rules
+        if self.now is not None:
+            self.now.redetector.use(lambda own: with_request_of(own, rules))
 
     def report(self) -> DetectorReport:
         """Describe the detector's condition."""
@@ -192,15 +208,17 @@ class DetectorManager:
             state = "loading"
         else:
             state = "detecting" if load else "idle"
-        seconds, end = self._last or (None, None)
         return DetectorReport(
             state=state,
             waiting=max(0, load - 1),
             capacity=0 if settings is None else settings.queue,
-            detections=self._detections,
-            last_seconds=seconds,
-            last_age=None if end is None else time.monotonic() - end,
+            detections=self.counts.detections,
+            last_seconds=self.counts.last_seconds,
+            last_age=self.counts.last_age,
             followed=() if now is None else now.redetector.phrases,
+            association_seconds=self.counts.association_seconds,
+            failed=self.counts.failed,
+            dropped=self.counts.dropped,
             failure=self._failure,
         )
 
@@ -220,12 +238,10 @@ class DetectorManager:
                     text_on_cpu=settings.text_on_cpu,
                 )
 
-        tracks = TrackHistory()
         redetector = Redetector(
             lambda: inference.history,
-            tracks,
             inference.submit,
-            note=self.note,
+            counts=self.counts,
             refuse=self._prompts.refuse,
             logger=logger,
         )
@@ -236,14 +252,14 @@ class DetectorManager:
             background=redetector,
             logger=logger,
         )
-        self.now = loaded = LoadedDetector(thread, tracks, redetector)
+        self.now = loaded = LoadedDetector(thread, redetector)
 
         def begin(session: Session) -> None:
             # torch gives a thread that has not chosen its number of threads what another has chosen last: the
             # inference thread chooses before the detector's does.
             torch.set_num_threads(torch.get_num_threads())
             session.stream.keep_pictures = True
-            session.watch = loaded.saw
+            session.watch = partial(loaded.saw, session)
 
         inference.submit(begin).result()
         thread.start()
@@ -268,6 +284,7 @@ class DetectorManager:
             def forget(session: Session) -> None:
                 session.stream.keep_pictures = False
                 session.watch = None
+                session.concepts.release()
 
             self._inference.submit(forget)
 

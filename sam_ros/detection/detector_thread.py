@@ -46,6 +46,9 @@ class Background(Protocol):
     def run(self, detector: ConceptDetector) -> None:
         """Do what is due."""
 
+    def failed(self, error: Exception) -> None:
+        """Take in why that failed."""
+
 
 @dataclass(frozen=True)
 class DetectorFacts:
@@ -235,7 +238,7 @@ class DetectorThread:
             if isinstance(error, torch.cuda.OutOfMemoryError):
                 torch.cuda.empty_cache()
             if job.call == self._background.run and not isinstance(error, CalledOffError):
-                self._logger.error(f"a detection of followed concepts failed: {type(error).__name__}: {error}")
+                self._background.failed(error)
             self._rest()
             job.future.set_exception(error)
         else:

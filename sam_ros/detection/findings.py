@@ -10,10 +10,10 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
-from sam_core import CapacityError, PromptError, StampError
-from sam_core.association import Decision, Instance, MatchRules, TrackHistory, track_instance
+from sam_core import StampError
+from sam_core.association import ConceptRules, ConceptTracker, Decision, Instance, hand_over
 from sam_core.sam3 import ConceptDetector
 from sam_core.sam3.detector import EXEMPLARS_ALONE
 from sam_core.sam3.phrases import clean_phrase
@@ -26,7 +26,7 @@ __all__ = ["Finding", "Outcome", "Submit", "find", "track"]
 
 LARGEST_FINDINGS = 256 * 2**20  # bytes of the masks of one search, cropped
 
-Submit: TypeAlias = "Callable[[Callable[[Session], Decision]], Future[Decision]]"
+Submit: TypeAlias = "Callable[[Callable[[Session], Any]], Future[Any]]"
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,36 +105,37 @@ def find(detector: ConceptDetector, frame: Frame, search: Search) -> tuple[list[
 
 
 def track(
-    submit: Submit, tracks: TrackHistory, frame: Frame, findings: Sequence[Finding], rules: MatchRules
+    submit: Submit, frame: Frame, phrase: str, findings: Sequence[Finding], rules: ConceptRules, *, counted: bool
 ) -> tuple[list[Finding], list[str]]:
-    """Hand findings over to the stream, the best first.
+    """Apply the rules to the findings of a phrase, and let the stream track what is new or was lost, the best first.
 
     Args:
         submit: Runs a command in the inference thread.
-        tracks: Facts about the tracked objects.
         frame: Where they were found.
+        phrase: What was searched for.
         findings: What was found.
         rules: When a finding is a tracked object or a new one.
+        counted: Whether the search belongs to a concept that is followed, so that it may withdraw objects; else
+            somebody asked for it once, and what it begins stays.
 
     Returns:
         The findings in their order with what was decided about each, and why some are not tracked.
     """
-    decided = list(findings)
-    problems: dict[str, None] = {}  # each once, in their order
-    for i in sorted(range(len(findings)), key=lambda i: -findings[i].instance.score):
-        instance = findings[i].instance
+    instances = [item.instance for item in findings]
 
-        def place(session: Session, instance: Instance = instance) -> Decision:
-            return track_instance(session.stream, tracks, frame, instance, rules)
+    def run(call: Callable[[ConceptTracker], Any]) -> Any:
+        return submit(lambda session: call(session.concepts)).result()
 
-        try:
-            decided[i] = replace(findings[i], decision=submit(place).result())
-        except StampError:
-            problems[
-                f"the image of {format_stamp(frame.stamp)} cannot be prompted any more: the detection took longer than "
-                "the tracker's memory of images reaches back (parameter history_frames)"
-            ] = None
-            break  # the others were found on the same image
-        except (CapacityError, PromptError) as error:
-            problems[str(error)] = None
+    outcome = hand_over(run, frame, phrase, instances, rules, counted=counted)
+    problems = dict.fromkeys(_said(problem, frame) for problem in outcome.problems)  # each once, in their order
+    decided = [replace(item, decision=one) for item, one in zip(findings, outcome.decisions, strict=True)]
     return decided, list(problems)
+
+
+def _said(problem: Exception, frame: Frame) -> str:
+    if isinstance(problem, StampError):
+        return (
+            f"the image of {format_stamp(frame.stamp)} cannot be prompted any more: the detection took longer than "
+            "the tracker's memory of images reaches back (parameter history_frames)"
+        )
+    return str(problem)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 
 from rclpy.impl.rcutils_logger import RcutilsLogger
 
-from sam_core.association import Association, FollowedConcept, RedetectionSchedule, TrackHistory, concept_key
+from sam_core.association import Association, ConceptRules, FollowedConcept, RedetectionSchedule, concept_key
 from sam_core.sam3 import ConceptDetector
 from sam_core.streaming import Frame, FrameHistory
 from sam_ros.conversions.stamps import format_stamp
+from sam_ros.detection.counts import DetectionCounts
 from sam_ros.detection.findings import Finding, Submit, find, track
 from sam_ros.detection.search import MAX_PHRASES, Search, SearchError
 
 __all__ = ["Redetector"]
+
+QUIET = 5.0  # s between two log lines
 
 
 class Redetector:
@@ -21,9 +25,8 @@ class Redetector:
 
     Args:
         history: Gives the newest frames.
-        tracks: Facts about the tracked objects.
         submit: Runs a command in the inference thread.
-        note: Called with the time that a detection took, s.
+        counts: Take in what was detected, and how long it took.
         refuse: Counts and logs why an instance is not tracked.
         logger: Where new objects are told.
     """
@@ -31,17 +34,15 @@ class Redetector:
     def __init__(
         self,
         history: Callable[[], FrameHistory],
-        tracks: TrackHistory,
         submit: Submit,
         *,
-        note: Callable[[float], None],
+        counts: DetectionCounts,
         refuse: Callable[[Exception], str],
         logger: RcutilsLogger,
     ) -> None:
         self._history = history
-        self._tracks = tracks
         self._submit = submit
-        self._note = note
+        self._counts = counts
         self._refuse = refuse
         self._logger = logger
         self._schedule = RedetectionSchedule()
@@ -73,6 +74,14 @@ class Redetector:
         self._searched.pop(key, None)
         return self._schedule.unfollow(phrase)
 
+    def use(self, change: Callable[[ConceptRules], ConceptRules]) -> None:
+        """Change the rules of all concepts, from their next search on."""
+        self._schedule.replace_rules(change)
+
+    def frame_came(self) -> bool:
+        """Count an image; return whether a concept that counts images is due."""
+        return self._schedule.frame_came()
+
     def lost(self, keys: frozenset[str]) -> bool:
         """Look for concepts at once, because one of their objects was lost; return whether any of them is followed."""
         return self._schedule.lost(keys)
@@ -95,29 +104,36 @@ class Redetector:
         if not due:
             return
         self._searched.update({concept.key: frame.number for concept in due})
-        threshold = min(concept.score_threshold for concept in due)
+        threshold = min(concept.rules.score_threshold for concept in due)
         findings, seconds = find(
             detector, frame, Search(tuple(concept.phrase for concept in due), None, threshold, None, None)
         )
-        self._note(seconds)
+        self._counts.detected(seconds)
         for concept in due:
-            chosen = [
-                item
-                for item in findings
-                if item.instance.phrase == concept.phrase and item.instance.score > concept.score_threshold
-            ]
-            decided, problems = track(self._submit, self._tracks, frame, chosen, concept.rules)
+            if not self._schedule.follows(concept):  # unfollowed, or followed otherwise, while the detection ran
+                self._counts.dropped += 1
+                continue
+            chosen = [item for item in findings if item.instance.phrase == concept.phrase]
+            began = time.perf_counter()
+            decided, problems = track(self._submit, frame, concept.phrase, chosen, concept.rules, counted=True)
+            self._counts.associated(time.perf_counter() - began)
             self._tell(concept, frame, decided, problems)
+
+    def failed(self, error: Exception) -> None:
+        """Count a detection that failed; it is tried again when the concepts are due again."""
+        self._counts.failed += 1
+        self._logger.error(
+            f"a detection of followed concepts failed: {type(error).__name__}: {error}", throttle_duration_sec=QUIET
+        )
 
     def _tell(
         self, concept: FollowedConcept, frame: Frame, findings: Sequence[Finding], problems: Sequence[str]
     ) -> None:
         for problem in problems:
             self._refuse(SearchError(f"following {concept.phrase!r}: {problem}"))
-        for finding in findings:
-            decision = finding.decision
+        for object_id, decision in {item.object_id: item.decision for item in findings if item.object_id}.items():
             if decision is not None and decision.association in (Association.NEW, Association.REIDENTIFIED):
                 self._logger.info(
-                    f"following {concept.phrase!r}: object {decision.object_id} is {decision.association.value}, "
+                    f"following {concept.phrase!r}: object {object_id} is {decision.association.value}, "
                     f"in the image of {format_stamp(frame.stamp)}"
                 )

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sam_msgs.srv import DetectConcept
 
 from sam_core import NoFrameError, PromptError, StampError
-from sam_core.association import MatchRules
+from sam_core.association import LIVE, ConceptRules
 from sam_core.sam3 import Exemplars
 from sam_core.sam3.phrases import clean_phrase
 from sam_core.sam3.tokenizer import Tokenizer, clean
@@ -53,7 +53,7 @@ class Search:
     exemplars: Exemplars | None
     threshold: float
     max_instances: int | None
-    rules: MatchRules | None
+    rules: ConceptRules | None
 
 
 def search_of(request: DetectConcept.Request, tokenizer: Tokenizer) -> Search:
@@ -81,7 +81,15 @@ def search_of(request: DetectConcept.Request, tokenizer: Tokenizer) -> Search:
     if request.action not in (DetectConcept.Request.REPORT, DetectConcept.Request.TRACK):
         raise SearchError(f"an action is REPORT (0) or TRACK (1), not {request.action}")
     try:
-        rules = MatchRules(request.match_iou, new_score=0.0)
+        # Somebody asks for every instance: each starts an object, unless it overlaps one, or a better instance.
+        rules = replace(
+            LIVE,
+            score_threshold=request.score_threshold,
+            match_iou=request.match_iou,
+            nms_iou=request.match_iou,
+            new_score=0.0,
+            hot_start=0,
+        )
     except ValueError as error:
         raise SearchError(str(error)) from error
     boxes = request.exemplars

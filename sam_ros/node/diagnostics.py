@@ -97,10 +97,14 @@ def _detector_values(detector: DetectorReport) -> list[tuple[str, str]]:
     last = "never"
     if detector.last_seconds is not None and detector.last_age is not None:
         last = f"{detector.last_seconds:.2f} s, {detector.last_age:.0f} s ago"
+    association = "never" if detector.association_seconds is None else f"{detector.association_seconds:.2f} s"
     return [
         ("detector", detector.state),
         ("detections", str(detector.detections)),
         ("detections waiting", f"{detector.waiting} of {detector.capacity}"),
         ("last detection", last),
+        ("last association", association),
+        ("searches failed", str(detector.failed)),
+        ("searches dropped", str(detector.dropped)),
         ("concepts followed", legible(", ".join(detector.followed))),
     ]

@@ -15,6 +15,7 @@ from sam_core.streaming import CHOICES, POLICIES, Tracker
 from sam_core.streaming.renamed import RENAMED
 from sam_ros.conversions.encodings import MAX_PIXELS
 from sam_ros.detection.detector_manager import DetectorSettings
+from sam_ros.node.concept_parameters import CONCEPT_DESCRIPTORS
 
 __all__ = ["TrackerParameters", "check_parameters", "declare_parameters"]
 
@@ -66,6 +67,15 @@ class TrackerParameters:
     detector_cpu_threads: int = 1
     detector_queue: int = 4
     detector_text_on_cpu: bool = False
+    concept_nms_iou: float = 0.1
+    concept_unmatched_iou: float = 0.5
+    concept_hot_start: int = 15
+    concept_hot_start_unmatched: int = 8
+    concept_hot_start_duplicate: int = 8
+    concept_recondition_every: int = 16
+    concept_overlap_iou: float = 0.7
+    concept_leave_after: int = 300
+    concept_publish_tentative: bool = True
 
     @classmethod
     def read(cls, node: Node) -> TrackerParameters:
@@ -227,6 +237,7 @@ _DESCRIPTORS: dict[str, ParameterDescriptor] = {
         "Keep the detector's text encoder, two fifths of its weights, on the CPU. A new phrase takes longer there; "
         "what it means is kept on the device."
     ),
+    **CONCEPT_DESCRIPTORS,
 }
 
 

@@ -30,6 +30,7 @@ from sam_core.streaming import POLICIES, Tracker
 from sam_ros.conversions.decoder import ImageDecoder
 from sam_ros.conversions.stamps import stamp_of
 from sam_ros.detection.detection_services import DetectionServices
+from sam_ros.node.concept_parameters import rules_of
 from sam_ros.node.condition import Condition, ImageTopic, look_at
 from sam_ros.node.diagnostics import device_memory
 from sam_ros.node.parameters import TrackerParameters, declare_parameters
@@ -117,6 +118,7 @@ class TrackerNode(ManagedNode):
             mask_refinement=settings.mask_refinement or None,
             click_augmentation=settings.click_augmentation or None,
             fill_hole_area=settings.fill_hole_area,
+            reconditioning=bool(settings.detector),
         )
         self._device = tracker.device
         self._outputs = Publishers(self)
@@ -137,6 +139,7 @@ class TrackerNode(ManagedNode):
             self._inference.submit(lambda _: torch.set_num_threads(settings.cpu_threads))  # counts in its own thread
         self._log_model(tracker, policy, time.monotonic() - started)
         try:
+            self._apply_parameters(())
             self._detections.configure(settings.detector_settings(tracker), self._inference, tracker)
         except (ValueError, OSError) as error:
             self._release()
@@ -304,11 +307,15 @@ class TrackerNode(ManagedNode):
     def _apply_parameters(self, _: Sequence[Parameter]) -> None:
         """Take over values that were accepted."""
         self._settings = settings = TrackerParameters.read(self)
+        rules = rules_of(settings)
+        self._detections.use(rules)
         inference = self._inference
         if inference is not None:
 
             def apply(session: Session) -> None:
                 session.stream.mask_threshold = settings.mask_threshold
+                session.concepts.rules = rules
+                session.shows_tentative = settings.concept_publish_tentative
 
             inference.submit(apply)
 

@@ -184,14 +184,15 @@ class InferenceThread(Generic[M]):
         try:
             image = self._decode(message)
             started = time.perf_counter()
-            result = session.stream.step(image, stamp_of(header), header)
+            outcome = session.step(image, stamp_of(header), header)
+            result = outcome.result
             if result.masks.is_cuda:  # not the whole device: a detection may run on it
                 torch.cuda.current_stream(result.masks.device).synchronize()
             if not self._stopping:
                 self._deliver(message, image, result, time.perf_counter() - started)
             if session.watch is not None:
                 self._history = session.stream.history
-                session.watch(session.stream)
+                session.watch(outcome)
         except ImageError as error:
             self._statistics.dropped(DropCause.BAD_IMAGE)
             self._statistics.error(f"unreadable image: {error}")

@@ -6,9 +6,14 @@ Everything here runs in the inference thread, which owns the stream.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from sam_core import FrameResult, Prompt, StampError
+from sam_core.association import ConceptResult, ConceptTracker, merged
 from sam_core.streaming import Stream
 from sam_ros.conversions.stamps import format_stamp
 
@@ -17,15 +22,31 @@ __all__ = ["Session"]
 
 @dataclass
 class Session:
-    """A stream, and who watches it.
+    """A stream, the concepts that are tracked in it, and who watches it.
 
     Attributes:
         stream: The stream.
-        watch: Called with the stream after each step; None while nobody watches.
+        watch: Called after each step, with what came of it; None while nobody watches.
+        shows_tentative: Whether results have objects that may still be withdrawn.
+        concepts: The tracks that were found by a concept.
     """
 
     stream: Stream
-    watch: Callable[[Stream], None] | None = None
+    watch: Callable[[ConceptResult], None] | None = None
+    shows_tentative: bool = True
+    concepts: ConceptTracker = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Begin without tracks."""
+        self.concepts = ConceptTracker(self.stream)
+
+    def step(self, image: NDArray[np.uint8], stamp: int, source: Any) -> ConceptResult:
+        """Track all objects on the next image (see `Stream.step`)."""
+        outcome = self.concepts.step(image, stamp, source)
+        if self.shows_tentative:
+            return outcome
+        tentative = {i for i, track in outcome.tracks.items() if not track.confirmed}
+        return replace(outcome, result=merged(outcome.result, {}, tentative))
 
     def add_prompt(self, prompt: Prompt, object_id: int | None, label: str, *, or_newest: bool = False) -> FrameResult:
         """Start an object (`object_id` None) or correct one, in the image of the prompt's stamp (None: the newest).

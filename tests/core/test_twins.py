@@ -12,16 +12,7 @@ import numpy as np
 import pytest
 
 from sam_core import Tracker, build_tracker
-from sam_core.association import (
-    Association,
-    Decision,
-    Instance,
-    KnownObject,
-    MatchRules,
-    TrackHistory,
-    associate,
-    track_instance,
-)
+from sam_core.association import LIVE, Association, ConceptTracker, Decision, Instance, hand_over
 from sam_core.streaming import CroppedMask
 from sam_core.synthetic import TwinScene
 
@@ -41,7 +32,7 @@ class Play:
 
     def __init__(self, tracker: Tracker, hidden: Spans) -> None:
         self.stream = tracker.open_stream(max_objects=4)
-        self.tracks = TrackHistory()
+        self.concepts = ConceptTracker(self.stream)
         self._scene = TwinScene(width=320, height=240, fps=FPS)
         self._hidden = hidden
 
@@ -56,18 +47,17 @@ class Play:
                     around = cv2.dilate((labels == number).astype(np.uint8), np.ones((15, 15), np.uint8)) > 0
                     image[around] = empty[around]
                     labels[labels == number] = 0
-            self.stream.step(image, index)
-            self.tracks.observe(self.stream)
+            self.concepts.step(image, index)
             truth = {number: CroppedMask.of(labels == number) for number in (HIDING, LEAVING)}
             yield index / FPS, {number: mask for number, mask in truth.items() if mask.area}
 
     def detect(self, truth: Mapping[int, CroppedMask]) -> dict[int, Decision]:
         """Track what a perfect detector finds on the newest frame."""
         frame = self.stream.history.frame_at()
-        return {
-            number: track_instance(self.stream, self.tracks, frame, Instance("red circle", 0.9, mask), MatchRules())
-            for number, mask in truth.items()
-        }
+        found = [Instance("red circle", 0.9, mask) for mask in truth.values()]
+        outcome = hand_over(lambda call: call(self.concepts), frame, "red circle", found, LIVE, counted=True)
+        assert outcome.problems == ()
+        return {number: one for number, one in zip(truth, outcome.decisions, strict=True) if one is not None}
 
     def mask_of(self, object_id: int) -> CroppedMask | None:
         """Return where an object is on the newest frame."""
@@ -105,37 +95,3 @@ def test_both_lost_and_back_in_turn_keep_their_ids_where_each_comes_back_near_it
     assert [found for found in ids if found.items() - first.items()] == []
     assert {number for found in ids[-4:] for number in found} == {HIDING, LEAVING}
     assert len(play.stream.objects) == 2
-
-
-# --- What it cannot do: nothing but the place tells lost look-alikes apart --------------------------------------------
-
-
-def spot(x: int) -> CroppedMask:
-    mask = np.zeros((40, 100), bool)
-    mask[10:20, x : x + 10] = True
-    return CroppedMask.of(mask)
-
-
-def test_lost_look_alikes_that_changed_places_change_ids() -> None:
-    known = [KnownObject(1, "cup", spot(5), lost=True), KnownObject(2, "cup", spot(80), lost=True)]
-    back = associate(Instance("cup", 0.9, spot(70)), known, MatchRules())  # be it 1, which went across
-    assert (back.association, back.object_id) == (Association.REIDENTIFIED, 2)
-
-
-def test_of_two_that_come_back_on_one_image_the_better_score_chooses() -> None:
-    """The nearest for both together would be 1 for the second and 2 for the first."""
-    known = [KnownObject(1, "cup", spot(5), lost=True), KnownObject(2, "cup", spot(80), lost=True)]
-    first = associate(Instance("cup", 0.9, spot(40)), known, MatchRules())
-    assert first.object_id == 1
-    second = associate(Instance("cup", 0.8, spot(8)), [KnownObject(1, "cup", spot(40)), known[1]], MatchRules())
-    assert second.object_id == 2
-
-
-def test_another_look_alike_takes_the_place_of_a_lost_one() -> None:
-    known = [KnownObject(1, "cup", spot(5), lost=True), KnownObject(2, "cup", spot(80))]
-    third = associate(Instance("cup", 0.6, spot(40)), known, MatchRules(new_score=0.7))
-    assert (third.association, third.object_id) == (Association.REIDENTIFIED, 1)
-    assert (
-        associate(Instance("cup", 0.6, spot(40)), known[1:], MatchRules(new_score=0.7)).association
-        is Association.UNSURE
-    )

@@ -205,8 +205,8 @@ def test_every_instance_is_tracked_from_the_image_that_it_was_found_in(
 
 
 def best_first(answer: DetectConcept.Response) -> list[ConceptInstance]:
-    """Return the instances in the order in which they become objects."""
-    return sorted(answer.instances, key=lambda item: -item.score)
+    """Return the instances in the order in which they become objects: phrase by phrase, as they are listed."""
+    return list(answer.instances)
 
 
 def test_nothing_is_tracked_twice(finder: Any, picture: Picture) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import weakref
+from concurrent.futures import Future
 from typing import Any
 
 import numpy as np
@@ -11,13 +12,16 @@ import pytest
 import torch
 from rclpy.logging import get_logger
 
-from sam_core.association import FollowedConcept, TrackHistory
+from sam_core import build_tracker
+from sam_core.association import ConceptRules, FollowedConcept
 from sam_core.sam3 import ConceptDetector, Detections, build_detector
 from sam_core.streaming import Frame, FrameHistory
 from sam_ros.detection import findings
+from sam_ros.detection.counts import DetectionCounts
 from sam_ros.detection.findings import Submit, find
 from sam_ros.detection.redetector import Redetector
 from sam_ros.detection.search import Search, SearchError
+from sam_ros.tracking.session import Session
 
 H, W = 120, 160
 
@@ -75,25 +79,24 @@ def test_a_search_that_finds_too_much_is_refused(detector: ConceptDetector, monk
 
 
 @pytest.fixture
-def no_submit() -> Submit:
-    """A way to the inference thread that nothing takes."""
+def submit() -> Submit:
+    """A way to a stream in this thread."""
+    session = Session(build_tracker("sam2.1_micro", device="cpu").open_stream(max_objects=1))
 
-    def submit(call: Any) -> Any:
-        raise AssertionError("nothing is to be tracked")
+    def run(call: Any) -> Any:
+        future: Future[Any] = Future()
+        future.set_result(call(session))
+        return future
 
-    return submit
+    return run
 
 
-def test_concepts_that_are_followed_no_more_leave_no_frames_behind(
-    detector: ConceptDetector, no_submit: Submit
-) -> None:
+def test_concepts_that_are_followed_no_more_leave_no_frames_behind(detector: ConceptDetector, submit: Submit) -> None:
     history = FrameHistory(4, 2**30)
-    redetector = Redetector(
-        lambda: history, TrackHistory(), no_submit, note=lambda _: None, refuse=str, logger=get_logger("test")
-    )
+    redetector = Redetector(lambda: history, submit, counts=DetectionCounts(), refuse=str, logger=get_logger("test"))
     searched: list[weakref.ref[Frame]] = []
     for i in range(5):
-        redetector.follow(FollowedConcept(f"thing {i}", period=1e6, score_threshold=1.0))
+        redetector.follow(FollowedConcept(f"thing {i}", period=1e6, rules=ConceptRules(score_threshold=1.0)))
         seen = frame()
         searched.append(weakref.ref(seen))
         history = FrameHistory(4, 2**30, frames=(seen,))

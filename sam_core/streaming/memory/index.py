@@ -104,9 +104,14 @@ class MemoryIndex:
     def empty(cls, conditioning: int, recent: int, pointers: int) -> MemoryIndex:
         """Return an index that holds nothing.
 
-        Conditioning frames are written by prompts alone, into a row that nobody reads yet, and need no spare slot.
+        A single conditioning frame is written by prompts alone, into a row that nobody reads yet, and needs no spare
+        slot; of several, later ones may be written into a row in use.
         """
-        return cls(SlotTable.empty(conditioning), SlotTable.empty(recent, spare=1), SlotTable.empty(pointers, spare=1))
+        return cls(
+            SlotTable.empty(conditioning, spare=int(conditioning > 1)),
+            SlotTable.empty(recent, spare=1),
+            SlotTable.empty(pointers, spare=1),
+        )
 
     def forget_from(self, frame: int) -> MemoryIndex:
         """Return an index without this frame and later ones."""

@@ -17,6 +17,8 @@ class Observation:
         object_score: logit that the object is visible.
         prompted: whether a prompt was given on this frame.
         absent_for: successive frames, up to this one, on which the network said that the object is absent.
+        remembered_as: logit of being visible with which the frame's spatial memory was made, where an arbiter decided
+            on it; None for `object_score`.
     """
 
     frame: int
@@ -24,6 +26,7 @@ class Observation:
     object_score: float
     prompted: bool
     absent_for: int = 0
+    remembered_as: float | None = None
 
 
 class MemoryPolicy(Protocol):

@@ -1,7 +1,8 @@
-"""From an instance to a track in a real stream."""
+"""Detections that come late to a real stream."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,19 +10,8 @@ import pytest
 import torch
 
 from sam_core import CapacityError, Prompt, StampError, Tracker
-from sam_core.association import (
-    Association,
-    Decision,
-    Instance,
-    MatchRules,
-    TrackHistory,
-    track_instance,
-)
-from sam_core.streaming import (
-    Frame,
-    ObjectState,
-    Stream,
-)
+from sam_core.association import LIVE, Association, ConceptTracker, Decision, Instance, hand_over
+from sam_core.streaming import Frame, ObjectState, Stream
 from tests.core.association.drawn import box, cup
 
 SIZE = (96, 128)
@@ -38,19 +28,27 @@ class Camera:
 
     def __init__(self, tracker: Tracker, **settings: Any) -> None:
         self.stream: Stream = tracker.open_stream(max_objects=4, **settings)
-        self.tracks = TrackHistory()
+        self.concepts = ConceptTracker(self.stream)
         self.logits: list[dict[int, torch.Tensor]] = []  # of each frame, by object
 
     def step(self, stamp: int | None = None) -> frozenset[str]:
         index = len(self.logits)
-        result = self.stream.step(image_of(index), index if stamp is None else stamp)
-        self.logits.append(dict(zip(result.object_ids, result.mask_logits, strict=True)))
-        return self.tracks.observe(self.stream)
+        outcome = self.concepts.step(image_of(index), index if stamp is None else stamp)
+        self.logits.append(dict(zip(outcome.result.object_ids, outcome.result.mask_logits, strict=True)))
+        return outcome.lost
 
     def track(self, frame: int | Frame, instance: Instance, **rules: Any) -> Decision:
         searched = self.stream.history.numbered(frame) if isinstance(frame, int) else frame
         assert searched is not None
-        return track_instance(self.stream, self.tracks, searched, instance, MatchRules(**rules))
+        chosen = replace(LIVE, **rules)
+        outcome = hand_over(
+            lambda call: call(self.concepts), searched, instance.phrase, [instance], chosen, counted=False
+        )
+        if outcome.problems:
+            raise outcome.problems[0]
+        (decision,) = outcome.decisions
+        assert decision is not None
+        return decision
 
 
 def test_an_instance_is_tracked_from_the_frame_that_it_was_found_on(micro_tracker: Tracker) -> None:
@@ -124,11 +122,9 @@ def test_a_lost_object_keeps_its_id_and_goes_on_from_the_detection(micro_tracker
         for _ in range(6):
             assert camera.step() == frozenset()
         assert [o.state for o in camera.stream.objects] == [ObjectState.ABSENT]
-        (lost,) = camera.tracks.known(camera.stream, camera.stream.history.frame_at())
-        assert (lost.lost, lost.concept) == (True, "cup")
         assert last is not None
-        assert lost.mask is not None
-        assert lost.mask.overlap(last) == 1
+        height, width = SIZE
+        assert camera.concepts._last_seen == {1: (last.centre[0] / width, last.centre[1] / height)}
     finally:
         with torch.inference_mode():
             bias.copy_(kept)
@@ -164,4 +160,4 @@ def test_what_cannot_be_tracked_changes_nothing(micro_tracker: Tracker) -> None:
     with pytest.raises(CapacityError):
         camera.track(4, cup(box(0, 60, 20, 80, SIZE)), match_iou=1.0)
     assert len(camera.stream.objects) == 4
-    assert len(camera.tracks.known(camera.stream, camera.stream.history.frame_at())) == 4
+    assert list(camera.concepts.tracks) == [1, 2, 3, 4]

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from sam_core.association import (
-    FollowedConcept,
-    RedetectionSchedule,
-)
+from sam_core.association import FollowedConcept, RedetectionSchedule, concept_key
+
+
+def test_concepts_differ_by_more_than_case_and_spacing() -> None:
+    assert concept_key(" Yellow  CUP\n") == concept_key("yellow cup") != concept_key("yellowcup")
+    assert concept_key("the yellow_cups") == concept_key("yellow cup") != concept_key("yellow mug")
 
 
 class Clock:
@@ -69,9 +72,39 @@ def test_schedule_again_changes_the_settings_and_unschedule_ends_it() -> None:
         ({"phrase": "cup", "period": 0.0}, "above 0"),
         ({"phrase": "cup", "period": float("inf")}, "above 0"),
         ({"phrase": "cup", "period": float("nan")}, "above 0"),
-        ({"phrase": "cup", "period": 1.0, "score_threshold": -0.1}, "within"),
+        ({"phrase": "cup", "period": 1.0, "every_n_frames": -1}, "within"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(settings: dict[str, Any], text: str) -> None:
     with pytest.raises(ValueError, match=text):
         FollowedConcept(**settings)
+
+
+def test_a_concept_that_counts_frames_is_due_after_so_many_and_never_by_the_clock() -> None:
+    clock = Clock()
+    schedule = RedetectionSchedule(clock)
+    cups = FollowedConcept("cup", every_n_frames=3)
+    schedule.follow(cups)
+    assert schedule.take_due() == (cups,), "at once"
+    clock.now += 1e6
+    assert (schedule.wait(), schedule.take_due()) == (None, ())
+    assert [schedule.frame_came() for _ in range(4)] == [False, False, True, True], "due until it is taken"
+    assert schedule.wait() == 0
+    assert schedule.take_due() == (cups,)
+    assert not schedule.frame_came()
+    assert schedule.lost(["cup"]), "a lost object does not wait for its frames"
+    assert schedule.take_due() == (cups,)
+
+
+def test_the_schedule_tells_what_is_still_followed_and_takes_other_rules() -> None:
+    schedule = RedetectionSchedule(Clock())
+    cups = FollowedConcept("cup")
+    schedule.follow(cups)
+    assert schedule.follows(cups)
+    schedule.replace_rules(lambda rules: replace(rules, hot_start=3))
+    assert [concept.rules.hot_start for concept in schedule.take_due()] == [3]
+    assert schedule.follows(cups), "other rules are no other wish"
+    schedule.follow(FollowedConcept("cup", period=2.0))
+    assert not schedule.follows(cups)
+    assert schedule.unfollow("cup")
+    assert not schedule.follows(cups)

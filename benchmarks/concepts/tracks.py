@@ -1,0 +1,120 @@
+"""From words to tracks: HOTA and IDF1 of a followed phrase, of this version and of an earlier one.
+
+    pip install -r requirements/benchmark.txt
+    python -m benchmarks.concepts.tracks --against 35ce883
+
+The scene is that of the twins: two red circles among things that share their colour or their shape; one is hidden for a
+while, the other leaves the picture and comes back. Detector and tracker have the weights of the package.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import subprocess
+import sys
+import tarfile
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sam_core.synthetic import TwinScene
+
+ROOT = Path(__file__).resolve().parents[2]
+MEANT = (1, 2)  # the red circles' numbers in the truth
+
+
+def extracted(commit: str, folder: Path) -> Path:
+    """Write the library of a commit below a folder."""
+    archive = subprocess.run(
+        ["git", "archive", commit, "sam_core", "config"], cwd=ROOT, check=True, capture_output=True
+    )
+    with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as files:
+        files.extractall(folder, filter="data")
+    return folder
+
+
+def followed(library: Path, output: Path, options: list[str]) -> Any:
+    """Run `follow.py` with a library; return what it wrote."""
+    script = ROOT / "benchmarks" / "concepts" / "follow.py"
+    environment = {**os.environ, "PYTHONPATH": str(library)}
+    subprocess.run([sys.executable, str(script), str(output), *options], env=environment, check=True)
+    return np.load(output)
+
+
+def scores(tracked: Any, scene: TwinScene) -> dict[str, float]:
+    """Return the figures of one run.
+
+    An object counts on a frame where it has a mask; what is similar is mask IoU.
+    """
+    from trackeval.metrics import HOTA, Identity
+
+    truth, found, similar = [], [], []
+    names: dict[int, int] = {}
+    for number in range(int(tracked["frames"])):
+        labels = scene.render(number).labels
+        real = [i for i in MEANT if (labels == i).any()]
+        masks = np.unpackbits(tracked[f"masks{number}"], axis=1, count=labels.size).reshape(-1, *labels.shape) > 0
+        seen = [k for k in range(len(masks)) if masks[k].any()]
+        ids = tracked[f"ids{number}"]
+        truth.append(np.array([MEANT.index(i) for i in real], int))
+        found.append(np.array([names.setdefault(int(ids[k]), len(names)) for k in seen], int))
+        similar.append(_ious([labels == i for i in real], [masks[k] for k in seen]))
+    data = {
+        "num_timesteps": len(truth),
+        "num_gt_ids": len(MEANT),
+        "num_tracker_ids": len(names),
+        "num_gt_dets": sum(map(len, truth)),
+        "num_tracker_dets": sum(map(len, found)),
+        "gt_ids": truth,
+        "tracker_ids": found,
+        "similarity_scores": similar,
+    }
+    hota = HOTA().eval_sequence(data)
+    identity = Identity({"PRINT_CONFIG": False}).eval_sequence(data)
+    return {
+        "HOTA": float(np.mean(hota["HOTA"])),
+        "DetA": float(np.mean(hota["DetA"])),
+        "AssA": float(np.mean(hota["AssA"])),
+        "IDF1": float(identity["IDF1"]),
+        "objects": float(len(names)),
+    }
+
+
+def _ious(ones: list[NDArray[np.bool_]], others: list[NDArray[np.bool_]]) -> NDArray[np.float64]:
+    ious = np.zeros((len(ones), len(others)))
+    for i, one in enumerate(ones):
+        for k, other in enumerate(others):
+            ious[i, k] = int(np.count_nonzero(one & other)) / max(int(np.count_nonzero(one | other)), 1)
+    return ious
+
+
+def main() -> None:
+    """Print a table in Markdown."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.concepts.tracks", description=__doc__)
+    parser.add_argument("--against", default="", help="a commit whose library is run, too")
+    parser.add_argument("--seeds", type=int, default=1, help="scenes")
+    parser.add_argument("--fps", type=float, default=5.0)
+    parser.add_argument("--every", type=int, default=4, help="frames from one detection to the next")
+    parser.add_argument("--late", type=int, default=2, help="frames until a detection is handed over")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        libraries = {"now": ROOT}
+        if arguments.against:
+            libraries[arguments.against] = extracted(arguments.against, Path(folder))
+        print("| library | seed | HOTA | DetA | AssA | IDF1 | objects |\n|---|---|---|---|---|---|---|")
+        for seed in range(arguments.seeds):
+            scene = TwinScene(width=320, height=240, seed=seed, fps=arguments.fps)
+            options = [f"--{name}={getattr(arguments, name)}" for name in ("fps", "every", "late")] + [f"--seed={seed}"]
+            for name, library in libraries.items():
+                figures = scores(followed(library, Path(folder) / f"{name}{seed}.npz", options), scene)
+                cells = [f"{figures[key]:.3f}" for key in ("HOTA", "DetA", "AssA", "IDF1")]
+                print(f"| {name} | {seed} | {' | '.join(cells)} | {figures['objects']:.0f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
