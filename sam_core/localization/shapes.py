@@ -1,0 +1,215 @@
+"""Fit an upright cylinder, an upright box and a sphere to what a camera sees of an object.
+
+All fits share one idea. The outline of the mask says in which directions the object begins and ends, exactly to a
+pixel, and the distances say how far away its visible surface is. Together they give the hidden part, too: a box whose
+corner is seen has both side lengths, a round thing its radius. Noise of a depth camera goes along the rays, so distances
+are compared along them.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from sam_core.localization.footprint import Face, fit_faces
+from sam_core.localization.view import LevelView
+
+__all__ = ["Fit", "fit_box", "fit_cylinder", "fit_plan", "fit_sphere"]
+
+Doubles: TypeAlias = NDArray[np.float64]
+_SHALLOW = 0.3  # sine of the angle between a ray and a face below which their intersection is not trusted
+_BOTTOM, _FAR = 0.1, 0.95  # quantiles over the outline: a tenth of it lies along the lowest edge
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A shape in the level frame turned by `LevelView.ahead`.
+
+    Attributes:
+        shape: "box", "cylinder" or "sphere".
+        centre: (3,) m.
+        yaw: Of its x axis, rad.
+        size: (3,) along its own axes, m.
+        error: Root mean square of the difference between predicted and measured distance, m.
+        yaw_deviation: Standard deviation of the yaw, rad.
+        unseen: Length along the line of sight that was assumed because no surface shows it, m.
+    """
+
+    shape: str
+    centre: Doubles
+    yaw: float
+    size: Doubles
+    error: float
+    yaw_deviation: float = math.pi / 2
+    unseen: float = 0.0
+
+
+def fit_cylinder(view: LevelView, side: NDArray[np.bool_]) -> Fit:
+    """Fit an upright cylinder; `side` says which cells are below the top face."""
+    half = min(view.half_width, 1.4)
+    middle, sine = view.bisector, math.sin(half)
+    flat = view.ranges * np.cos(view.elevations)
+    unit = _circle(view.azimuths - middle, sine)
+    distance = _scale(flat[side], unit[side], view.weights[side])
+    low, high, top = _heights(view, distance * unit, distance * _circle(view.outline[:, 0] - middle, sine))
+    radius = distance * sine
+    centre = np.array([distance * math.cos(middle), distance * math.sin(middle), (low + high) / 2])
+    error = _error(view, distance * unit, top)
+    return Fit("cylinder", centre, 0.0, np.array([2 * radius, 2 * radius, high - low]), error)
+
+
+def fit_sphere(view: LevelView, half_pixel: float) -> Fit | None:
+    """Fit a sphere; None where the outline is no circle."""
+    azimuth, elevation = view.outline.mean(axis=0)
+    around = np.stack(((view.outline[:, 0] - azimuth) * np.cos(elevation), view.outline[:, 1] - elevation), axis=1)
+    matrix = np.column_stack((2 * around, np.ones(len(around))))
+    (x, y, rest), *_ = np.linalg.lstsq(matrix, (around**2).sum(axis=1), rcond=None)  # Kasa's circle fit (1976)
+    radius = math.sqrt(max(rest + x * x + y * y, 0.0))
+    misfit = np.sqrt(np.mean((np.hypot(around[:, 0] - x, around[:, 1] - y) - radius) ** 2))
+    if radius > 1.2 or misfit > 0.04 * radius + half_pixel:
+        return None
+    azimuth, elevation, sine = azimuth + x / np.cos(elevation), elevation + y, math.sin(radius + half_pixel)
+    towards = _directions(azimuth, elevation)
+    cosine = np.clip(_directions(view.azimuths, view.elevations) @ towards, -1, 1)
+    unit = cosine - np.sqrt(np.maximum(sine**2 - (1 - cosine**2), 0))
+    distance = _scale(view.ranges, unit, view.weights)
+    error = math.sqrt(np.average((view.ranges - distance * unit) ** 2, weights=view.weights))
+    return Fit("sphere", distance * towards, 0.0, np.full(3, 2 * distance * sine), error)
+
+
+def fit_box(view: LevelView, side: NDArray[np.bool_]) -> Fit | None:
+    """Fit an upright box by its one or two visible sides; None where they make no box."""
+    faces = fit_faces(view, side)
+    if not faces:
+        return None
+    sides = _range_to(faces, view.azimuths)
+    outline_sides = _range_to(faces, view.outline[:, 0])
+    low, high, top = _heights(view, sides, outline_sides)
+    error = _error(view, sides, top)
+    left, right = (np.array([math.cos(bound), math.sin(bound)]) for bound in view.bounds)
+    first, last = faces[0], faces[-1]
+    along = np.array([-first.normal[1], first.normal[0]])  # to the left of the first face's normal
+    if len(faces) == 1:
+        ends = sorted((first.meet(left) @ along, first.meet(right) @ along))
+        behind = _behind(view, outline_sides, top, first.normal)
+        unseen = 0.0
+        if behind is None:
+            behind = first.distance + min(ends[1] - ends[0], high - low)  # nothing shows it
+            unseen = behind - first.distance
+        return replace(_box(first.normal, (first.distance, behind), (ends[0], ends[1]), (low, high)), error=error,
+                       yaw_deviation=first.deviation, unseen=unseen)  # fmt: skip
+    # Each face ends where the other begins, and where the outline does. Seen too flat, a face's end is uncertain: then
+    # the far edge of the top counts.
+    behind = last.meet(right) @ first.normal
+    if last.slant(right) < _SHALLOW:
+        behind = _first(_behind(view, outline_sides, top, first.normal), behind)
+    beside = first.meet(left) @ last.normal
+    if first.slant(left) < _SHALLOW:
+        beside = _first(_behind(view, outline_sides, top, last.normal), beside)
+    if behind <= first.distance or beside <= last.distance:
+        return None
+    across = (last.distance, beside) if last.normal @ along > 0 else (-beside, -last.distance)
+    return replace(_box(first.normal, (first.distance, behind), across, (low, high)), error=error,
+                   yaw_deviation=first.deviation)  # fmt: skip
+
+
+def fit_plan(view: LevelView) -> Fit:
+    """Fit a box to the outline of a top face: of what is flat, or seen from above."""
+    points, weights = view.points, view.weights
+    order = np.argsort(points[:, 2])
+    heights = points[order, 2]
+    share = np.cumsum(weights[order]) / weights.sum()
+    low, middle, high = np.interp((0.02, 0.5, 0.98), share, heights)
+    outline = view.outline
+    plane = min(middle, -1e-3)
+    flat = np.where(outline[:, 1] < -0.02, plane / np.tan(np.minimum(outline[:, 1], -0.02)), np.inf)
+    flat = np.minimum(flat, 1.5 * float(np.hypot(points[:, 0], points[:, 1]).max()))
+    feet = np.stack((flat * np.cos(outline[:, 0]), flat * np.sin(outline[:, 0])), axis=1)
+    (x, y), (width, depth), angle = cv2.minAreaRect(feet.astype(np.float32))
+    size = np.array([width, depth, max(high - low, 1e-3)])
+    error = math.sqrt(np.average((points[:, 2] - middle) ** 2, weights=weights))
+    return Fit("box", np.array([x, y, (low + high) / 2]), math.radians(angle), size, error, yaw_deviation=0.1)
+
+
+def _directions(azimuths: float | Doubles, elevations: float | Doubles) -> Doubles:
+    flat = np.cos(elevations)
+    return np.stack((flat * np.cos(azimuths), flat * np.sin(azimuths), np.sin(elevations)), axis=-1)
+
+
+def _circle(angle: Doubles, sine: float) -> Doubles:
+    """Return the distance to a circle's near side along rays at `angle` from its middle, which is at distance 1."""
+    return np.cos(angle) - np.sqrt(np.maximum(sine**2 - np.sin(angle) ** 2, 0))
+
+
+def _scale(measured: Doubles, unit: Doubles, weights: Doubles) -> float:
+    """Return the factor by which `unit` explains what was measured best (weighted least squares)."""
+    return float((weights * measured * unit).sum() / max((weights * unit * unit).sum(), 1e-12))
+
+
+def _range_to(faces: list[Face], azimuths: Doubles) -> Doubles:
+    """Return the horizontal distance to the faces of a convex shape: the farther of their lines."""
+    u = np.stack((np.cos(azimuths), np.sin(azimuths)))
+    lines = [face.distance / np.maximum(face.normal @ u, 1e-3) for face in faces]
+    return np.max(lines, axis=0)
+
+
+def _heights(view: LevelView, sides: Doubles, outline_sides: Doubles) -> tuple[float, float, float | None]:
+    """Return lowest and highest z of an upright shape, and the z of its top face where that is seen.
+
+    Args:
+        view: What is seen.
+        sides: (C,) horizontal distance to the shape's side at each cell.
+        outline_sides: (M,) likewise at each point of the outline.
+    """
+    slopes = np.tan(view.outline[:, 1])
+    low = float(np.quantile(outline_sides * slopes, _BOTTOM))
+    flat, z = view.ranges * np.cos(view.elevations), view.ranges * np.sin(view.elevations)
+    depth = float(np.median(sides))
+    beyond = flat > sides + max(0.02 * depth, 0.1 * (float(flat.max()) - float(sides.min())))
+    share = view.weights[beyond].sum() / view.weights.sum()
+    if share > 0.03 and z[beyond].max() < 0:
+        top = float(np.average(z[beyond], weights=view.weights[beyond]))
+        return low, max(top, low + 1e-3), top
+    high = float(np.quantile(outline_sides * slopes, 1 - _BOTTOM))
+    return low, max(high, low + 1e-3), None
+
+
+def _error(view: LevelView, sides: Doubles, top: float | None) -> float:
+    """Return the error of an upright shape's predicted distances, m: a ray enters where it has passed side and top."""
+    predicted = sides / np.cos(view.elevations)
+    if top is not None:
+        predicted = np.maximum(predicted, top / np.minimum(np.sin(view.elevations), -1e-3))
+    return math.sqrt(np.average((view.ranges - predicted) ** 2, weights=view.weights))
+
+
+def _behind(view: LevelView, outline_sides: Doubles, top: float | None, normal: Doubles) -> float | None:
+    """Return how far the top face reaches along a direction, by where the outline's rays meet it; None if unseen."""
+    if top is None:
+        return None
+    outline = view.outline
+    flat = top / np.minimum(np.tan(outline[:, 1]), -1e-3)
+    on_top = flat > outline_sides
+    if np.count_nonzero(on_top) < 3:
+        return None
+    u = np.stack((np.cos(outline[on_top, 0]), np.sin(outline[on_top, 0])))
+    return float(np.quantile(flat[on_top] * (normal @ u), _FAR))
+
+
+def _first(value: float | None, otherwise: float) -> float:
+    return otherwise if value is None else value
+
+
+def _box(
+    normal: Doubles, ahead: tuple[float, float], across: tuple[float, float], heights: tuple[float, float]
+) -> Fit:
+    """Return a box by its extents along a horizontal direction, to the left of it, and along z."""
+    left = np.array([-normal[1], normal[0]])
+    middle = normal * (ahead[0] + ahead[1]) / 2 + left * (across[0] + across[1]) / 2
+    size = np.array([ahead[1] - ahead[0], across[1] - across[0], heights[1] - heights[0]])
+    centre = np.array([middle[0], middle[1], (heights[0] + heights[1]) / 2])
+    return Fit("box", centre, math.atan2(normal[1], normal[0]), size, 0.0)
