@@ -16,7 +16,9 @@ _TRIES = 400
 _FOV = 1.2  # rad
 
 
-def random_room(rng: np.random.Generator, width: int, height: int, *, objects: int = 8, apart: bool = True) -> RoomScene:
+def random_room(
+    rng: np.random.Generator, width: int, height: int, *, objects: int = 8, apart: bool = True
+) -> RoomScene:
     """Return a room with objects at 0.5 to 4 m, none hidden by another.
 
     Objects are 0.08 to 0.6 m large and at least 0.08 rad wide, the camera is 0.5 to 1.5 m above the floor and looks 10

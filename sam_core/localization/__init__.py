@@ -5,6 +5,7 @@ from __future__ import annotations
 from sam_core.localization.camera import DISTORTION_MODELS, Camera, CameraError
 from sam_core.localization.locate import Finding, Miss, locate
 from sam_core.localization.location import Location
+from sam_core.localization.motion import Motion, Motions
 from sam_core.localization.registration import register
 from sam_core.localization.settings import LocalizerSettings
 
@@ -16,6 +17,8 @@ __all__ = [
     "LocalizerSettings",
     "Location",
     "Miss",
+    "Motion",
+    "Motions",
     "locate",
     "register",
 ]

@@ -63,7 +63,9 @@ class Camera:
         if not np.isfinite(numbers).all():
             raise CameraError("the calibration holds a number that is not finite")
         if min(self.focal) <= 0:
-            raise CameraError(f"the focal length is {self.focal[0]:g} x {self.focal[1]:g} px: the camera is not calibrated")
+            raise CameraError(
+                f"the focal length is {self.focal[0]:g} x {self.focal[1]:g} px: the camera is not calibrated"
+            )
         counts = DISTORTION_MODELS.get(self.model)
         if counts is None:
             known = ", ".join(filter(None, DISTORTION_MODELS))
@@ -108,7 +110,9 @@ class Camera:
             return points[:, :2] / points[:, 2:] * self.focal + self.centre
         still = np.zeros(3)
         if self.model in _FISHEYE:
-            pixels, _ = cv2.fisheye.projectPoints(points[:, None], still, still, self.matrix, _four(np.array(self.distortion)))
+            pixels, _ = cv2.fisheye.projectPoints(
+                points[:, None], still, still, self.matrix, _four(np.array(self.distortion))
+            )
         else:
             pixels, _ = cv2.projectPoints(points, still, still, self.matrix, np.array(self.distortion))
         return pixels.reshape(-1, 2)

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from sam_core.localization.quantiles import median, quantile
 from sam_core.localization.settings import LocalizerSettings
 from sam_core.streaming.cropped_mask import CroppedMask
 
@@ -115,10 +116,10 @@ def _without_outliers(
     if not trusted.any():
         return trusted
     ranges = z[trusted]
-    middle = float(np.median(ranges))
-    spread = _NORMAL * float(np.median(np.abs(ranges - middle)))
+    middle = median(ranges)
+    spread = _NORMAL * median(np.abs(ranges - middle))
     noise = settings.depth_noise * middle**2
-    usual = float(np.median(jumps[trusted]))
+    usual = median(jumps[trusted])
     jump = max(_LEAST_JUMP * middle, _JUMP_OF_NOISE * noise, _JUMP_OF_SLOPE * usual)
     reach = max(_MOST_DEVIATIONS * spread, _JUMP_OF_NOISE * noise, _LEAST_JUMP * middle)
     with np.errstate(invalid="ignore"):
@@ -134,12 +135,12 @@ def _largest_part(trusted: NDArray[np.bool_], z: Floats) -> tuple[NDArray[np.uin
     sizes = stats[1:, cv2.CC_STAT_AREA]
     largest = int(sizes.argmax()) + 1
     own = z[parts == largest]
-    low, high = np.quantile(own, (0.02, 0.98))
+    low, high = quantile(own, 0.02), quantile(own, 0.98)
     slack = 0.25 * (high - low) + _LEAST_JUMP * low
     chosen = np.zeros(count, np.uint8)
     chosen[largest] = 1
     for number in np.flatnonzero(sizes >= max(_SMALLEST_PART * len(own), 4)) + 1:
-        middle = float(np.median(z[parts == number]))
+        middle = median(z[parts == number])
         chosen[number] = low - slack < middle < high + slack
     part = chosen[parts]
     return part, int(np.count_nonzero(part))

@@ -83,11 +83,11 @@ def _profile(view: LevelView, side: NDArray[np.bool_]) -> tuple[Doubles, Doubles
     azimuths, weights = view.azimuths[side], view.weights[side]
     if not len(azimuths):
         return np.zeros((0, 2)), np.zeros(0)
-    flat = view.ranges[side] * np.cos(view.elevations[side])
+    flat = view.flat[side]
     low, high = azimuths.min(), azimuths.max()
     column = np.minimum(((azimuths - low) / max(high - low, 1e-9) * _COLUMNS).astype(int), _COLUMNS - 1)
     total = np.bincount(column, weights, _COLUMNS)
-    filled = total > 0.1 * np.median(total[total > 0])
+    filled = total > 0.1 * weights.sum() / _COLUMNS
     azimuth, distance = (np.bincount(column, weights * part, _COLUMNS)[filled] for part in (azimuths, flat))
     total = total[filled]
     azimuth, distance = azimuth / total, distance / total

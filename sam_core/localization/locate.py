@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from sam_core.localization.camera import Camera
 from sam_core.localization.cleaning import MaskDepth, clean
 from sam_core.localization.location import Location, rotated
+from sam_core.localization.quantiles import quantile
 from sam_core.localization.settings import LocalizerSettings
 from sam_core.localization.shapes import Fit, fit_box, fit_cylinder, fit_plan, fit_sphere
 from sam_core.localization.view import LevelView, level_rotation
@@ -54,7 +55,11 @@ class Finding:
 
 
 def locate(
-    mask: CroppedMask, depth: NDArray[np.float32], camera: Camera, settings: LocalizerSettings, up: Doubles | None = None
+    mask: CroppedMask,
+    depth: NDArray[np.float32],
+    camera: Camera,
+    settings: LocalizerSettings,
+    up: Doubles | None = None,
 ) -> Finding:
     """Find an object's box.
 
@@ -110,16 +115,16 @@ def locate(
 
 def _upright(view: LevelView, half_pixel: float, settings: LocalizerSettings) -> Fit:
     """Return the upright shape that explains the view best."""
-    z = view.ranges * np.sin(view.elevations)
+    z = view.z
     noise = settings.depth_noise * float(view.ranges.mean()) ** 2
     order = np.argsort(z)
-    share = np.cumsum(view.weights[order]) / view.weights.sum()
-    highest, middle = np.interp((0.97, 0.5), share, z[order])
-    elevation = float(np.average(view.elevations, weights=view.weights))
+    share = np.cumsum(view.weights[order])
+    highest = float(z[order[np.searchsorted(share, 0.97 * view.total)]])
+    elevation = float(view.elevations @ view.weights) / view.total
     side = np.ones(len(z), bool)
     if highest < 0:  # the camera is higher, so a top face can be seen
         side = z < highest - (0.1 * (highest - float(z.min())) + 2 * noise * abs(math.sin(elevation)))
-    if elevation < -_STEEP or view.weights[side].sum() < _LEAST_SIDE * view.weights.sum():
+    if elevation < -_STEEP or view.weights[side].sum() < _LEAST_SIDE * view.total:
         plan = fit_plan(view)
         ball = fit_sphere(view, half_pixel)
         return ball if ball is not None and ball.error < plan.error and ball.error < 2 * noise + 0.002 else plan
@@ -138,7 +143,8 @@ def _free(points: NDArray[np.float32], cleaned: MaskDepth, settings: LocalizerSe
     _, axes = np.linalg.eigh(scatter)
     axes = axes[:, ::-1]  # the longest first
     axes[:, 2] = np.cross(axes[:, 0], axes[:, 1])
-    low, high = np.quantile(centred @ axes, (0.005, 0.995), axis=0)
+    along = (centred @ axes).T
+    low, high = (np.array([quantile(part, share) for part in along]) for share in (0.005, 0.995))
     variance = (settings.depth_noise * centre[2] ** 2) ** 2 * _CORRELATED / len(points)
     hidden = float((high - low).min()) / 2
     towards = centre / np.linalg.norm(centre)

@@ -25,7 +25,7 @@ class LocalizerSettings:
 
     upright: bool = True
     min_points: int = 40
-    max_points: int = 4000
+    max_points: int = 2000
     min_range: float = 0.15
     max_range: float = 10.0
     erosion: float = 0.04

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sam_core.localization.footprint import Face, fit_faces
+from sam_core.localization.quantiles import median, quantile
 from sam_core.localization.view import LevelView
 
 __all__ = ["Fit", "fit_box", "fit_cylinder", "fit_plan", "fit_sphere"]
@@ -53,7 +54,7 @@ def fit_cylinder(view: LevelView, side: NDArray[np.bool_]) -> Fit:
     """Fit an upright cylinder; `side` says which cells are below the top face."""
     half = min(view.half_width, 1.4)
     middle, sine = view.bisector, math.sin(half)
-    flat = view.ranges * np.cos(view.elevations)
+    flat = view.flat
     unit = _circle(view.azimuths - middle, sine)
     distance = _scale(flat[side], unit[side], view.weights[side])
     low, high, top = _heights(view, distance * unit, distance * _circle(view.outline[:, 0] - middle, sine))
@@ -75,10 +76,10 @@ def fit_sphere(view: LevelView, half_pixel: float) -> Fit | None:
         return None
     azimuth, elevation, sine = azimuth + x / np.cos(elevation), elevation + y, math.sin(radius + half_pixel)
     towards = _directions(azimuth, elevation)
-    cosine = np.clip(_directions(view.azimuths, view.elevations) @ towards, -1, 1)
+    cosine = np.minimum(view.directions @ towards, 1.0)
     unit = cosine - np.sqrt(np.maximum(sine**2 - (1 - cosine**2), 0))
     distance = _scale(view.ranges, unit, view.weights)
-    error = math.sqrt(np.average((view.ranges - distance * unit) ** 2, weights=view.weights))
+    error = _deviation(view, distance * unit)
     return Fit("sphere", distance * towards, 0.0, np.full(3, 2 * distance * sine), error)
 
 
@@ -120,19 +121,19 @@ def fit_box(view: LevelView, side: NDArray[np.bool_]) -> Fit | None:
 
 def fit_plan(view: LevelView) -> Fit:
     """Fit a box to the outline of a top face: of what is flat, or seen from above."""
-    points, weights = view.points, view.weights
-    order = np.argsort(points[:, 2])
-    heights = points[order, 2]
+    weights = view.weights
+    order = np.argsort(view.z)
+    heights = view.z[order]
     share = np.cumsum(weights[order]) / weights.sum()
     low, middle, high = np.interp((0.02, 0.5, 0.98), share, heights)
     outline = view.outline
     plane = min(middle, -1e-3)
     flat = np.where(outline[:, 1] < -0.02, plane / np.tan(np.minimum(outline[:, 1], -0.02)), np.inf)
-    flat = np.minimum(flat, 1.5 * float(np.hypot(points[:, 0], points[:, 1]).max()))
+    flat = np.minimum(flat, 1.5 * float(view.flat.max()))
     feet = np.stack((flat * np.cos(outline[:, 0]), flat * np.sin(outline[:, 0])), axis=1)
     (x, y), (width, depth), angle = cv2.minAreaRect(feet.astype(np.float32))
     size = np.array([width, depth, max(high - low, 1e-3)])
-    error = math.sqrt(np.average((points[:, 2] - middle) ** 2, weights=weights))
+    error = math.sqrt(float(weights @ (view.z - middle) ** 2) / view.total)
     return Fit("box", np.array([x, y, (low + high) / 2]), math.radians(angle), size, error, yaw_deviation=0.1)
 
 
@@ -148,7 +149,7 @@ def _circle(angle: Doubles, sine: float) -> Doubles:
 
 def _scale(measured: Doubles, unit: Doubles, weights: Doubles) -> float:
     """Return the factor by which `unit` explains what was measured best (weighted least squares)."""
-    return float((weights * measured * unit).sum() / max((weights * unit * unit).sum(), 1e-12))
+    return float(weights @ (measured * unit)) / max(float(weights @ (unit * unit)), 1e-12)
 
 
 def _range_to(faces: list[Face], azimuths: Doubles) -> Doubles:
@@ -166,25 +167,31 @@ def _heights(view: LevelView, sides: Doubles, outline_sides: Doubles) -> tuple[f
         sides: (C,) horizontal distance to the shape's side at each cell.
         outline_sides: (M,) likewise at each point of the outline.
     """
-    slopes = np.tan(view.outline[:, 1])
-    low = float(np.quantile(outline_sides * slopes, _BOTTOM))
-    flat, z = view.ranges * np.cos(view.elevations), view.ranges * np.sin(view.elevations)
-    depth = float(np.median(sides))
+    slopes = view.outline_slopes
+    low = quantile(outline_sides * slopes, _BOTTOM)
+    flat, z = view.flat, view.z
+    depth = median(sides)
     beyond = flat > sides + max(0.02 * depth, 0.1 * (float(flat.max()) - float(sides.min())))
-    share = view.weights[beyond].sum() / view.weights.sum()
-    if share > 0.03 and z[beyond].max() < 0:
-        top = float(np.average(z[beyond], weights=view.weights[beyond]))
+    weights = view.weights[beyond]
+    total = float(weights.sum())
+    if total > 0.03 * view.total and z[beyond].max() < 0:
+        top = float(z[beyond] @ weights) / total
         return low, max(top, low + 1e-3), top
-    high = float(np.quantile(outline_sides * slopes, 1 - _BOTTOM))
+    high = quantile(outline_sides * slopes, 1 - _BOTTOM)
     return low, max(high, low + 1e-3), None
 
 
 def _error(view: LevelView, sides: Doubles, top: float | None) -> float:
     """Return the error of an upright shape's predicted distances, m: a ray enters where it has passed side and top."""
-    predicted = sides / np.cos(view.elevations)
+    predicted = sides / view.cosines
     if top is not None:
-        predicted = np.maximum(predicted, top / np.minimum(np.sin(view.elevations), -1e-3))
-    return math.sqrt(np.average((view.ranges - predicted) ** 2, weights=view.weights))
+        predicted = np.maximum(predicted, top / np.minimum(view.sines, -1e-3))
+    return _deviation(view, predicted)
+
+
+def _deviation(view: LevelView, predicted: Doubles) -> float:
+    """Return the root mean square of the difference to predicted distances (C,), m."""
+    return math.sqrt(float(view.weights @ (view.ranges - predicted) ** 2) / view.total)
 
 
 def _behind(view: LevelView, outline_sides: Doubles, top: float | None, normal: Doubles) -> float | None:
@@ -192,21 +199,19 @@ def _behind(view: LevelView, outline_sides: Doubles, top: float | None, normal: 
     if top is None:
         return None
     outline = view.outline
-    flat = top / np.minimum(np.tan(outline[:, 1]), -1e-3)
+    flat = top / np.minimum(view.outline_slopes, -1e-3)
     on_top = flat > outline_sides
     if np.count_nonzero(on_top) < 3:
         return None
     u = np.stack((np.cos(outline[on_top, 0]), np.sin(outline[on_top, 0])))
-    return float(np.quantile(flat[on_top] * (normal @ u), _FAR))
+    return quantile(flat[on_top] * (normal @ u), _FAR)
 
 
 def _first(value: float | None, otherwise: float) -> float:
     return otherwise if value is None else value
 
 
-def _box(
-    normal: Doubles, ahead: tuple[float, float], across: tuple[float, float], heights: tuple[float, float]
-) -> Fit:
+def _box(normal: Doubles, ahead: tuple[float, float], across: tuple[float, float], heights: tuple[float, float]) -> Fit:
     """Return a box by its extents along a horizontal direction, to the left of it, and along z."""
     left = np.array([-normal[1], normal[0]])
     middle = normal * (ahead[0] + ahead[1]) / 2 + left * (across[0] + across[1]) / 2

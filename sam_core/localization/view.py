@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeAlias
 
 import numpy as np
@@ -80,12 +81,41 @@ class LevelView:
         bounds = (float(edge[:, 0].min()) - half_pixel, float(edge[:, 0].max()) + half_pixel)
         return cls(ahead, azimuth, elevation, distance, weights, edge, bounds)
 
-    @property
-    def points(self) -> Doubles:
-        """The cells' mean points (C, 3) in the level frame turned by `ahead`, m."""
-        flat = self.ranges * np.cos(self.elevations)
-        z = self.ranges * np.sin(self.elevations)
-        return np.stack((flat * np.cos(self.azimuths), flat * np.sin(self.azimuths), z), axis=1)
+    @cached_property
+    def cosines(self) -> Doubles:
+        """Cosine of the cells' elevations, (C,)."""
+        return np.cos(self.elevations)
+
+    @cached_property
+    def sines(self) -> Doubles:
+        """Sine of the cells' elevations, (C,)."""
+        return np.sin(self.elevations)
+
+    @cached_property
+    def flat(self) -> Doubles:
+        """Horizontal distance of the cells from the camera, (C,) m."""
+        return self.ranges * self.cosines
+
+    @cached_property
+    def z(self) -> Doubles:
+        """Height of the cells above the camera, (C,) m."""
+        return self.ranges * self.sines
+
+    @cached_property
+    def directions(self) -> Doubles:
+        """Unit vectors towards the cells in the level frame turned by `ahead`, (C, 3)."""
+        x, y = self.cosines * np.cos(self.azimuths), self.cosines * np.sin(self.azimuths)
+        return np.stack((x, y, self.sines), axis=1)
+
+    @cached_property
+    def outline_slopes(self) -> Doubles:
+        """Tangent of the outline's elevations, (M,)."""
+        return np.tan(self.outline[:, 1])
+
+    @cached_property
+    def total(self) -> float:
+        """Number of points."""
+        return float(self.weights.sum())
 
     @property
     def half_width(self) -> float:

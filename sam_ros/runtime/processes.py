@@ -13,14 +13,18 @@ from typing import Any
 
 __all__ = ["Executable"]
 
-EXECUTABLES = {"tracker": "sam_ros.node.tracker_node", "camera": "sam_ros.camera.camera_node"}  # modules
+EXECUTABLES = {  # modules
+    "tracker": "sam_ros.node.tracker_node",
+    "camera": "sam_ros.camera.camera_node",
+    "localizer": "sam_ros.localization.localizer_node",
+}
 
 
 class Executable:
     """One of our executables as a child process; leaving the context ends it, whatever happened.
 
     Args:
-        name: "tracker" or "camera".
+        name: "tracker", "camera" or "localizer".
         parameters: ROS parameters of the node.
         remappings: Names by names, e.g. {"image": "/camera/image"}.
         without: Environment variables that the process does not get.
