@@ -63,10 +63,10 @@ Box = tuple[np.ndarray, np.ndarray, float]  # centre (3,), size (3,), yaw
 
 def iou_3d(one: Box, two: Box) -> float:
     """Return the intersection over union of two upright boxes."""
-    rectangles = [
+    first, second = (
         ((float(c[0]), float(c[1])), (float(s[0]), float(s[1])), math.degrees(yaw)) for c, s, yaw in (one, two)
-    ]
-    _, region = cv2.rotatedRectangleIntersection(*rectangles)
+    )
+    _, region = cv2.rotatedRectangleIntersection(first, second)
     if region is None:
         return 0.0
     area = cv2.contourArea(cv2.convexHull(region))

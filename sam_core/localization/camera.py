@@ -27,6 +27,7 @@ DISTORTION_MODELS: dict[str, tuple[int, ...]] = {
 }
 _FISHEYE = ("equidistant", "fisheye")
 _LARGEST = 32768  # px a side
+_REFINEMENTS = 8
 
 
 class CameraError(ValueError):
@@ -95,10 +96,13 @@ class Camera:
         pixels = np.stack((xs, ys), axis=-1).reshape(-1, 1, 2).astype(np.float64)
         coefficients = np.array(self.distortion)
         if self.model in _FISHEYE:
-            rays = cv2.fisheye.undistortPoints(pixels, self.matrix, _four(coefficients))
+            found = cv2.fisheye.undistortPoints(pixels, self.matrix, _four(coefficients))
         else:
-            criteria = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 40, 1e-9)
-            rays = cv2.undistortPointsIter(pixels, self.matrix, coefficients, None, None, criteria)  # type: ignore[call-overload]
+            found = cv2.undistortPoints(pixels, self.matrix, coefficients)
+        rays = np.asarray(found, np.float64).reshape(-1, 2)
+        ones = np.ones((len(rays), 1))
+        for _ in range(_REFINEMENTS):  # OpenCV stops after a few steps; how many depends on its version
+            rays = rays + (pixels[:, 0] - self.project(np.concatenate((rays, ones), axis=1))) / self.focal
         return rays.reshape(self.height, self.width, 2).astype(np.float32)
 
     def project(self, points: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -115,7 +119,7 @@ class Camera:
             )
         else:
             pixels, _ = cv2.projectPoints(points, still, still, self.matrix, np.array(self.distortion))
-        return pixels.reshape(-1, 2)
+        return np.asarray(pixels, np.float64).reshape(-1, 2)
 
     def cropped(self, left: int, top: int, width: int, height: int) -> Camera:
         """Return the camera of a part of the image, given in px."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import cv2
 import numpy as np
@@ -83,7 +83,7 @@ def clean(mask: CroppedMask, depth: Floats, settings: LocalizerSettings) -> Mask
         trusted = with_depth
     trusted = _without_outliers(z, jumps, trusted, settings)
     part, count = _largest_part(trusted, z)
-    own = cv2.dilate(part, _square(band + 2)) & inside
+    own = cv2.bitwise_and(cv2.dilate(part, _square(band + 2)), inside)
     rows, columns = np.nonzero(part)
     step = math.ceil(len(rows) / settings.max_points)
     rows, columns = rows[::step], columns[::step]
@@ -147,12 +147,12 @@ def _largest_part(trusted: NDArray[np.bool_], z: Floats) -> tuple[NDArray[np.uin
 
 
 def _outline(
-    own: NDArray[np.uint8], near: Floats, band: int, settings: LocalizerSettings
+    own: NDArray[Any], near: Floats, band: int, settings: LocalizerSettings
 ) -> tuple[NDArray[np.int32], float]:
     """Return the outline (M, 2) as (column, row), and the share of it beside which something nearer is."""
     smooth = cv2.morphologyEx(own, cv2.MORPH_OPEN, _square(1))
     contours, _ = cv2.findContours(smooth if smooth.any() else own, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    outline = np.concatenate(contours)[:, 0]
+    outline = np.concatenate(contours)[:, 0].astype(np.int32)
     outside = np.where(own > 0, _FARTHEST, near)
     beside = cv2.erode(outside, _square(_RING))[outline[:, 1], outline[:, 0]]
     within = cv2.erode(np.where(own > 0, near, _FARTHEST), _square(band + 1))[outline[:, 1], outline[:, 0]]

@@ -42,11 +42,11 @@ class Face:
 
 
 def fit_faces(view: LevelView, side: NDArray[np.bool_]) -> list[Face]:
-    """Fit one or two faces, from right to left as the bounds go: the least squared distance over all places of the edge.
+    """Fit one or two faces by least squares over all places of the edge between them.
 
     The cells of a column are averaged first, which gives a profile as a laser scanner sees it. For lines at a right
-    angle, the scatter of the second part is turned by 90 degrees and added to that of the first; the smallest eigenvalue
-    is the squared error, for each place of the edge between them. Sums over parts come from cumulative sums.
+    angle, the scatter of the second part is turned by 90 degrees and added to that of the first. The smallest
+    eigenvalue is the squared error, for each place of the edge. Sums over parts come from cumulative sums.
 
     Returns:
         The faces in the order of their azimuth; empty where fewer than three columns have points.
@@ -132,5 +132,8 @@ def _is_convex(faces: list[Face], bounds: tuple[float, float]) -> bool:
         return False
     left, right = (np.array([math.cos(bound), math.sin(bound)]) for bound in bounds)
     # Behind the other face at the outline, so that each one hides nothing of the other.
-    return bool(faces[1].normal @ left * faces[0].distance >= faces[0].normal @ left * faces[1].distance
-                and faces[0].normal @ right * faces[1].distance >= faces[1].normal @ right * faces[0].distance)  # fmt: skip
+    one, two = faces
+    return bool(
+        two.normal @ left * one.distance >= one.normal @ left * two.distance
+        and one.normal @ right * two.distance >= two.normal @ right * one.distance
+    )

@@ -91,7 +91,7 @@ def locate(
     else:
         turn = level_rotation(np.array([0.0, -1.0, 0.0]))
         up = None
-    view = LevelView.of(points @ turn.T.astype(np.float32), outline @ turn.T.astype(np.float32), half_pixel)
+    view = LevelView.of(points.astype(float) @ turn.T, outline.astype(float) @ turn.T, half_pixel)
     fit = _upright(view, half_pixel, settings) if up is not None else fit_sphere(view, half_pixel)
     level = rotated(turn.T, view.ahead)  # from the level frame turned towards the object to the camera's
     if up is None and (fit is None or fit.error > 3 * settings.depth_noise * float(view.ranges.mean()) ** 2 + 0.002):
@@ -160,8 +160,8 @@ def _free(points: NDArray[np.float32], cleaned: MaskDepth, settings: LocalizerSe
 def _covariance(fit: Fit, level: Doubles, count: int, settings: LocalizerSettings, half_pixel: float) -> Doubles:
     """Return the covariance (6, 6) of an upright shape's centre and rotation in the camera's frame.
 
-    Along the line of sight: the camera's noise, averaged over the points that err independently, the fit's error, and an
-    assumed depth as if it were evenly distributed from 0 to twice its length. Across it: half a pixel.
+    Along the line of sight: the camera's noise, averaged over the points that err independently, the fit's error, and
+    an assumed depth as if it were evenly distributed from 0 to twice its length. Across it: half a pixel.
     """
     distance = float(np.linalg.norm(fit.centre))
     towards = fit.centre / distance

@@ -2,8 +2,8 @@
 
 All fits share one idea. The outline of the mask says in which directions the object begins and ends, exactly to a
 pixel, and the distances say how far away its visible surface is. Together they give the hidden part, too: a box whose
-corner is seen has both side lengths, a round thing its radius. Noise of a depth camera goes along the rays, so distances
-are compared along them.
+corner is seen has both side lengths, a round thing its radius. Noise of a depth camera goes along the rays, so
+distances are compared along them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sam_core.localization.footprint import Face, fit_faces
-from sam_core.localization.quantiles import median, quantile
+from sam_core.localization.quantiles import quantile
 from sam_core.localization.view import LevelView
 
 __all__ = ["Fit", "fit_box", "fit_cylinder", "fit_plan", "fit_sphere"]
@@ -25,6 +25,7 @@ __all__ = ["Fit", "fit_box", "fit_cylinder", "fit_plan", "fit_sphere"]
 Doubles: TypeAlias = NDArray[np.float64]
 _SHALLOW = 0.3  # sine of the angle between a ray and a face below which their intersection is not trusted
 _BOTTOM, _FAR = 0.1, 0.95  # quantiles over the outline: a tenth of it lies along the lowest edge
+_TOP = 0.985  # quantile over the points
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def fit_cylinder(view: LevelView, side: NDArray[np.bool_]) -> Fit:
     flat = view.flat
     unit = _circle(view.azimuths - middle, sine)
     distance = _scale(flat[side], unit[side], view.weights[side])
-    low, high, top = _heights(view, distance * unit, distance * _circle(view.outline[:, 0] - middle, sine))
+    low, high, top = _heights(view, distance * _circle(view.outline[:, 0] - middle, sine))
     radius = distance * sine
     centre = np.array([distance * math.cos(middle), distance * math.sin(middle), (low + high) / 2])
     error = _error(view, distance * unit, top)
@@ -90,13 +91,13 @@ def fit_box(view: LevelView, side: NDArray[np.bool_]) -> Fit | None:
         return None
     sides = _range_to(faces, view.azimuths)
     outline_sides = _range_to(faces, view.outline[:, 0])
-    low, high, top = _heights(view, sides, outline_sides)
+    low, high, top = _heights(view, outline_sides)
     error = _error(view, sides, top)
     left, right = (np.array([math.cos(bound), math.sin(bound)]) for bound in view.bounds)
     first, last = faces[0], faces[-1]
     along = np.array([-first.normal[1], first.normal[0]])  # to the left of the first face's normal
     if len(faces) == 1:
-        ends = sorted((first.meet(left) @ along, first.meet(right) @ along))
+        ends = sorted((float(first.meet(left) @ along), float(first.meet(right) @ along)))
         behind = _behind(view, outline_sides, top, first.normal)
         unseen = 0.0
         if behind is None:
@@ -106,17 +107,16 @@ def fit_box(view: LevelView, side: NDArray[np.bool_]) -> Fit | None:
                        yaw_deviation=first.deviation, unseen=unseen)  # fmt: skip
     # Each face ends where the other begins, and where the outline does. Seen too flat, a face's end is uncertain: then
     # the far edge of the top counts.
-    behind = last.meet(right) @ first.normal
+    far, beside = float(last.meet(right) @ first.normal), float(first.meet(left) @ last.normal)
     if last.slant(right) < _SHALLOW:
-        behind = _first(_behind(view, outline_sides, top, first.normal), behind)
-    beside = first.meet(left) @ last.normal
+        far = _first(_behind(view, outline_sides, top, first.normal), far)
     if first.slant(left) < _SHALLOW:
         beside = _first(_behind(view, outline_sides, top, last.normal), beside)
-    if behind <= first.distance or beside <= last.distance:
+    if far <= first.distance or beside <= last.distance:
         return None
     across = (last.distance, beside) if last.normal @ along > 0 else (-beside, -last.distance)
-    return replace(_box(first.normal, (first.distance, behind), across, (low, high)), error=error,
-                   yaw_deviation=first.deviation)  # fmt: skip
+    box = _box(first.normal, (first.distance, far), across, (low, high))
+    return replace(box, error=error, yaw_deviation=first.deviation)
 
 
 def fit_plan(view: LevelView) -> Fit:
@@ -159,24 +159,19 @@ def _range_to(faces: list[Face], azimuths: Doubles) -> Doubles:
     return np.max(lines, axis=0)
 
 
-def _heights(view: LevelView, sides: Doubles, outline_sides: Doubles) -> tuple[float, float, float | None]:
+def _heights(view: LevelView, outline_sides: Doubles) -> tuple[float, float, float | None]:
     """Return lowest and highest z of an upright shape, and the z of its top face where that is seen.
 
     Args:
         view: What is seen.
-        sides: (C,) horizontal distance to the shape's side at each cell.
-        outline_sides: (M,) likewise at each point of the outline.
+        outline_sides: (M,) horizontal distance to the shape's side at each point of the outline.
     """
     slopes = view.outline_slopes
     low = quantile(outline_sides * slopes, _BOTTOM)
-    flat, z = view.flat, view.z
-    depth = median(sides)
-    beyond = flat > sides + max(0.02 * depth, 0.1 * (float(flat.max()) - float(sides.min())))
-    weights = view.weights[beyond]
-    total = float(weights.sum())
-    if total > 0.03 * view.total and z[beyond].max() < 0:
-        top = float(z[beyond] @ weights) / total
-        return low, max(top, low + 1e-3), top
+    highest = quantile(np.repeat(view.z, view.weights.astype(int)), _TOP)
+    if highest < 0:  # the camera is higher: it sees the top face, and no point is above that
+        high = max(highest, low + 1e-3)
+        return low, high, high
     high = quantile(outline_sides * slopes, 1 - _BOTTOM)
     return low, max(high, low + 1e-3), None
 

@@ -69,8 +69,8 @@ class LevelView:
         azimuths, elevations = _angles(points, turn)
         edge = np.stack(_angles(outline, turn), axis=1)
         ranges = np.sqrt((points**2).sum(axis=1))
-        column, low, wide = _cells(azimuths, _AZIMUTHS)
-        row, bottom, tall = _cells(elevations, _ELEVATIONS)
+        column = _cells(azimuths, _AZIMUTHS)
+        row = _cells(elevations, _ELEVATIONS)
         cell = column * _ELEVATIONS + row
         size = _AZIMUTHS * _ELEVATIONS
         weights = np.bincount(cell, minlength=size).astype(float)
@@ -133,7 +133,7 @@ def _angles(points: Doubles, turn: Doubles) -> tuple[Doubles, Doubles]:
     return np.arctan2(y, x), np.arctan2(points[:, 2], np.hypot(x, y))
 
 
-def _cells(values: Doubles, count: int) -> tuple[NDArray[np.intp], float, float]:
+def _cells(values: Doubles, count: int) -> NDArray[np.intp]:
     low, high = float(values.min()), float(values.max())
     step = max((high - low) / count, 1e-9)
-    return np.minimum(((values - low) / step).astype(np.intp), count - 1), low, step
+    return np.minimum(((values - low) / step).astype(np.intp), count - 1)

@@ -81,10 +81,10 @@ BODIES = (
     _floor_body("red mug", "cylinder", (0.09, 0.09, 0.11), (0.72, 0.16), 0.0, (206.0, 44.0, 40.0), base=0.35),
     _floor_body("green box", "box", (0.16, 0.10, 0.07), (0.80, -0.14), 0.5, (60.0, 160.0, 70.0), base=0.35),
     _floor_body("yellow ball", "sphere", (0.22, 0.22, 0.22), (1.70, -0.62), 0.0, (238.0, 196.0, 40.0)),
-    _floor_body("blue crate", "box", (0.40, 0.30, 0.28), (2.20, 0.62), 0.45, (52.0, 92.0, 200.0)),
+    _floor_body("blue crate", "box", (0.40, 0.30, 0.28), (2.20, 0.86), 0.75, (52.0, 92.0, 200.0)),
     _floor_body("white bin", "cylinder", (0.30, 0.30, 0.45), (3.10, -1.00), 0.0, (226.0, 226.0, 218.0)),
     _floor_body(
-        "purple cart", "box", (0.45, 0.35, 0.40), (3.80, 0.90), 0.3, (150.0, 70.0, 180.0), velocity=(0.0, -SPEED, 0.0)
+        "purple cart", "box", (0.45, 0.35, 0.40), (3.80, 0.95), 0.3, (150.0, 70.0, 180.0), velocity=(0.0, -SPEED, 0.0)
     ),
 )
 
@@ -92,7 +92,7 @@ BODIES = (
 class RoomScene:
     """A deterministic scene with random access to its frames.
 
-    The world's z axis points up, the camera looks along x. The camera is an ideal pinhole with square pixels, whose axis
+    The world's z axis points up, the camera looks along x. The camera is an ideal pinhole with square pixels; its axis
     goes through the middle of the image (pixel centres are whole numbers).
 
     Args:
@@ -144,7 +144,7 @@ class RoomScene:
     def render(self, index: int) -> RoomFrame:
         """Return frame `index` (any integer, taken modulo `length`)."""
         phase = (index % self.length) / self.length
-        image, depth = (part.copy() for part in self._empty)
+        image, depth = self._empty[0].copy(), self._empty[1].copy()
         labels = np.zeros((self.height, self.width), np.uint8)
         poses, velocities = [], []
         for body in self._bodies:
@@ -203,7 +203,7 @@ def region(
     size: tuple[float, float, float], pose: Pose, camera_pose: NDArray[np.float64], intrinsics: NDArray[np.float64],
     image_size: tuple[int, int],
 ) -> tuple[slice, slice] | None:  # fmt: skip
-    """Return the rows and columns of an image (width, height) that a body's box covers; None where it is out of view."""
+    """Return the rows and columns of an image (width, height) that a body's box covers; None where out of view."""
     points = (corners(size, pose) - camera_pose[:3, 3]) @ camera_pose[:3, :3]
     if points[:, 2].min() <= 0.02:
         return None
@@ -228,7 +228,7 @@ def camera_at(height: float, pitch: float) -> NDArray[np.float64]:
 
 
 def camera_rotation(pitch: float) -> NDArray[np.float64]:
-    """Return the rotation (3, 3) from the optical frame of a camera that looks along x, `pitch` rad down, to the world."""
+    """Return the rotation (3, 3) from a camera's optical frame to the world; it looks along x, `pitch` rad down."""
     cosine, sine = math.cos(pitch), math.sin(pitch)
     return np.array([[0.0, -sine, cosine], [-1.0, 0.0, 0.0], [0.0, -cosine, -sine]])
 
@@ -240,4 +240,4 @@ def _shade(
     light = 0.45 + 0.55 * np.clip(normals @ _LIGHT.astype(np.float32), 0, 1)
     pattern = 1.0 + 0.12 * np.sign(np.prod(np.sin(places * np.float32(math.pi / _CELL) + 0.5), axis=1))
     lit = np.asarray(colour, np.float32) * (light * pattern)[:, None]
-    return cv2.convertScaleAbs(lit)  # type: ignore[return-value]
+    return cv2.convertScaleAbs(lit)

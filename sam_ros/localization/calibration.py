@@ -84,6 +84,13 @@ class Calibrations:
             raise camera
         return camera, info.header.frame_id
 
+    def rewind(self) -> None:
+        """Let the newest calibration be valid from the beginning of time: the clock has gone back."""
+        if self._infos:
+            _, info, camera = self._infos[-1]
+            self._infos.clear()
+            self._infos.append((0, info, camera))
+
     def clear(self) -> None:
         """Forget everything."""
         self._infos.clear()

@@ -56,9 +56,7 @@ def _decompress(message: CompressedImage, max_pixels: int) -> NDArray[np.float32
     if "compressedDepth" not in message.format:
         raise ImageError(f"{what} is not of compressedDepth; JPEG, for one, would spoil depth")
     if "rvl" in message.format.lower():
-        raise ImageError(
-            f"{what} is packed as RVL, which is not supported: set the driver's compressedDepth format to png"
-        )
+        raise ImageError(f"{what} is packed as RVL, which is not supported: set the driver to png")
     if len(data) <= _CONFIG.size:
         raise ImageError(f"{what} is cut off")
     _, a, b = _CONFIG.unpack_from(data)

@@ -18,7 +18,7 @@ class Condition:
 
     Attributes:
         state: Lifecycle state.
-        silent: Topics that have been silent for longer than `input_timeout`, with their publishers; empty unless active.
+        silent: Topics that have been silent for longer than `input_timeout`; empty unless active.
         waiting: Messages of tracked objects that wait for their depth image.
         free: Why boxes are free although they should be upright; empty where they are not.
     """

@@ -235,6 +235,8 @@ class LocalizerNode(LifecycleNode):
         self._waiting.clear()
         self._motions.clear()
         self._images.clear()
+        self._colour.rewind()
+        self._depth.rewind()
         if self._transforms is not None:
             self._transforms.clear()
 

@@ -28,9 +28,7 @@ def mask_of_object(item: TrackedObject, image_size: tuple[int, int]) -> CroppedM
         return None
     x_min, y_min, x_max, y_max = box.x_offset, box.y_offset, box.x_offset + box.width, box.y_offset + box.height
     if x_max > width or y_max > height:
-        raise ImageError(
-            f"the mask reaches to ({x_max}, {y_max}) px, but the image of camera_info ends at ({width}, {height})"
-        )
+        raise ImageError(f"the mask ends at ({x_max}, {y_max}) px, but the image of camera_info at ({width}, {height})")
     pixels = mask_image_to_array(item.mask)
     if pixels.shape != (box.height, box.width):
         raise ImageError(f"the mask is {pixels.shape[1]} x {pixels.shape[0]} px, its box {box.width} x {box.height}")

@@ -122,7 +122,9 @@ def markers_message(located: Located, motions: Motions) -> MarkerArray:
         distance = np.linalg.norm(found.finding.location.centre) if found.finding and found.finding.location else 0.0
         text.text = f"{found.item.id} {found.item.label}\n{distance:.2f} m"
         text.scale.z = _TEXT_HEIGHT
-        text.pose.position = _point(location.centre + (0, 0, float(location.size.max()) / 2 + _TEXT_HEIGHT))
+        text.pose.position = _point(
+            location.centre + np.array([0.0, 0.0, float(location.size.max()) / 2 + _TEXT_HEIGHT])
+        )
         trail = motions[found.item.id].trail
         if len(trail) > 1:
             line = marker(Marker.LINE_STRIP, "trails", 0.8)

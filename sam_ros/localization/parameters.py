@@ -104,7 +104,7 @@ _DESCRIPTORS: dict[str, ParameterDescriptor] = {
         **_between(0.0, 60.0),
     ),
     "queue": _fixed(
-        "Newest depth images, and tracked objects, that wait for a partner. Depth must wait as long as the tracker takes.",
+        "Newest depth images, and tracked objects, that wait for a partner. Depth waits as long as the tracker takes.",
         **_from_to(1, 1000),
     ),
     "target_frame": _fixed(
@@ -137,9 +137,7 @@ _DESCRIPTORS: dict[str, ParameterDescriptor] = {
         **_between(0.001, 1000.0),
     ),
     "trail": _fixed("Positions of each object that ~/markers shows as its trail.", **_from_to(1, 1000)),
-    "max_image_pixels": _fixed(
-        "Depth images of more pixels are refused before they are decoded.", **_from_to(1, 2**31 - 1)
-    ),
+    "max_image_pixels": _fixed("Larger depth images are refused before they are decoded.", **_from_to(1, 2**31 - 1)),
     "autostart": _fixed("Configure and activate at start, without a lifecycle manager."),
     "pose_object": _live(
         "Id of the object that ~/pose follows. 0: the one with the lowest id that is located.", **_from_to(0, 2**31 - 1)

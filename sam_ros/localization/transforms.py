@@ -1,12 +1,13 @@
 """Transforms between coordinate frames at a stamp: by tf2 where ROS has it, else by what /tf and /tf_static say.
 
-tf2 is not on PyPI. The pip environment has our small buffer: a tree of frames, interpolation between two samples, and no
-guess beyond the newest or before the oldest one.
+tf2 is not on PyPI. The pip environment has our small buffer: a tree of frames, interpolation between two samples,
+and no guess beyond the newest or before the oldest one.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, insort
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -150,10 +151,8 @@ class _Listener(TransformBuffer):
         super().__init__()
         self._node = node
         self._subscriptions = [
-            node.create_subscription(TFMessage, "/tf", lambda message: self.add(message, static=False), TF_QOS),
-            node.create_subscription(
-                TFMessage, "/tf_static", lambda message: self.add(message, static=True), STATIC_QOS
-            ),
+            node.create_subscription(TFMessage, topic, partial(self.add, static=static), qos)
+            for topic, static, qos in (("/tf", False, TF_QOS), ("/tf_static", True, STATIC_QOS))
         ]
 
     def close(self) -> None:
