@@ -85,7 +85,7 @@ def clean(mask: CroppedMask, depth: Floats, settings: LocalizerSettings) -> Mask
     part, count = _largest_part(trusted, z)
     own = cv2.bitwise_and(cv2.dilate(part, _square(band + 2)), inside)
     rows, columns = np.nonzero(part)
-    step = math.ceil(len(rows) / settings.max_points)
+    step = max(1, math.ceil(len(rows) / settings.max_points))
     rows, columns = rows[::step], columns[::step]
     outline, occluded = _outline(own, near, band, settings) if count else (np.zeros((0, 2), np.int32), 0.0)
     return MaskDepth(

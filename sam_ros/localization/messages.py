@@ -14,8 +14,8 @@ from visualization_msgs.msg import Marker, MarkerArray
 
 from sam_core.localization import Location, Motions
 from sam_ros.conversions.overlay import colour_of
+from sam_ros.conversions.rotations import quaternion_of
 from sam_ros.localization.frame import Located
-from sam_ros.localization.rotations import quaternion_of
 
 __all__ = ["detections_message", "header_of", "markers_message", "objects_message", "pose_message", "tf_message"]
 

@@ -17,8 +17,8 @@ from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy
 from rclpy.time import Time
 from tf2_msgs.msg import TFMessage
 
+from sam_ros.conversions.rotations import matrix_of
 from sam_ros.conversions.stamps import format_stamp, stamp_of
-from sam_ros.localization.rotations import matrix_of
 
 try:
     import tf2_ros
