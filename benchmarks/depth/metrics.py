@@ -67,9 +67,7 @@ def iou_3d(one: Box, two: Box) -> float:
         ((float(c[0]), float(c[1])), (float(s[0]), float(s[1])), math.degrees(yaw)) for c, s, yaw in (one, two)
     )
     _, region = cv2.rotatedRectangleIntersection(first, second)
-    if region is None:
-        return 0.0
-    area = cv2.contourArea(cv2.convexHull(region))
+    area = cv2.contourArea(cv2.convexHull(region)) if np.size(region) > 2 else 0.0  # OpenCV gives None for nothing
     low = max(c[2] - s[2] / 2 for c, s, _ in (one, two))
     high = min(c[2] + s[2] / 2 for c, s, _ in (one, two))
     both = area * max(high - low, 0.0)

@@ -47,8 +47,8 @@ class CameraNode(Node):
     """Publish pictures at a steady rate, each with the time at which it was ready as its stamp.
 
     Publishes `image` (or `image/compressed`), `camera_info` beside it, depth where the source has it, `~/header` (the
-    header of each published image, for checks that must not lose one) and, with a scene, `~/truth` (mono8: 0 background, k object k). All have the
-    header of their image.
+    header of each published image, for checks that must not lose one) and, with a scene, `~/truth` (mono8: 0
+    background, k object k). All have the header of their image.
     """
 
     def __init__(self, **kwargs: Any) -> None:

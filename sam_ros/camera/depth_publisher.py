@@ -45,8 +45,7 @@ class DepthPublisher:
     ) -> None:
         self._encoding = encoding
         self._depths: Any = node.create_publisher(Image, "depth", qos)
-        topic = node.resolve_topic_name("depth") + "/camera_info"
-        self._infos: Any = node.create_publisher(CameraInfo, topic, qos)
+        self._infos: Any = node.create_publisher(CameraInfo, "depth/camera_info", qos)
         self._truth: Any = node.create_publisher(Detection3DArray, "~/truth_3d", 100)
         if camera_pose is not None:
             self._static: Any = node.create_publisher(TFMessage, "/tf_static", _LATCHED)

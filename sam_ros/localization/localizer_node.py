@@ -132,8 +132,7 @@ class LocalizerNode(LifecycleNode):
         subscribe(TrackedObjectArray, "objects", self._on_objects, OBJECTS_QOS)
         subscribe(CameraInfo, "camera_info", self._colour.add, SENSOR_QOS)
         if not self._settings.registered:
-            topic = self.resolve_topic_name("depth") + "/camera_info"
-            subscribe(CameraInfo, topic, self._depth.add, SENSOR_QOS)
+            subscribe(CameraInfo, "depth/camera_info", self._depth.add, SENSOR_QOS)
         self._tick.reset()
         self.get_logger().info(f"active: locating {self.resolve_topic_name('objects')} in {self._depth_topic()}")
         return result
