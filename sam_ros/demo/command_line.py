@@ -32,8 +32,8 @@ def parse(args: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--depth",
         action="store_true",
-        help=f"locate what is tracked in space, with a third process, the localizer: in a rendered {ROOM} whose truth is "
-        "known, or with --source in a folder of TUM RGB-D",
+        help=f"locate what is tracked in space, with a third process, the localizer: in a rendered {ROOM} whose truth "
+        "is known, or with --source in a folder of TUM RGB-D",
     )
     parser.add_argument("--rate", type=float, default=0.0, help="images per second (default: the source's own)")
     parser.add_argument("--model", default="sam2_nano", help="model configuration (default: sam2_nano)")
@@ -109,9 +109,7 @@ def parse(args: Sequence[str] | None) -> argparse.Namespace:
     options = parser.parse_args(args)
     options.source = options.source or (ROOM if options.depth else FOLLOW_SCENE if options.follow else CLIP)
     if options.depth and (options.follow or not (options.source == ROOM or is_tum(Path(options.source).expanduser()))):
-        parser.error(
-            f"--depth needs a source with depth, {ROOM} or a folder of TUM RGB-D, and does not go with --follow"
-        )
+        parser.error(f"--depth needs {ROOM} or a folder of TUM RGB-D as its source, and no --follow")
     if options.seconds is None:
         options.seconds = 24.0 if options.follow else 16.0 if options.source == CLIP else 20.0
     if options.phrase is None:

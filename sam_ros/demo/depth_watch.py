@@ -139,7 +139,7 @@ def _corners(pose: Any, size: Any) -> NDArray[np.float64]:
     rotation = matrix_of(np.array([turn.x, turn.y, turn.z, turn.w]))
     signs = np.array([[i >> 2 & 1, i >> 1 & 1, i & 1] for i in range(8)]) - 0.5
     corners = signs * (size.x, size.y, size.z) @ rotation.T
-    return np.asarray(corners + (pose.position.x, pose.position.y, pose.position.z))
+    return np.asarray(corners + np.array([pose.position.x, pose.position.y, pose.position.z]))
 
 
 def _box_of(item: LocalizedObject) -> SpaceBox:

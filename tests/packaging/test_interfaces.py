@@ -12,9 +12,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 VISION = ROOT / "msg" / "pip" / "vision_msgs"
 TF = ROOT / "msg" / "pip" / "tf2_msgs"
-INTERFACES = sorted(
-    [*ROOT.glob("msg/*.msg"), *ROOT.glob("srv/*.srv"), *VISION.glob("msg/*.msg"), *TF.glob("msg/*.msg")]
-)
+FOLDERS = ((ROOT, "msg/*.msg"), (ROOT, "srv/*.srv"), (VISION, "msg/*.msg"), (TF, "msg/*.msg"))
+INTERFACES = sorted(path for folder, pattern in FOLDERS for path in folder.glob(pattern))
 
 # Types and fields, in order, of vision_msgs 4.1.1 as published; a type's hash follows from them.
 PUBLISHED = {
