@@ -74,6 +74,7 @@ setup(
         "console_scripts": [
             "sam-tracker = sam_ros.node.tracker_node:main",
             "sam-camera = sam_ros.camera.camera_node:main",
+            "sam-localizer = sam_ros.localization.localizer_node:main",
             "sam-demo = sam_ros.demo.__main__:main",
         ]
     },

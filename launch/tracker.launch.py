@@ -1,10 +1,13 @@
-"""Start the tracker and lead it through its lifecycle.
+r"""Start the tracker, and with depth:=true the localizer, and lead them through their lifecycle.
 
-Example:
+Examples:
     ros2 launch sam_ros tracker.launch.py image:=/camera/color/image_raw model:=sam2.1_hiera_tiny checkpoint:=tiny.pt
+    ros2 launch sam_ros tracker.launch.py image:=/camera/color/image_raw depth:=true \
+        depth_image:=/camera/aligned_depth_to_color/image_raw camera_info:=/camera/color/camera_info target_frame:=odom
 """
 
 from pathlib import Path
+from typing import Any
 
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 from launch.actions import (
@@ -38,6 +41,18 @@ ARGUMENTS = (
     DeclareLaunchArgument("checkpoint", default_value="", description="File with weights; empty: as in the file."),
     DeclareLaunchArgument("device", default_value="", description="cuda, cuda:1 or cpu; empty: as in the file."),
     DeclareLaunchArgument("image", default_value="image", description="Topic of the camera's images."),
+    DeclareLaunchArgument("depth", default_value="false", description="Start the localizer, too."),
+    DeclareLaunchArgument("depth_image", default_value="depth", description="Topic of the depth images."),
+    DeclareLaunchArgument(
+        "depth_camera_info", default_value="depth/camera_info", description="Calibration of depth, if not registered."
+    ),
+    DeclareLaunchArgument("camera_info", default_value="camera_info", description="Calibration of the images."),
+    DeclareLaunchArgument("target_frame", default_value="", description="Frame of boxes; empty: as in the file."),
+    DeclareLaunchArgument(
+        "localizer_params_file",
+        default_value=str(CONFIG / "ros" / "localizer.yaml"),
+        description="File with the localizer's parameters.",
+    ),
     DeclareLaunchArgument("autostart", default_value="true", description="Configure and activate at once."),
     DeclareLaunchArgument(
         "respawn", default_value="false", description="Start the node again, and lead it to active, when it dies."
@@ -48,7 +63,7 @@ ARGUMENTS = (
 
 
 def generate_launch_description() -> LaunchDescription:
-    """Describe the tracker: its arguments, its environment and the node."""
+    """Describe the arguments, the environment and the nodes."""
     return LaunchDescription([*ARGUMENTS, dds_profile(), OpaqueFunction(function=start)])
 
 
@@ -59,17 +74,42 @@ def dds_profile() -> SetEnvironmentVariable:
 
 
 def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
-    """Start the node. Arguments that were given count more than the file of parameters, empty ones don't."""
+    """Start the nodes. Arguments that were given count more than the files of parameters, empty ones don't."""
     given = {name: LaunchConfiguration(name).perform(context) for name in ("model", "checkpoint", "device")}
-    autostart, respawn = (IfCondition(LaunchConfiguration(name)).evaluate(context) for name in ("autostart", "respawn"))
-    tracker = LifecycleNode(
+    image = ("image", LaunchConfiguration("image"))
+    entities = lifecycle_node(context, "tracker", LaunchConfiguration("params_file"), given, [image])
+    if IfCondition(LaunchConfiguration("depth")).evaluate(context):
+        frame = {"target_frame": LaunchConfiguration("target_frame").perform(context)}
+        remappings = [
+            image,
+            ("depth", LaunchConfiguration("depth_image")),
+            ("depth/camera_info", LaunchConfiguration("depth_camera_info")),
+            ("camera_info", LaunchConfiguration("camera_info")),
+            ("objects", "tracker/objects"),
+        ]
+        entities += lifecycle_node(
+            context, "localizer", LaunchConfiguration("localizer_params_file"), frame, remappings
+        )
+    return entities
+
+
+def lifecycle_node(
+    context: LaunchContext,
+    name: str,
+    file: LaunchConfiguration,
+    given: dict[str, str],
+    remappings: list[tuple[str, Any]],
+) -> list[LaunchDescriptionEntity]:
+    """Describe one of our lifecycle nodes, and the events that lead it to active."""
+    autostart, respawn = (IfCondition(LaunchConfiguration(key)).evaluate(context) for key in ("autostart", "respawn"))
+    node = LifecycleNode(
         package="sam_ros",
-        executable="tracker",
-        name="tracker",
+        executable=name,
+        name=name,
         namespace=LaunchConfiguration("namespace"),
         parameters=[
-            LaunchConfiguration("params_file"),
-            {name: ParameterValue(value, value_type=str) for name, value in given.items() if value},
+            file,
+            {key: ParameterValue(value, value_type=str) for key, value in given.items() if value},
             {
                 # Else the events below do it. To a node that was killed and starts again they are no help: for a while
                 # launch takes the services of the dead process for the new one's.
@@ -78,25 +118,25 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
             },
         ],
         respawn=respawn,
-        remappings=[("image", LaunchConfiguration("image"))],
+        remappings=remappings,
         arguments=["--ros-args", "--log-level", LaunchConfiguration("log_level")],
         output="screen",
     )
     if respawn or not autostart:
-        return [tracker]
+        return [node]
     configure_when_started = RegisterEventHandler(
-        OnProcessStart(target_action=tracker, on_start=[request(tracker, Transition.TRANSITION_CONFIGURE)])
+        OnProcessStart(target_action=node, on_start=[request(node, Transition.TRANSITION_CONFIGURE)])
     )
     # From "configuring" only: who deactivates the node by hand wants it inactive.
     activate_when_configured = RegisterEventHandler(
         OnStateTransition(
-            target_lifecycle_node=tracker,
+            target_lifecycle_node=node,
             start_state="configuring",
             goal_state="inactive",
-            entities=[request(tracker, Transition.TRANSITION_ACTIVATE)],
+            entities=[request(node, Transition.TRANSITION_ACTIVATE)],
         )
     )
-    return [configure_when_started, activate_when_configured, tracker]
+    return [configure_when_started, activate_when_configured, node]
 
 
 def request(node: LifecycleNode, transition: int) -> EmitEvent:

@@ -18,6 +18,8 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
 from sam_ros.camera.calibration import load_calibration, pinhole, resized
+from sam_ros.camera.depth_publisher import DEPTH_ENCODINGS, DepthPublisher
+from sam_ros.camera.depth_sources import RoomSource, TumSource
 from sam_ros.camera.sources import Picture, SourceError, open_source, without_password
 from sam_ros.conversions.encodings import array_to_image, to_bytes
 from sam_ros.runtime.run import run
@@ -44,16 +46,19 @@ _COMPRESSIONS = ("none", "jpeg", "png")
 class CameraNode(Node):
     """Publish pictures at a steady rate, each with the time at which it was ready as its stamp.
 
-    Publishes `image` (or `image/compressed`), `camera_info` beside it, `~/header` (the header of each published image,
-    for checks that must not lose one) and, with a scene, `~/truth` (mono8: 0 background, k object k). All have the
-    header of their image.
+    Publishes `image` (or `image/compressed`), `camera_info` beside it, depth where the source has it, `~/header` (the
+    header of each published image, for checks that must not lose one) and, with a scene, `~/truth` (mono8: 0
+    background, k object k). All have the header of their image.
     """
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__("camera", **kwargs)
         self._headers: Any = None  # until there is something to publish
         source = self._text(
-            "source", "scene", "cup, scene, twins, a video file, a folder of images, or a webcam's number."
+            "source",
+            "scene",
+            "cup, scene, twins, room (with depth), a video file, a folder of images or in TUM RGB-D's layout (with "
+            "depth), or a webcam's number.",
         )
         rate = self._number("rate", 0.0, 1000.0, "Images per second. 0: the source's own rate, or 30.")
         width = self._count("width", "Width of the images in px. 0: the source's own, 640 for a scene.")
@@ -69,6 +74,7 @@ class CameraNode(Node):
         )
         fov = "Horizontal field of view in rad, for an ideal `camera_info`. 0: unknown, K is zero."
         self._fov = self._number("horizontal_fov", 0.0, 3.1, fov)
+        encoding = self._text("depth_encoding", "16UC1", "Encoding of `depth`: 16UC1 is mm, 32FC1 m.", DEPTH_ENCODINGS)
         url = self._text("camera_info_url", "", "Calibration file (YAML of camera_calibration) for `camera_info`.")
         self._calibration = load_calibration(url) if url else None
         self._told = 0  # skipped pictures that were logged
@@ -87,6 +93,11 @@ class CameraNode(Node):
         self._infos = self.create_publisher(CameraInfo, beside, IMAGE_QOS, qos_overriding_options=options)
         self._headers = self.create_publisher(Header, "~/header", CHECK_QOS)
         self._truth = self.create_publisher(Image, "~/truth", CHECK_QOS)
+        self._depth: DepthPublisher | None = None
+        if isinstance(self._source, (RoomSource, TumSource)):
+            if self._calibration is None and not self._fov:
+                self._calibration = self._source.calibration
+            self._depth = DepthPublisher(self, IMAGE_QOS, encoding, self._frame_id, self._source.camera_pose)
         rate = rate or self._source.rate or DEFAULT_RATE
         self._timer = self.create_timer(1.0 / rate, self._publish, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self.get_logger().info(f"publishing {without_password(source)} at {rate:.1f} Hz on {self._images.topic_name}")
@@ -172,7 +183,10 @@ class CameraNode(Node):
             _, data = cv2.imencode("." + self._compression, image)
             header = Header(stamp=self.get_clock().now().to_msg(), frame_id=self._frame_id)
             self._images.publish(CompressedImage(header=header, format=self._compression, data=to_bytes(data)))
-        self._infos.publish(self._camera_info(header, image.shape[1], image.shape[0]))
+        info = self._camera_info(header, image.shape[1], image.shape[0])
+        self._infos.publish(info)
+        if self._depth is not None:
+            self._depth.publish(picture, header, info)
         self._headers.publish(header)
         if labels is not None and self._truth.get_subscription_count():
             self._truth.publish(array_to_image(labels, "mono8", header))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -12,7 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from sam_ros.runtime.errors import FatalError
+from sam_ros.camera.depth_sources import ROOM, RoomSource, TumSource, is_tum
+from sam_ros.camera.pictures import Picture, Skipped, SourceError
 
 __all__ = [
     "CLIPS",
@@ -36,41 +36,6 @@ IMAGE_SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".we
 
 _PATIENCE = 10  # frames in a row that cannot be read, after which a video or a webcam has ended
 _MOST_RATE = 1000.0  # Hz; network streams tell the rate of their clock, 90 kHz, where they know none
-
-
-class SourceError(FatalError):
-    """A source of pictures cannot be opened or read."""
-
-
-@dataclass(frozen=True)
-class Picture:
-    """One picture.
-
-    Attributes:
-        image: uint8 BGR (H, W, 3).
-        labels: uint8 (H, W), 0 background, k object k, where the truth is known.
-    """
-
-    image: NDArray[np.uint8]
-    labels: NDArray[np.uint8] | None = None
-
-
-@dataclass
-class Skipped:
-    """Pictures of a source that could not be read; the source goes on with the next.
-
-    Attributes:
-        count: How many there were.
-        newest: What the newest was.
-    """
-
-    count: int = 0
-    newest: str = ""
-
-    def add(self, what: str, count: int = 1) -> None:
-        """Count pictures."""
-        self.count += count
-        self.newest = what
 
 
 class Source(Protocol):
@@ -258,7 +223,8 @@ def open_source(name: str, *, width: int, height: int, rate: float) -> Source:
     (rtsp://, http://, ...).
 
     Args:
-        name: One of `CLIPS` or `SCENES`, a video file, a folder of images, or a webcam's number.
+        name: One of `CLIPS` or `SCENES`, `ROOM`, a video file, a folder of images or in TUM's layout, or a webcam's
+            number.
         width: px, of a scene or wanted from a webcam; 0 means 640 for a scene.
         height: px, likewise; 0 means 480 for a scene.
         rate: Pictures per second of a scene; 0 means 30.
@@ -269,16 +235,18 @@ def open_source(name: str, *, width: int, height: int, rate: float) -> Source:
     live = _open_live(name, width, height)
     if live is not None:
         return live
+    if name == ROOM:
+        return RoomSource(width or 640, height or 480, rate)
     if name in SCENES:
         return SceneSource(name, width or 640, height or 480, rate or 30.0)
     if name.isdecimal():
         return WebcamSource(int(name), width, height)
     path = CLIPS.get(name, Path(name).expanduser())
     if path.is_dir():
-        return FolderSource(path)
+        return TumSource(path) if is_tum(path) else FolderSource(path)
     if path.is_file():
         return VideoSource(path)
-    scenes, clips = ", ".join(SCENES), ", ".join(CLIPS)
+    scenes, clips = ", ".join((*SCENES, ROOM)), ", ".join(CLIPS)
     raise SourceError(
         f"'{name}' is neither a scene ({scenes}) nor a video, a folder of images, a webcam's number, or a shipped clip "
         f"({clips})"

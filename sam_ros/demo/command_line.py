@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+from sam_ros.camera.depth_sources import ROOM, is_tum
 from sam_ros.camera.sources import CLIPS, SCENES
 from sam_ros.demo.selection import CLIP_SELECTIONS, Selection, read_box, read_point
 
@@ -27,6 +28,12 @@ def parse(args: Sequence[str] | None) -> argparse.Namespace:
         "--source",
         help=f"{CLIP} (a camera clip that comes with the package), {' or '.join(SCENES)} (rendered, truth known), "
         f"a video file, a folder of images, or a webcam's number (default: {CLIP}; {FOLLOW_SCENE} with --follow)",
+    )
+    parser.add_argument(
+        "--depth",
+        action="store_true",
+        help=f"locate what is tracked in space, with a third process, the localizer: in a rendered {ROOM} whose truth "
+        "is known, or with --source in a folder of TUM RGB-D",
     )
     parser.add_argument("--rate", type=float, default=0.0, help="images per second (default: the source's own)")
     parser.add_argument("--model", default="sam2_nano", help="model configuration (default: sam2_nano)")
@@ -100,14 +107,16 @@ def parse(args: Sequence[str] | None) -> argparse.Namespace:
         "--rate that the tracker keeps up with, every image is tracked and the animation is smooth",
     )
     options = parser.parse_args(args)
-    options.source = options.source or (FOLLOW_SCENE if options.follow else CLIP)
+    options.source = options.source or (ROOM if options.depth else FOLLOW_SCENE if options.follow else CLIP)
+    if options.depth and (options.follow or not (options.source == ROOM or is_tum(Path(options.source).expanduser()))):
+        parser.error(f"--depth needs {ROOM} or a folder of TUM RGB-D as its source, and no --follow")
     if options.seconds is None:
         options.seconds = 24.0 if options.follow else 16.0 if options.source == CLIP else 20.0
     if options.phrase is None:
         options.phrase = "blue box" if options.source == SCENE else ""
     options.selections = [Selection(f"box {i}", box=box) for i, box in enumerate(options.box, start=1)]
     options.selections += [Selection(f"click {i}", points=(at,)) for i, at in enumerate(options.click, start=1)]
-    if options.selections and (options.follow or options.source in SCENES):
+    if options.selections and (options.follow or options.source in (*SCENES, ROOM)):
         parser.error(
             "--box and --click go neither with --follow nor with a rendered scene, where the truth says what to click"
         )

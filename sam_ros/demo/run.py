@@ -10,7 +10,7 @@ import argparse
 import json
 import signal
 import time
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -21,11 +21,14 @@ from numpy.typing import NDArray
 from rclpy.signals import SignalHandlerOptions
 
 from sam_core.build import shipped_weights
+from sam_ros.camera.depth_publisher import WORLD
+from sam_ros.camera.depth_sources import ROOM
 from sam_ros.camera.sources import CLIPS, SCENES, SourceError, VideoSource
 from sam_ros.conversions.messages import mask_of
 from sam_ros.conversions.overlay import draw_instances
 from sam_ros.conversions.stamps import nanoseconds
 from sam_ros.demo.animation import Animation
+from sam_ros.demo.depth_watch import DepthWatch
 from sam_ros.demo.evaluation.scoreboard import Scoreboard, reunions_in
 from sam_ros.demo.observer import NoAnswerError, Observer
 from sam_ros.demo.recording import Recording
@@ -43,6 +46,10 @@ def run(options: argparse.Namespace) -> int:
         from sam_core import synthetic
 
         names = synthetic.SCENES[options.source].object_names
+    if options.source == ROOM:
+        from sam_core.synthetic.room_scene import RoomScene
+
+        names = RoomScene(64, 48).object_names
     random_weights = not options.checkpoint and shipped_weights(options.model) is None
     if random_weights:
         say(f"{options.model} has RANDOM WEIGHTS: the masks mean nothing, this shows only that everything runs.")
@@ -64,7 +71,15 @@ def run(options: argparse.Namespace) -> int:
     tracker = Executable("tracker", tracker_parameters, log=options.out / "tracker.log")
     camera = Executable("camera", camera_parameters, log=options.out / "camera.log")
 
+    localizer = Executable(
+        "localizer",
+        {"autostart": True, "target_frame": WORLD if options.source == ROOM else "", "partner_timeout": 2.0},
+        remappings={"objects": "tracker/objects"},
+        log=options.out / "localizer.log",
+    )
     started = {"tracker": tracker}
+    if options.depth:
+        started["localizer"] = localizer
 
     def go_on() -> None:
         if interrupted.is_set():
@@ -91,13 +106,20 @@ def run(options: argparse.Namespace) -> int:
 
     pace = f", {rate:.1f} images per second" if rate else ""
     try:
-        say(f"starting two processes: a camera ({options.source}{pace}) and a tracker ({options.model})")
-        with tracker, closing(Observer(keep, names, go_on)) as observer:
+        others = " and ".join(started)
+        say(f"starting {len(started) + 1} processes: a camera ({options.source}{pace}), {others} ({options.model})")
+        with ExitStack() as stack:
+            for process in started.values():
+                stack.enter_context(process)
+            watch = DepthWatch(keep) if options.depth else None
+            observer = stack.enter_context(closing(Observer(watch.add if watch else keep, names, go_on)))
+            if watch is not None:
+                watch.subscribe(observer)
             observer.until(lambda: observer.count_subscribers("image"), "the tracker to be ready")
             with camera:  # only now the scene begins
                 started["camera"] = camera
                 track(observer, recording, options)
-                summary = observer.summary()
+                summary = observer.summary() + (watch.summary(observer.numbers) if watch else [])
                 if options.phrase and not options.follow:
                     find(observer, recording, options.phrase, options, max_instances=3)
         if observer.board is not None:
@@ -105,12 +127,12 @@ def run(options: argparse.Namespace) -> int:
             figures = options.out / "follow.json"
             figures.write_text(json.dumps(observer.board.figures(), indent=1) + "\n")
             summary += [*observer.board.summary(), f"wrote {figures}"]
-        say("both processes ended", *summary)
+        say("all processes ended", *summary)
     except NoAnswerError as error:
         say(f"failed: {error}", f"logs: {tracker.log}, {camera.log}")
         return 1
     except KeyboardInterrupt:
-        say("interrupted; both processes ended")
+        say("interrupted; all processes ended")
         return 130
     finally:
         files = recording.close() + (animation.close() if animation is not None else [])

@@ -16,6 +16,7 @@ __all__ = ["Executable"]
 EXECUTABLES = {  # modules
     "tracker": "sam_ros.node.tracker_node",
     "camera": "sam_ros.camera.camera_node",
+    "localizer": "sam_ros.localization.localizer_node",
     "first_prompt": "sam_ros.demo.first_prompt",
 }
 
@@ -24,7 +25,7 @@ class Executable:
     """One of our executables as a child process; leaving the context ends it, whatever happened.
 
     Args:
-        name: "tracker", "camera" or "first_prompt".
+        name: "tracker", "camera", "localizer" or "first_prompt".
         parameters: ROS parameters of the node.
         remappings: Names by names, e.g. {"image": "/camera/image"}.
         without: Environment variables that the process does not get.

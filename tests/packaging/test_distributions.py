@@ -70,7 +70,7 @@ def test_wheel_has_the_commands(wheel: zipfile.ZipFile) -> None:
     name = next(name for name in wheel.namelist() if name.endswith("entry_points.txt"))
     commands = dict(line.split(" = ") for line in wheel.read(name).decode().splitlines() if " = " in line)
 
-    assert set(commands) == {"sam-camera", "sam-demo", "sam-tracker"}
+    assert set(commands) == {"sam-camera", "sam-demo", "sam-localizer", "sam-tracker"}
     for target in commands.values():
         module, function = target.split(":")
         source = (ROOT / f"{module.replace('.', '/')}.py").read_text()
@@ -111,8 +111,8 @@ def test_build_of_the_interfaces_refuses_a_sourced_ros(tmp_path: Path) -> None:
 def test_build_of_the_interfaces_leaves_a_real_vision_msgs_alone(tmp_path: Path) -> None:
     script = tmp_path / "decide.cmake"
     script.write_text(
-        f"include({ROOT}/msg/pip/keep_real_vision_msgs.cmake)\n"
-        f"keep_real_vision_msgs({tmp_path})\n"
+        f"include({ROOT}/msg/pip/keep_real_packages.cmake)\n"
+        f"keep_real_package({tmp_path} vision_msgs BUILD_VISION_MSGS)\n"
         "message(STATUS ${BUILD_VISION_MSGS})\n"
     )
     manifest = tmp_path / "share" / "vision_msgs" / "package.xml"

@@ -11,10 +11,20 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 VISION = ROOT / "msg" / "pip" / "vision_msgs"
-INTERFACES = sorted([*ROOT.glob("msg/*.msg"), *ROOT.glob("srv/*.srv"), *VISION.glob("msg/*.msg")])
+TF = ROOT / "msg" / "pip" / "tf2_msgs"
+FOLDERS = ((ROOT, "msg/*.msg"), (ROOT, "srv/*.srv"), (VISION, "msg/*.msg"), (TF, "msg/*.msg"))
+INTERFACES = sorted(path for folder, pattern in FOLDERS for path in folder.glob(pattern))
 
 # Types and fields, in order, of vision_msgs 4.1.1 as published; a type's hash follows from them.
 PUBLISHED = {
+    "BoundingBox3D": ["geometry_msgs/Pose center", "geometry_msgs/Vector3 size"],
+    "Detection3D": [
+        "std_msgs/Header header",
+        "vision_msgs/ObjectHypothesisWithPose[] results",
+        "vision_msgs/BoundingBox3D bbox",
+        "string id",
+    ],
+    "Detection3DArray": ["std_msgs/Header header", "vision_msgs/Detection3D[] detections"],
     "BoundingBox2D": ["vision_msgs/Pose2D center", "float64 size_x", "float64 size_y"],
     "Detection2D": [
         "std_msgs/Header header",
@@ -56,17 +66,19 @@ def listed(cmake: Path) -> set[str]:
 
 
 def test_every_interface_is_built() -> None:
-    ours = {f"{path.parent.name}/{path.name}" for path in INTERFACES if VISION not in path.parents}
+    ours = {f"{path.parent.name}/{path.name}" for path in INTERFACES if not {VISION, TF} & set(path.parents)}
     vision = {f"msg/{path.name}" for path in VISION.glob("msg/*.msg")}
 
     assert listed(ROOT / "msg" / "CMakeLists.txt") == ours
     assert listed(VISION / "CMakeLists.txt") == vision
+    assert listed(TF / "CMakeLists.txt") == {"msg/TFMessage.msg"}
 
 
 def test_vision_msgs_are_those_of_the_published_package() -> None:
     ours = {path.stem: fields(path) for path in VISION.glob("msg/*.msg")}
 
     assert ours == PUBLISHED
+    assert fields(TF / "msg" / "TFMessage.msg") == ["geometry_msgs/TransformStamped[] transforms"]
 
 
 def test_built_interfaces_are_those_of_the_sources() -> None:
@@ -98,5 +110,5 @@ def test_type_description_of_detections_names_the_published_types() -> None:
     hashes = json.loads(description.read_text())["type_hashes"]
 
     own = {item["type_name"].split("/")[-1] for item in hashes if item["type_name"].startswith("vision_msgs/")}
-    assert own == set(PUBLISHED) - {"LabelInfo", "VisionClass"}
+    assert own == set(PUBLISHED) - {"LabelInfo", "VisionClass", "BoundingBox3D", "Detection3D", "Detection3DArray"}
     assert all(item["hash_string"].startswith("RIHS01_") for item in hashes)

@@ -21,6 +21,7 @@ ARGUMENTS = {
     "tracker.launch.py": {
         *("namespace", "params_file", "model", "checkpoint", "device"),
         *("image", "autostart", "respawn", "use_sim_time", "log_level"),
+        *("depth", "depth_image", "depth_camera_info", "camera_info", "target_frame", "localizer_params_file"),
     },
     "demo.launch.py": {"namespace", "source", "model", "checkpoint", "device", "prompt", "respawn", "log_level"},
 }
@@ -84,13 +85,15 @@ def test_the_demo_plays_the_clip_that_has_a_prompt() -> None:
     assert defaults["prompt"] == ""
 
 
-@pytest.mark.parametrize("name", ["tracker", "camera"])
+@pytest.mark.parametrize("name", ["tracker", "camera", "localizer"])
 def test_parameter_files_give_every_parameter_its_default(name: str, tmp_path: Path) -> None:
     """A node started with its file of parameters has the same values as one started without."""
     pytest.importorskip("rclpy")
-    module, node = {"tracker": ("node.tracker_node", "TrackerNode"), "camera": ("camera.camera_node", "CameraNode")}[
-        name
-    ]
+    module, node = {
+        "tracker": ("node.tracker_node", "TrackerNode"),
+        "camera": ("camera.camera_node", "CameraNode"),
+        "localizer": ("localization.localizer_node", "LocalizerNode"),
+    }[name]
     script = tmp_path / "dump.py"
     script.write_text(
         "import json, sys, rclpy\n"

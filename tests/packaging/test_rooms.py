@@ -15,6 +15,7 @@ ROOMS: dict[str, set[str]] = {  # what each room may import, besides itself
     "tracking": {"conversions", "runtime"},
     "detection": {"conversions", "runtime", "tracking"},
     "node": {"conversions", "runtime", "tracking", "detection"},
+    "localization": {"conversions", "runtime"},
     "camera": {"conversions", "runtime"},
     "demo": {"conversions", "runtime", "camera"},
 }

@@ -127,7 +127,7 @@ def test_an_interrupted_demo_leaves_nothing_running(tmp_path: Path, how: signal.
         demo.send_signal(how)
         rest = demo.stdout.read()
         assert demo.wait(60) == 130
-    assert "interrupted; both processes ended" in rest
+    assert "interrupted; all processes ended" in rest
     assert "Traceback" not in rest
     assert nobody_left(tmp_path)
 
