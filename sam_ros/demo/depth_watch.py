@@ -44,7 +44,7 @@ class DepthWatch:
         self._truths: OrderedDict[int, Detection3DArray] = OrderedDict()
         self._trails: dict[int, deque[NDArray[np.float64]]] = defaultdict(lambda: deque(maxlen=TRAIL))
         self._matrix: NDArray[np.float64] | None = None
-        self._to_camera: NDArray[np.floating] = np.eye(4)
+        self._to_camera: NDArray[np.float64] = np.eye(4)
         self._axes = OPTICAL
         self._errors: dict[int, list[tuple[float, ...]]] = defaultdict(list)  # of each object: see _compare
 
@@ -78,7 +78,7 @@ class DepthWatch:
         pose = np.eye(4)
         pose[:3, :3] = matrix_of(np.array([turn.x, turn.y, turn.z, turn.w]))
         pose[:3, 3] = move.x, move.y, move.z
-        self._to_camera, self._axes = np.linalg.inv(pose), LEVEL
+        self._to_camera, self._axes = np.linalg.inv(pose).astype(np.float64), LEVEL
 
     def _join(self, stamp: int) -> None:
         picture, result = self._pictures.get(stamp), self._results.get(stamp)
