@@ -12,6 +12,7 @@ from lifecycle_msgs.srv import ChangeState
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
+from sam_ros.runtime.lifecycle import TRANSITIONS, state_of
 from sam_ros.runtime.texts import legible
 from sam_ros.runtime.waiting import answer_of
 
@@ -53,7 +54,7 @@ class ManagedNode(LifecycleNode):
     def __init__(self, name: str, **kwargs: Any) -> None:
         super().__init__(name, **kwargs)
         self.failure = ""
-        self._at_work: Future[Any] | None = None  # the newest transition
+        self._at_work: Future[None] | None = None  # completed when the newest transition is done
         self._ending = threading.Event()
         # rclpy has no public hook for this. The group is reentrant, because an awaiting service holds up its group.
         service = self._service_change_state
@@ -100,10 +101,12 @@ class ManagedNode(LifecycleNode):
     async def _on_change_state(
         self, request: ChangeState.Request, response: ChangeState.Response
     ) -> ChangeState.Response:
-        if self._at_work is not None and not self._at_work.done():
-            self.get_logger().warning("refused: a transition is at work; ask again when it is done")
-            response.success = False
-            return response
+        while self._at_work is not None and not self._at_work.done():
+            if state_of(self) in TRANSITIONS:
+                self.get_logger().warning(f"refused to change the state: the node is {state_of(self)}")
+                response.success = False
+                return response
+            await answer_of(self, self._at_work)  # its new state is known already, and it ends in a moment
         changed: ChangeState.Response = await answer_of(
             self, self._begin(lambda: self._change_state(request, response))
         )
@@ -112,14 +115,16 @@ class ManagedNode(LifecycleNode):
     def _begin(self, transition: Callable[[], Any]) -> Future[Any]:
         """Start a transition in a thread of its own and return its future result."""
         done: Future[Any] = Future()
-        self._at_work = done
+        self._at_work = ended = Future[None]()
 
         def work() -> None:
             try:
                 result = transition()
             except BaseException as error:
+                ended.set_result(None)
                 done.set_exception(error)
             else:
+                ended.set_result(None)
                 done.set_result(result)
 
         threading.Thread(target=work, name="transition", daemon=True).start()
