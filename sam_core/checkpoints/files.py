@@ -99,9 +99,11 @@ def _read_file(path: Path) -> Mapping[Any, Any]:
         read = _reader_of(path, head)
         _log.info("%s has the SHA-256 %s.", path.name, sha256(path))
         content = read(path)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
-        if isinstance(error, CheckpointError):
-            raise
+    except CheckpointError:
+        raise
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror or error}.") from error
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
         # The unpickler goes on to explain how to load unsafely; the first line says what is wrong.
         reason = re.split(r"\n|\. ?(?:This file can|In PyTorch 2\.6)", str(error).strip())[0] or type(error).__name__
         raise CheckpointError(f"{path} is truncated or not a checkpoint: {reason}") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import logging
 import subprocess
@@ -176,6 +177,17 @@ def test_what_is_no_checkpoint_is_refused_with_its_kind(tmp_path: Path, what: st
     assert "some.pt" in str(caught.value)
     assert "weights_only" not in str(caught.value), "PyTorch's advice to load unsafely is not repeated"
     assert "add_safe_globals" not in str(caught.value)
+
+
+def test_a_file_that_cannot_be_read_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_file(WEIGHTS, tmp_path / "locked.safetensors")
+
+    def denied(_: Path) -> str:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(files, "sha256", denied)
+    with pytest.raises(CheckpointError, match=r"locked\.safetensors cannot be read: Permission denied\."):
+        read_state_dict(tmp_path / "locked.safetensors")
 
 
 def test_the_content_decides_not_the_suffix(tmp_path: Path) -> None:
