@@ -269,7 +269,7 @@ EVENTS = (
     Event("flood of prompts", prompt_flood),
     Event("flood of clicks", click_flood),
     Event("pause", paused),
-    Event("deactivate, activate", deactivated),
+    Event("deactivate, activate", deactivated, may_miss=60),  # it does not listen meanwhile
     Event("detect, follow, unfollow", detections),
     Event("detector fails", detector_fails),
     Event("disk full", disk_full),

@@ -37,7 +37,7 @@ def test_what_overlaps_too_little_is_new_if_its_score_suffices() -> None:
     instance = cup(box(10, 10, 20, 20), score=0.7)
     assert associate(instance, known, MatchRules()) == Decision(Association.NEW, None, 10 / 190)
     assert associate(instance, known, MatchRules(match_iou=0.05)).association is Association.TRACKED
-    assert associate(instance, known, MatchRules(new_score=0.71)).association is Association.UNSURE
+    assert associate(instance, known, MatchRules(new_score=0.71)) == Decision(Association.UNSURE, None, 10 / 190)
     assert associate(instance, [], MatchRules()).association is Association.NEW
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from sam_core.association import (
     FollowedConcept,
+    MatchRules,
     RedetectionSchedule,
 )
 
@@ -65,7 +66,7 @@ def test_schedule_again_changes_the_settings_and_unschedule_ends_it() -> None:
 @pytest.mark.parametrize(
     ("settings", "text"),
     [
-        ({"phrase": " ", "period": 1.0}, "empty"),
+        ({"phrase": " ", "period": 1.0}, "^the phrase is empty: name a concept, for instance 'yellow cup'$"),
         ({"phrase": "cup", "period": 0.0}, "above 0"),
         ({"phrase": "cup", "period": float("inf")}, "above 0"),
         ({"phrase": "cup", "period": float("nan")}, "above 0"),
@@ -75,3 +76,9 @@ def test_schedule_again_changes_the_settings_and_unschedule_ends_it() -> None:
 def test_settings_that_make_no_sense_are_refused(settings: dict[str, Any], text: str) -> None:
     with pytest.raises(ValueError, match=text):
         FollowedConcept(**settings)
+
+
+@pytest.mark.parametrize("extreme", [0.0, 1.0])
+def test_the_ends_of_a_range_belong_to_it(extreme: float) -> None:
+    concept = FollowedConcept("cup", 1e-3, extreme, MatchRules(match_iou=1.0, new_score=extreme))
+    assert (concept.score_threshold, concept.rules.new_score) == (extreme, extreme)

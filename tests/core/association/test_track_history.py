@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 
 from sam_core.association import (
@@ -21,6 +23,7 @@ from sam_core.streaming import (
     ObjectState,
     Observation,
 )
+from sam_core.streaming.masks import masks_at
 from tests.core.association.drawn import H, W, box
 
 
@@ -162,3 +165,36 @@ def test_removed_objects_are_forgotten() -> None:
     assert tracks.known(stream, stream.history.frame_at()) == []  # type: ignore[arg-type]
     assert not tracks._concepts
     assert not tracks._last_seen
+
+
+def test_several_that_are_absent_right_after_they_were_found_are_all_lost() -> None:
+    stream, tracks = DrawnStream(9), TrackHistory()
+    observe(tracks, stream, {})
+    tracks.found(1, "cup", box(0, 0, 9, 9))
+    tracks.found(2, "plate", box(9, 9, 20, 20))
+    assert observe(tracks, stream, {1: None, 2: None}) == {"cup", "plate"}
+
+
+def test_where_an_object_of_no_concept_was_is_forgotten_with_it() -> None:
+    stream, tracks = DrawnStream(9), TrackHistory()
+    observe(tracks, stream, {1: box(0, 0, 9, 9)})
+    observe(tracks, stream, {1: None})
+    assert tracks._last_seen.keys() == {1}
+    observe(tracks, stream, {})
+    assert not tracks._last_seen
+
+
+def test_the_last_mask_is_that_of_the_streams_threshold() -> None:
+    stream, tracks = DrawnStream(9), TrackHistory()
+    stream.mask_threshold = 0.5
+    logits = torch.zeros(4, 6)
+    logits[:2, :3] = 2.0
+    frame = stream.step({1: box(0, 0, 9, 9)})
+    drawn = replace(frame.objects[1], shown=logits, outline=None)
+    stream.history = stream.history.with_objects(1, {frame.number: drawn})
+    tracks.observe(stream)  # type: ignore[arg-type]
+    observe(tracks, stream, {1: None})
+    (lost,) = tracks.known(stream, stream.history.frame_at())  # type: ignore[arg-type]
+    assert lost.mask is not None
+    assert 0 < lost.mask.area < H * W / 2
+    np.testing.assert_array_equal(lost.mask.full(), masks_at(logits[None], (H, W), 0.5)[0].numpy())
