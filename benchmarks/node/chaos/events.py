@@ -278,4 +278,3 @@ EVENTS = (
     Event("tracker SIGINT", tracker_ended(signal.SIGINT, 0), lives=False, may_miss=20),
     Event("tracker killed (-9)", tracker_ended(signal.SIGKILL, -9), lives=False, may_miss=20),
 )
-BRIEF = ("camera killed (-9)", "stamps step back", "flood of prompts", "tracker killed (-9)")
