@@ -48,6 +48,7 @@ def parse(args: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--target", type=float, default=TARGET_OVERHEAD, help="ms of overhead, p50, that are fine")
     parser.add_argument("--json", type=Path, default=None, help="write the figures here")
     parser.add_argument("--chaos", action="store_true", help="let things go wrong instead; see benchmarks/node/chaos")
+    parser.add_argument("--events", nargs="*", metavar="NAME", help="of --chaos; default: all")
     parser.add_argument("--report", type=Path, default=Path("chaos.md"), help="where --chaos writes what was seen")
     return parser.parse_args(args)
 
@@ -314,7 +315,7 @@ def main(args: Sequence[str] | None = None) -> int:
         if options.chaos:
             from benchmarks.node.chaos.run import run as run_chaos  # needs rclpy in this domain
 
-            return 0 if run_chaos(options.seconds, options.logs, options.report) else 1
+            return 0 if run_chaos(options.seconds, options.logs, options.report, options.events) else 1
         return 0 if run(options) else 1
 
 

@@ -49,7 +49,7 @@ def remove_stale_segments(folder: Path = FOLDER, settled: float = _SETTLED) -> R
         return Removed()
     for name in names:
         if match := _LOCK.fullmatch(name):
-            with suppress(OSError):  # held by a living process, or removed by another one meanwhile
+            with suppress(OSError):  # of a living process, or removed by another one meanwhile
                 freed += _remove(folder / match[1], folder / name, settled)
                 segments += 1
     return Removed(segments, freed)

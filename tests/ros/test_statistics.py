@@ -91,6 +91,11 @@ def test_an_image_that_is_missing_was_lost_or_else_replaced() -> None:
     assert (drops[DropCause.LOST], drops[DropCause.REPLACED]) == (2, 4)
 
 
+def test_nothing_went_wrong_before_it_did() -> None:
+    snapshot = Statistics().snapshot()
+    assert (snapshot.last_error, snapshot.refused_prompts, snapshot.since_last_image) == ("", 0, None)
+
+
 def test_memory_stays_bounded() -> None:
     statistics = Statistics(Clock())
     for _ in range(10_000):

@@ -101,11 +101,13 @@ def test_the_end_wakes_the_thread_and_answers_what_waits() -> None:
 
     queue = WorkQueue(3)
     waiting = [queue.put(nothing, lane) for lane in Lane]
+    queue.offer("frame")
     queue.close()
+    assert not queue.has_frame
     for future in waiting:
         with pytest.raises(StoppedError):
             future.result(TIMEOUT)
-    with pytest.raises(StoppedError):
+    with pytest.raises(StoppedError, match=r"^the tracker was stopped$"):
         queue.put(nothing, Lane.QUERY)
     assert queue.take() is None
 

@@ -269,7 +269,7 @@ EVENTS = (
     Event("flood of prompts", prompt_flood),
     Event("flood of clicks", click_flood),
     Event("pause", paused),
-    Event("deactivate, activate", deactivated),
+    Event("deactivate, activate", deactivated, may_miss=60),  # it does not listen meanwhile
     Event("detect, follow, unfollow", detections),
     Event("detector fails", detector_fails),
     Event("disk full", disk_full),
@@ -278,4 +278,3 @@ EVENTS = (
     Event("tracker SIGINT", tracker_ended(signal.SIGINT, 0), lives=False, may_miss=20),
     Event("tracker killed (-9)", tracker_ended(signal.SIGKILL, -9), lives=False, may_miss=20),
 )
-BRIEF = ("camera killed (-9)", "stamps step back", "flood of prompts", "tracker killed (-9)")

@@ -13,7 +13,7 @@ from benchmarks.node.chaos.outcome import Outcome
 from benchmarks.node.chaos.report import write
 from benchmarks.node.chaos.stage import Stage
 
-MAY_GROW = 64.0  # MiB, in the life of one process, once every event has happened to it
+MAY_GROW = 48.0  # MiB
 
 
 def run(seconds: float, folder: Path, report: Path, names: Sequence[str] | None = None) -> bool:
@@ -32,10 +32,14 @@ def run(seconds: float, folder: Path, report: Path, names: Sequence[str] | None 
 
     folder.mkdir(parents=True, exist_ok=True)
     chosen = [event for event in EVENTS if names is None or event.name in names]
+    lived_through = [event for event in chosen if event.lives]
+    chosen = [*lived_through, *(event for event in chosen if not event.lives)]
+    if names is None:  # a second round, in which memory stays as it is
+        chosen = [*lived_through, *chosen]
     rclpy.init(args=[])
     stage, outcomes, begin = Stage(folder), [], time.monotonic()
     try:
-        stage.start_camera()
+        stage.camera.start()
         stage.start_tracker()
         for number, event in enumerate(cycle(chosen)):
             if number >= len(chosen) and time.monotonic() - begin > seconds:
@@ -53,23 +57,23 @@ def run(seconds: float, folder: Path, report: Path, names: Sequence[str] | None 
 def happen(stage: Stage, event: Event, began: float) -> Outcome:
     """Let an event happen, and compare what was published with what came of it."""
     objects, wrong = stage.objects(), list[str]()
-    stage.camera.stop()
+    stage.take_turns(camera=event.source)
     stage.begin = stage.count()
-    if event.source:
-        stage.start_camera()
-        stage.until_results(1)
+    stage.resume()
     try:
         seen = event.happen(stage)
     except (AssertionError, TimeoutError) as error:
         seen = str(error)
         wrong.append("the event failed")
-    stage.camera.stop()
+    stage.pause()
     if not (lived := stage.tracker.running):
         wrong.append("the tracker's process ended")
         seen += f" (exit code {stage.tracker.exit_code})"
     outcome = judge(stage, event, began, seen, wrong, lived)
-    stage.start_camera()
+    stage.resume()
     if not lived:
+        stage.take_turns(camera=True)
+        stage.resume()
         stage.start_tracker()
     elif event.lives and (left := stage.objects()) != objects:
         wrong.append(f"objects are {left}, were {objects}")
@@ -79,7 +83,7 @@ def happen(stage: Stage, event: Event, began: float) -> Outcome:
 def judge(stage: Stage, event: Event, began: float, seen: str, wrong: list[str], lived: bool) -> Outcome:
     """Balance the account of an event; adds to `wrong` what does not balance.
 
-    It goes from the image of the first result to that of the last: before, processes are still finding each other.
+    It goes to the image of the last result. Where new processes find each other, it begins with that of the first.
     """
     begin = stage.begin
     end = stage.count() if lived else begin
@@ -92,7 +96,7 @@ def judge(stage: Stage, event: Event, began: float, seen: str, wrong: list[str],
         name=event.name,
         began=began,
         seen=seen,
-        published=places[-1] - places[0] + 1 if places else 0,
+        published=places[-1] + 1 - (places[0] if event.may_miss else 0) if places else 0,
         results=len(places),
         drops={cause: count for cause, count in drops.items() if count},
         memory=stage.memory() if lived else float("nan"),
@@ -113,12 +117,20 @@ def judge(stage: Stage, event: Event, began: float, seen: str, wrong: list[str],
 
 
 def grown(outcomes: Sequence[Outcome]) -> float:
-    """Return by how much a tracker's memory grew from its first event to its last, MiB: the most of all lives."""
-    lives: dict[int, list[float]] = {}
+    """Return by how much a tracker's memory grew in its second round of events, MiB: the most of all lives.
+
+    In the first round it takes what the largest images and the detector need, and keeps it.
+    """
+    lives: dict[int, list[Outcome]] = {}
     for outcome in outcomes:
-        if outcome.memory == outcome.memory:
-            lives.setdefault(outcome.life, []).append(outcome.memory)
-    return max((memory[-1] - memory[0] for memory in lives.values()), default=0.0)
+        lives.setdefault(outcome.life, []).append(outcome)
+    growth = [0.0]
+    for life in lives.values():
+        names = [outcome.name for outcome in life]
+        again = next((i for i, name in enumerate(names) if name in names[:i]), None)
+        if again is not None:
+            growth.append(life[-1].memory - life[again - 1].memory)
+    return max(growth)
 
 
 def line_of(outcome: Outcome) -> str:

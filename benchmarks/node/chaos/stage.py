@@ -53,12 +53,10 @@ class Witness(Observer):
 
     def __init__(self) -> None:
         from geometry_msgs.msg import PointStamped
-        from rclpy.qos import QoSProfile
-        from sensor_msgs.msg import Image
 
         super().__init__(depth=4000)
         self._clients: dict[str, Any] = {}
-        self.images = self.node.create_publisher(Image, "image", QoSProfile(depth=10))
+        self._images: Any = None
         self.clicks = self.node.create_publisher(PointStamped, "tracker/click", 10)
 
     def client(self, name: str, kind: str) -> Any:
@@ -69,10 +67,26 @@ class Witness(Observer):
             self._clients[name] = self.node.create_client(interface, name, qos_profile=SERVICE_QOS)
         return self._clients[name]
 
+    def join(self) -> None:
+        """Become a publisher of images."""
+        from rclpy.qos import QoSProfile
+        from sensor_msgs.msg import Image
+
+        if self._images is None:
+            self._images = self.node.create_publisher(Image, "image", QoSProfile(depth=10))
+            self.until(self._images.get_subscription_count, PATIENCE)
+            self.spin_for(1.0)  # until the other side knows it, too
+
+    def leave(self) -> None:
+        """Publish no images any more."""
+        if self._images is not None:
+            self.node.destroy_publisher(self._images)
+            self._images = None
+
     def publish(self, image: Any) -> None:
         """Publish an image message, and note its header as a camera does."""
         self.published.append(key(image.header))
-        self.images.publish(image)
+        self._images.publish(image)
 
 
 class Stage:
@@ -142,10 +156,33 @@ class Stage:
         return code
 
     def start_camera(self) -> None:
-        """Start the camera and wait for its first image."""
+        """Start the camera and wait until its images are tracked."""
         self.camera.start()
         seen = len(self.witness.published)
         self.witness.until(lambda: len(self.witness.published) > seen, PATIENCE)
+        self.until_results(2)
+
+    def take_turns(self, *, camera: bool) -> None:
+        """Let the camera publish images, or else the witness; never both, and nobody does afterwards."""
+        if camera:
+            self.witness.leave()
+            if not self.camera.running:
+                self.start_camera()
+            self.pause()
+        else:
+            if self.camera.running:
+                self.camera.stop()
+            self.witness.join()
+
+    def pause(self) -> None:
+        """Stop the camera's process, if it runs, so that counts can be read."""
+        if self.camera.running:
+            self.camera.send(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let the camera's process go on, if it runs."""
+        if self.camera.running:
+            self.camera.send(signal.SIGCONT)
 
     def memory(self) -> float:
         """Return the tracker's resident memory, MiB."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sam_core.association import FollowedConcept, RedetectionSchedule, concept_key
+from sam_core.association import LIVE, FollowedConcept, RedetectionSchedule, concept_key
 
 
 def test_concepts_differ_by_more_than_case_and_spacing() -> None:
@@ -108,3 +108,9 @@ def test_the_schedule_tells_what_is_still_followed_and_takes_other_rules() -> No
     assert not schedule.follows(cups)
     assert schedule.unfollow("cup")
     assert not schedule.follows(cups)
+
+
+@pytest.mark.parametrize("extreme", [0.0, 1.0])
+def test_the_ends_of_a_range_belong_to_it(extreme: float) -> None:
+    concept = FollowedConcept("cup", 1e-3, rules=replace(LIVE, new_score=extreme))
+    assert concept.rules.new_score == extreme
