@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
@@ -63,11 +63,11 @@ def _model_config(name: str, overrides: Sequence[str]) -> DictConfig:
     return load_config("models", name, [override_with_new_name(override) for override in overrides])
 
 
-def tracking_choices(config: DictConfig) -> dict[str, str]:
+def tracking_choices(config: DictConfig) -> dict[str, Any]:
     """Return `Tracker`'s arguments that a model's configuration names beside its networks."""
     from sam_core.streaming import CHOICES
 
-    return {key: config[key] for key in ("memory_policy", *CHOICES) if key in config}
+    return {key: config[key] for key in ("memory_policy", "pin_first_frame", *CHOICES) if key in config}
 
 
 def _loaded(config: DictConfig, source: Path | None, name: str) -> Sam2:

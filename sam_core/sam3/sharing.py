@@ -22,10 +22,7 @@ def share_trunk(network: ConceptNetwork, trunk: Vit, *, weights_matter: bool) ->
     """
     vision = network.backbone.vision_backbone
     mine, theirs = vision.trunk.state_dict(), trunk.state_dict()
-    if (vision.trunk.image_size, vision.trunk.layout) != (
-        trunk.image_size,
-        trunk.layout,
-    ) or mine.keys() != theirs.keys():
+    if vision.trunk.layout != trunk.layout or mine.keys() != theirs.keys():
         return False
     if not all(_equal(mine[name], tensor, weights_matter) for name, tensor in theirs.items()):
         return False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sam_core.streaming.cropped_mask import CroppedMask
 from sam_core.streaming.history import Frame, FrameHistory, ObjectOnFrame
-from sam_core.streaming.memory import POLICIES, FifoPolicy, MemoryPolicy, Observation, StridedPolicy
+from sam_core.streaming.memory import POLICIES, FifoPolicy, MemoryPolicy, Observation, SelectivePolicy, StridedPolicy
 from sam_core.streaming.network import TrackingNetwork
 from sam_core.streaming.postprocessing import MaskPostprocessor
 from sam_core.streaming.prompt import Prompt
@@ -30,6 +30,7 @@ __all__ = [
     "Observation",
     "Origin",
     "Prompt",
+    "SelectivePolicy",
     "Stream",
     "StreamReport",
     "StreamSettings",

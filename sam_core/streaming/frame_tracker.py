@@ -83,6 +83,7 @@ class FrameTracker:
             dtype=settings.memory_dtype,
             policy=settings.policy,
             max_pointer_distance=settings.max_pointer_distance,
+            pin_first=settings.pin_first_frame,
         )
         on_gpu = settings.cuda_graphs and network.device.type == "cuda"
         self._graphs = FrameGraphs(network, self.bank, settings.max_objects, enabled=on_gpu)
@@ -144,7 +145,10 @@ class FrameTracker:
         slots, updated = [], []
         for version, observation in zip(versions, seen, strict=True):
             spatial = self._policy.admits(observation)
-            index, at = version.index.remember(observation.frame, conditioning=conditioning, spatial=spatial)
+            dropped = None if self._policy.retains(version.last_seen) else version.frame
+            index, at = version.index.remember(
+                observation.frame, conditioning=conditioning, spatial=spatial, dropped=dropped
+            )
             slots.append(at)
             updated.append(replace(version, index=index, last_seen=observation, suppressed=False))
         return Outcome(tracked, seen, slots, updated)
@@ -173,7 +177,7 @@ class FrameTracker:
             and frame.number not in version.index.conditioning.frames
         }
         recent, pointers = version.index.recent, version.index.pointers
-        admitted = [n for n, frame in known.items() if self._policy.admits(frame.objects[object_id].seen)]
+        admitted = [n for n, frame in known.items() if self._holds(frame.objects[object_id].seen, version.frame)]
         wanted = sorted({*recent.before(version.frame + 1), *admitted})[-recent.capacity :]
         missing = [n for n in wanted if n not in recent.frames]
         wanted = sorted({*pointers.before(version.frame + 1), *known})[-pointers.capacity :]
@@ -181,6 +185,10 @@ class FrameTracker:
         for number in sorted({*missing, *(n for n in wanted if n not in pointers.frames)}):
             index = self._restore_frame(version.row, index, known[number], object_id, spatial=number in missing)
         return replace(version, index=index)
+
+    def _holds(self, seen: Observation, newest: int) -> bool:
+        """Tell whether the memory of a frame is in the bank once a version has come to frame `newest`."""
+        return self._policy.admits(seen) and (seen.frame == newest or self._policy.retains(seen))
 
     def _restore_frame(
         self, row: int, index: MemoryIndex, frame: Frame, object_id: int, *, spatial: bool

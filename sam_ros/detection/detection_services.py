@@ -16,6 +16,7 @@ from sam_msgs.srv import DetectConcept, FollowConcept, UnfollowConcept
 
 from sam_core.association import ConceptRules, FollowedConcept
 from sam_core.sam3 import ConceptDetector
+from sam_core.streaming import Tracker
 from sam_core.streaming.prompt import MAX_LABEL
 from sam_ros.conversions.messages import concept_instance_message
 from sam_ros.conversions.stamps import nanoseconds, to_time
@@ -58,9 +59,9 @@ class DetectionServices:
         node.create_service(FollowConcept, "~/follow_concept", self._on_follow, **options)
         node.create_service(UnfollowConcept, "~/unfollow_concept", self._on_unfollow, **options)
 
-    def configure(self, settings: DetectorSettings, inference: InferenceThread[Any]) -> None:
+    def configure(self, settings: DetectorSettings, inference: InferenceThread[Any], tracker: Tracker) -> None:
         """Load the detector, if one is wanted (see `DetectorManager.configure`)."""
-        self._detector.configure(settings, inference)
+        self._detector.configure(settings, inference, tracker)
 
     def release(self) -> None:
         """Free the detector (see `DetectorManager.release`)."""

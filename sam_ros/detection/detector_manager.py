@@ -13,6 +13,7 @@ from std_srvs.srv import Trigger
 
 from sam_core.association import LIVE, ConceptResult, ConceptRules
 from sam_core.sam3 import ConceptDetector, build_detector
+from sam_core.streaming import Tracker
 from sam_ros.detection.counts import DetectionCounts
 from sam_ros.detection.detector_thread import DetectorFacts, DetectorThread
 from sam_ros.detection.redetector import Redetector
@@ -49,6 +50,7 @@ class DetectorSettings:
         overrides: Changes to its configuration in Hydra's syntax.
         cpu_threads: Threads that torch may use for it on the CPU; 0 leaves torch's own choice.
         queue: Most calls that may wait.
+        text_on_cpu: Keep the text encoder on the CPU.
     """
 
     model: str
@@ -58,6 +60,7 @@ class DetectorSettings:
     overrides: tuple[str, ...]
     cpu_threads: int
     queue: int
+    text_on_cpu: bool
 
 
 @dataclass(frozen=True)
@@ -128,23 +131,25 @@ class DetectorManager:
         self._inference: InferenceThread[Any] | None = None
         self.counts = DetectionCounts()
         self.rules = LIVE
+        self._tracker: Tracker | None = None
         self.now: LoadedDetector | None = None
         # Reentrant: an awaiting service must keep neither images nor other services waiting.
         options: dict[str, Any] = {"qos_profile": SERVICE_QOS, "callback_group": ReentrantCallbackGroup()}
         node.create_service(Trigger, "~/load_detector", self._on_load, **options)
         node.create_service(Trigger, "~/unload_detector", self._on_unload, **options)
 
-    def configure(self, settings: DetectorSettings, inference: InferenceThread[Any]) -> None:
+    def configure(self, settings: DetectorSettings, inference: InferenceThread[Any], tracker: Tracker) -> None:
         """Load the detector, if one is wanted, and wait for it.
 
         Args:
             settings: What to load.
             inference: Owns the stream that instances are handed over to.
+            tracker: Its weights, of which the detector uses what is the same.
 
         Raises:
             ValueError, OSError: What the settings name does not exist or does not fit.
         """
-        self._settings, self._inference = settings, inference
+        self._settings, self._inference, self._tracker = settings, inference, tracker
         if settings.model:
             self._tell(self._start(settings, inference).thread.loaded.result())
 
@@ -160,7 +165,7 @@ class DetectorManager:
                     f"the detector did not end within {STOP_TIMEOUT:g} s and is left behind with its memory"
                 )
             self._forget(self.now)
-        self._settings = self._inference = None
+        self._settings = self._inference = self._tracker = None
 
     def ready(self) -> tuple[LoadedDetector, DetectorFacts]:
         """Return the detector and what is known about it.
@@ -210,7 +215,7 @@ class DetectorManager:
 
     def _start(self, settings: DetectorSettings, inference: InferenceThread[Any]) -> LoadedDetector:
         """Begin to load the detector, in a thread of its own."""
-        logger = self._node.get_logger()
+        logger, tracker = self._node.get_logger(), self._tracker
 
         def build() -> ConceptDetector:
             with forwarded_logs("sam_core.sam3", logger):
@@ -220,6 +225,8 @@ class DetectorManager:
                     device=settings.device,
                     dtype=settings.dtype or None,
                     overrides=settings.overrides,
+                    beside=tracker,
+                    text_on_cpu=settings.text_on_cpu,
                 )
 
         redetector = Redetector(
@@ -252,6 +259,7 @@ class DetectorManager:
     def _tell(self, facts: DetectorFacts) -> None:
         torch.set_num_threads(torch.get_num_threads())  # new threads adopt our number again, not the detector's
         weights = "with its checkpoint" if facts.has_weights else "with random weights"
+        weights += ", on the tracker's backbone" if facts.shares_trunk else ""
         self._node.get_logger().info(
             f"detector loaded: {facts.name} at {facts.image_size} px {weights}, on {facts.device} as {facts.dtype}, "
             f"ready after {facts.seconds:.1f} s"

@@ -62,6 +62,7 @@ class DetectorFacts:
         image_size: Side of its square input in px.
         tokenizer: Tells what a phrase comes to; any thread may use it.
         seconds: Time that loading took, s.
+        shares_trunk: Whether it uses the tracker's trunk.
     """
 
     name: str
@@ -71,6 +72,7 @@ class DetectorFacts:
     image_size: int
     tokenizer: Tokenizer
     seconds: float
+    shares_trunk: bool
 
 
 @dataclass(frozen=True)
@@ -196,7 +198,7 @@ class DetectorThread:
         except Exception as error:
             self.loaded.set_exception(error)
             return
-        for module in detector.network.modules():
+        for module in detector.own_modules:
             module.register_forward_pre_hook(self._break_off)
         self.loaded.set_result(
             DetectorFacts(
@@ -207,6 +209,7 @@ class DetectorThread:
                 image_size=detector.image_size,
                 tokenizer=detector.tokenizer,
                 seconds=time.monotonic() - started,
+                shares_trunk=detector.shares_trunk,
             )
         )
         with own_stream(detector.device, priority=LOWEST):

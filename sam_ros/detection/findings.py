@@ -79,7 +79,8 @@ def find(detector: ConceptDetector, frame: Frame, search: Search) -> tuple[list[
     """
     started = time.perf_counter()
     assert frame.picture is not None  # `frame_for` gives frames with pictures alone
-    state = detector.encode_image(frame.picture)
+    trunk = frame.features.trunk if detector.shares_trunk else None  # of the newest frame; others are encoded again
+    state = detector.encode_image(frame.picture) if trunk is None else detector.encode_trunk(trunk, frame.size)
     findings: list[Finding] = []
     size = 0
     for found in detector.detect_each(

@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-import torch
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from sam_core.streaming import CHOICES, POLICIES
+from sam_core.streaming import CHOICES, POLICIES, Tracker
 from sam_core.streaming.renamed import RENAMED
 from sam_ros.conversions.encodings import MAX_PIXELS
 from sam_ros.detection.detector_manager import DetectorSettings
@@ -66,6 +65,7 @@ class TrackerParameters:
     detector_overrides: tuple[str, ...] = ()
     detector_cpu_threads: int = 1
     detector_queue: int = 4
+    detector_text_on_cpu: bool = False
     concept_nms_iou: float = 0.1
     concept_unmatched_iou: float = 0.5
     concept_hot_start: int = 15
@@ -87,16 +87,22 @@ class TrackerParameters:
             values[new] = values[new] or today.get(value, value)
         return cls(**values)
 
-    def detector_settings(self, device: torch.device) -> DetectorSettings:
-        """Return the detector's part; it runs on the tracker's `device` unless a parameter names another."""
+    def detector_settings(self, tracker: Tracker) -> DetectorSettings:
+        """Return the detector's part.
+
+        It runs on the tracker's device unless a parameter names another. The detector of the tracker's own model has
+        the tracker's checkpoint and dtype unless a parameter says otherwise: then both can use one backbone.
+        """
+        own = self.detector == self.model
         return DetectorSettings(
             model=self.detector,
-            checkpoint=self.detector_checkpoint,
-            device=self.detector_device or str(device),
-            dtype=self.detector_dtype,
+            checkpoint=self.detector_checkpoint or (self.checkpoint if own else ""),
+            device=self.detector_device or str(tracker.device),
+            dtype=self.detector_dtype or (self.dtype if own else ""),
             overrides=self.detector_overrides,
             cpu_threads=self.detector_cpu_threads,
             queue=self.detector_queue,
+            text_on_cpu=self.detector_text_on_cpu,
         )
 
 
@@ -135,6 +141,7 @@ _DESCRIPTORS: dict[str, ParameterDescriptor] = {
     ),
     "memory_policy": _fixed(
         "Which images enter an object's memory. fifo: the last ones, as SAM 2 was published. strided: every third one. "
+        "selective: the newest in which the object was surely seen, as in SAM 3's memory selection. "
         "Empty: what the model's configuration says, strided for sam2_nano, else fifo.",
         "empty or one of " + ", ".join(POLICIES),
     ),
@@ -202,7 +209,10 @@ _DESCRIPTORS: dict[str, ParameterDescriptor] = {
         "Name of a concept detector (config/models/<name>.yaml), e.g. sam3, for ~/detect_concept. It is loaded when "
         "the node is configured; ~/unload_detector and ~/load_detector free its memory and take it again. Empty: none."
     ),
-    "detector_checkpoint": _fixed("File with the detector's weights. Empty: random ones (with a warning)."),
+    "detector_checkpoint": _fixed(
+        "File with the detector's weights. Empty: the tracker's file if both are the same model, which then share one "
+        "backbone; else those that the package ships, else random ones (with a warning)."
+    ),
     "detector_device": _fixed("Torch device of the detector. Empty: the tracker's."),
     "detector_dtype": _fixed("Number type of the detector. Empty: bfloat16 where the device is fast at it."),
     "detector_overrides": _fixed("Changes to the detector's configuration in Hydra's syntax."),
@@ -213,6 +223,10 @@ _DESCRIPTORS: dict[str, ParameterDescriptor] = {
     "detector_queue": _fixed(
         "Most detections that wait while one runs; further calls are refused.",
         integer_range=[IntegerRange(from_value=0, to_value=1000)],
+    ),
+    "detector_text_on_cpu": _fixed(
+        "Keep the detector's text encoder, two fifths of its weights, on the CPU. A new phrase takes longer there; "
+        "what it means is kept on the device."
     ),
     **CONCEPT_DESCRIPTORS,
 }

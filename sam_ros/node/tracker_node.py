@@ -158,7 +158,7 @@ class TrackerNode(LifecycleNode):
         self._log_model(tracker, policy, time.monotonic() - started)
         try:
             self._apply_parameters(())
-            self._detections.configure(settings.detector_settings(tracker.device), self._inference)
+            self._detections.configure(settings.detector_settings(tracker), self._inference, tracker)
         except (ValueError, OSError) as error:
             self.get_logger().error(f"cannot configure the detector: {error}")
             self._release()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import pytest
 import torch
 
 from sam_core import FrameResult, Prompt, Tracker, build_tracker
-from sam_core.streaming import POLICIES, FifoPolicy, MemoryPolicy, Observation, StridedPolicy
+from sam_core.streaming import POLICIES, FifoPolicy, MemoryPolicy, Observation, SelectivePolicy, StridedPolicy
 from tests.core.pattern import frame
 
 CLICK = Prompt(points=[[60, 45]], labels=[1])
@@ -70,6 +73,63 @@ def test_a_long_absence_leaves_memories_of_before() -> None:
     assert policy.place_in_time(80, [i for i in stored if i < 80], 7)[0] == (18, 1)
 
 
+def test_selective_policy_drops_frames_on_which_the_object_was_not_surely_seen() -> None:
+    policy = SelectivePolicy()
+    scores = {0: (0.9, 2.0), 1: (0.9, -2.0), 2: (0.005, 9.0), 3: (0.5, 0.1), 4: (0.9, 0.0)}
+    seen = {i: Observation(i, iou, score, prompted=False) for i, (iou, score) in scores.items()}
+    assert SelectivePolicy.score(seen[0]) == pytest.approx((2 / (1 + math.exp(-2.0)) - 1) * 0.9)
+    assert [i for i, observation in seen.items() if policy.retains(observation)] == [0, 3]
+    assert all(policy.considers(i) and policy.admits(observation) for i, observation in seen.items())
+    assert policy.retains(replace(seen[1], prompted=True))
+    assert policy.place_in_time(20, [2, 4, 5, 19], 7) == [(5, 5), (19, 6)]
+    for threshold, reach in ((1.0, 15), (-0.1, 15), (0.01, 0)):
+        with pytest.raises(ValueError, match="threshold must be"):
+            SelectivePolicy(threshold, reach)
+
+
+def test_a_frame_that_is_not_retained_serves_the_next_frame_alone(micro_tracker: Tracker) -> None:
+    """The object is surely seen on every third frame; those stay, while the others pass by."""
+    stream, held = micro_tracker.open_stream(policy=SelectivePolicy()), []
+    score = [9.0]
+    head = micro_tracker.model.sam_mask_decoder.pred_obj_score_head
+    hook = head.register_forward_hook(lambda module, inputs, output: torch.full_like(output, score[0]))
+    try:
+        for i in range(14):
+            score[0] = 9.0 if i % 3 == 0 else -9.0
+            stream.step(frame(i), i)
+            if i == 0:
+                stream.add_prompt(CLICK)
+            held.append(stream._state.objects[1].latest.index.recent.before(i + 1))
+    finally:
+        hook.remove()
+    assert held[1:8] == [[1], [2], [3], [3, 4], [3, 5], [3, 6], [3, 6, 7]]
+    assert held[13] == [3, 6, 9, 12, 13]
+
+
+def test_a_late_correction_ends_as_one_in_time_where_frames_are_dropped(micro_tracker: Tracker) -> None:
+    """About half of the frames are retained; a correction attends to the previous frame, retained or not."""
+    results = run(micro_tracker, FifoPolicy(), 16)
+    scores = sorted(SelectivePolicy.score(Observation(0, *of(result), prompted=False)) for result in results)
+    policy, ends = SelectivePolicy(threshold=scores[len(scores) // 2]), []
+    for delay in (0, 6):
+        stream = micro_tracker.open_stream(policy=policy, max_objects=1)
+        for i in range(20):
+            stream.step(frame(i), i)
+            if i == 0:
+                stream.add_prompt(CLICK)
+            if i == 9 + delay:
+                stream.add_prompt(replace(CORRECTION, stamp=9), object_id=1)
+        held = stream._state.objects[1].latest.index.recent.before(19)
+        assert held != list(range(held[0], 19))
+        ends.append(stream.step(frame(20), 20).mask_logits)
+    assert torch.equal(*ends)
+
+
+def of(result: FrameResult) -> tuple[float, float]:
+    """Return predicted IoU and object score of the one object."""
+    return result.predicted_iou.item(), torch.logit(result.presence.double()).item()
+
+
 def test_an_observation_counts_the_frames_of_an_absence(micro_tracker: Tracker) -> None:
     """A prompt ends the count, and so does a frame that shows the object."""
     stream, counts = micro_tracker.open_stream(), []
@@ -130,8 +190,8 @@ def test_a_model_names_its_policy(micro_tracker: Tracker) -> None:
     assert micro_tracker.memory_policy == "fifo"
     assert build_tracker("sam2_nano", device="cpu").memory_policy == "strided"
     assert build_tracker("sam2_nano", device="cpu", overrides=["memory_policy=fifo"]).memory_policy == "fifo"
-    assert sorted(POLICIES) == ["fifo", "strided"]
-    with pytest.raises(ValueError, match="no memory policy 'visible'; known are fifo, strided"):
+    assert sorted(POLICIES) == ["fifo", "selective", "strided"]
+    with pytest.raises(ValueError, match="no memory policy 'visible'; known are fifo, strided, selective"):
         build_tracker("sam2_nano", device="cpu", overrides=["memory_policy=visible"])
 
 

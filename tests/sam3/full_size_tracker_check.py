@@ -1,4 +1,4 @@
-"""SAM 3's tracker and detector at the released size on random weights, by hand: time, memory, difference to the reference.
+"""SAM 3's tracker and detector at the released size on random weights, by hand: time, memory, parity.
 
     PYTHONPATH=. python tests/sam3/full_size_tracker_check.py [--threads N] [--frames N] [--no-reference]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sam_core.streaming.memory.bank import Memory, MemoryBank, MemoryBatches, MemoryIndices
 from sam_core.streaming.memory.index import MemoryIndex, Slots, SlotTable
-from sam_core.streaming.memory.policies import POLICIES, FifoPolicy, StridedPolicy
+from sam_core.streaming.memory.policies import POLICIES, FifoPolicy, SelectivePolicy, StridedPolicy
 from sam_core.streaming.memory.policy import MemoryPolicy, Observation
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "MemoryIndices",
     "MemoryPolicy",
     "Observation",
+    "SelectivePolicy",
     "SlotTable",
     "Slots",
     "StridedPolicy",

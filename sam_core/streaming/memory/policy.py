@@ -41,6 +41,9 @@ class MemoryPolicy(Protocol):
     def admits(self, observation: Observation) -> bool:
         """Return whether the spatial memory of this frame is kept, in place of the oldest."""
 
+    def retains(self, observation: Observation) -> bool:
+        """Return whether an admitted memory stays beyond the next frame; if not, it serves that frame alone."""
+
     def place_in_time(self, now: int, stored: Sequence[int], num_memories: int) -> list[tuple[int, int]]:
         """Choose among the frames that are kept.
 

@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from sam_core.streaming.memory.policies.fifo import FifoPolicy
+from sam_core.streaming.memory.policies.selective import SelectivePolicy
 from sam_core.streaming.memory.policies.strided import StridedPolicy
 from sam_core.streaming.memory.policy import MemoryPolicy
 
-__all__ = ["POLICIES", "FifoPolicy", "StridedPolicy"]
+__all__ = ["POLICIES", "FifoPolicy", "SelectivePolicy", "StridedPolicy"]
 
-POLICIES: dict[str, Callable[[], MemoryPolicy]] = {"fifo": FifoPolicy, "strided": StridedPolicy}
+POLICIES: dict[str, Callable[[], MemoryPolicy]] = {
+    "fifo": FifoPolicy,
+    "strided": StridedPolicy,
+    "selective": SelectivePolicy,
+}

@@ -18,6 +18,10 @@ class FifoPolicy:
         """Admit every frame."""
         return True
 
+    def retains(self, observation: Observation) -> bool:
+        """Retain what was admitted."""
+        return True
+
     def place_in_time(self, now: int, stored: Sequence[int], num_memories: int) -> list[tuple[int, int]]:
         """Place a frame by its distance to `now`; a missing frame leaves a gap."""
         return [(frame, num_memories - (now - frame)) for frame in stored if now - frame < num_memories]

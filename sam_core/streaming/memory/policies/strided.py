@@ -38,6 +38,10 @@ class StridedPolicy:
         considered = self.considers(observation.frame) and observation.absent_for <= self.patience
         return observation.prompted or considered
 
+    def retains(self, observation: Observation) -> bool:
+        """Retain what was admitted."""
+        return True
+
     def place_in_time(self, now: int, stored: Sequence[int], num_memories: int) -> list[tuple[int, int]]:
         """Give the newest stored frames the newest temporal positions."""
         return newest_positions(stored, num_memories)
