@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
@@ -72,11 +72,11 @@ def known_models() -> tuple[tuple[str, dict[str, Tensor]], ...]:
         return tuple((name, build_model(name).state_dict()) for name in model_names())
 
 
-def tracking_choices(config: DictConfig) -> dict[str, str]:
+def tracking_choices(config: DictConfig) -> dict[str, Any]:
     """Return `Tracker`'s arguments that a model's configuration names beside its networks."""
     from sam_core.streaming import CHOICES
 
-    return {key: config[key] for key in ("memory_policy", *CHOICES) if key in config}
+    return {key: config[key] for key in ("memory_policy", "pin_first_frame", *CHOICES) if key in config}
 
 
 def _loaded(config: DictConfig, source: Path | None, name: str) -> Sam2:

@@ -65,6 +65,7 @@ def run(tracker: Tracker, frames: int, first: int) -> Coming:
         result = concepts.step(images[number % len(images)], number, concepts=asked, detect=_detect)
         born += len(result.born)
         removed += len(result.removed)
+        del result  # it has as many masks as there happen to be objects
         if number + 1 == first:
             bytes_first = _settled(concepts)
     return Coming(bytes_first, _settled(concepts), born, removed)

@@ -95,7 +95,8 @@ def main() -> None:
     for number in range(scene.length):
         result = step(scene.render(number).image, number)
         tracked[f"ids{number}"] = np.array(result.object_ids)
-        tracked[f"masks{number}"] = np.packbits(result.masks.cpu().numpy().reshape(len(result), -1), axis=1)
+        masks = result.masks.cpu().numpy().reshape(len(result), scene.height * scene.width)
+        tracked[f"masks{number}"] = np.packbits(masks, axis=1)
         frame = stream.history.newest
         assert frame is not None
         if number % arguments.every == 0:

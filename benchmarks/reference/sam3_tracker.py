@@ -111,8 +111,9 @@ class ReferenceStream:
     """Feed the reference frame by frame, each object for itself.
 
     The port tracks objects one by one, too, but encodes the memories of a frame at once, and binarises all masks if one
-    of them answers a prompt; and it leaves out that an earlier mask of the frame goes back in with a click. So prompts
-    are put to its parts here, of which the port's `forward` consists.
+    of them answers a prompt; it leaves out that an earlier mask of the frame goes back in with a click; and it attends
+    to the pointers of all conditioning frames, but to the memories of four. So prompts are put to its parts here, of
+    which the port's `forward` consists, and conditioning frames beyond the four are deleted.
 
     Args:
         model: of `toy_pair`.
@@ -190,6 +191,9 @@ class ReferenceStream:
         if conditioning:
             session.output_dict_per_obj[index]["non_cond_frame_outputs"].pop(frame, None)
         session.store_output(index, frame, output_value=out, is_conditioning_frame=conditioning)
+        frames = session.output_dict_per_obj[index]["cond_frame_outputs"]
+        if len(frames) > self.model.config.max_cond_frame_num:
+            del frames[min(frames)]
         self.model._batch_encode_memories(
             session, frame, [index], [out["high_res_masks"]], [out["object_score_logits"]], [True]
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 from sam_core.association.concept_tracker import ConceptResult, ConceptTracker
 from sam_core.association.delay import Delay
 from sam_core.association.detections import ConceptDetections, Instance, Selection, select
+from sam_core.association.frame_detector import FrameDetector
 from sam_core.association.handover import Handover, hand_over
 from sam_core.association.hot_start import Removal, Survey, survey
 from sam_core.association.matching import Match, mask_ious, match
@@ -30,6 +31,7 @@ __all__ = [
     "Decision",
     "Delay",
     "FollowedConcept",
+    "FrameDetector",
     "Handover",
     "Instance",
     "Known",

@@ -132,13 +132,13 @@ class ConceptTracker:
                 frame,
                 object_ids,
                 tracked,
-                tracks=self.tracks,
+                tracks=self._followed(),
                 hidden=frozenset().union(*self._hidden.values()),
                 **shared,
             )
             return judgement.ruling
 
-        if self.tracks or search.concepts:
+        if self._followed() or search.concepts:
             result = self.stream.step(image, stamp, source, arbiter=arbiter)
         else:
             result = self.stream.step(image, stamp, source)
@@ -150,6 +150,10 @@ class ConceptTracker:
         if judgement is None:
             return ConceptResult(result, self.tracks, lost=self._observe())
         return self._execute(frame, result, search, judgement, began)
+
+    def _followed(self) -> dict[int, Track]:
+        """Return the tracks of concepts that are searched for again and again: the rules of a frame are for them."""
+        return {i: track for i, track in self.tracks.items() if track.concept in self._searches}
 
     def _planner(self, search: FrameSearch) -> Callable[..., SearchPlan]:
         places = self.stream.max_objects - len(self.stream.objects)

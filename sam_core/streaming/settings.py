@@ -42,6 +42,8 @@ class StreamSettings:
             for them is set aside then.
         max_conditioning_frames: conditioning frames kept per object where corrections or tracked frames count as such;
             the first prompt's frame stays, of the others the oldest leaves.
+        pin_first_frame: whether the first prompt's frame stays; else the conditioning frames nearest in time do, as in
+            SAM 3.
         max_pointer_distance: greatest age, in frames, that the pointer of a conditioning frame is given. SAM 2 has no
             such bound (None), and in an endless stream the age leaves what training has seen.
         memory_dtype: how spatial memories are stored; bfloat16 as the official predictor does on every device.
@@ -72,6 +74,7 @@ class StreamSettings:
     corrections_are_conditioning: bool = False
     reconditioning: bool = False
     max_conditioning_frames: int = 4
+    pin_first_frame: bool = True
     max_pointer_distance: int | None = None
     memory_dtype: torch.dtype = torch.bfloat16
     policy: MemoryPolicy = field(default_factory=FifoPolicy)

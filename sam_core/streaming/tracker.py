@@ -15,21 +15,22 @@ from sam_core.streaming.stream import Stream
 
 
 class Tracker:
-    """SAM 2 on a device; any number of streams share it.
+    """SAM 2 or SAM 3's tracker on a device; any number of streams share it.
 
     Args:
         model: the network, in evaluation mode, on its device.
         name: name of its configuration.
         checkpoint: file of its weights; None for random ones.
         memory_policy: name, in `POLICIES`, of its streams' policy if they ask for none.
-        **choices: its streams' settings if they do not say: those of `sam_core.streaming.settings.CHOICES`.
+        **choices: its streams' settings if they do not say: those of `sam_core.streaming.settings.CHOICES`, and
+            `pin_first_frame`.
 
     Raises:
         ValueError: no such policy or choice.
     """
 
     def __init__(
-        self, model: Sam2, name: str, checkpoint: Path | None = None, memory_policy: str = "fifo", **choices: str
+        self, model: Sam2, name: str, checkpoint: Path | None = None, memory_policy: str = "fifo", **choices: Any
     ) -> None:
         if memory_policy not in POLICIES:
             raise ValueError(f"There is no memory policy {memory_policy!r}; known are {', '.join(POLICIES)}.")

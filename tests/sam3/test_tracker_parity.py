@@ -179,6 +179,13 @@ def disc(x: int, y: int, radius: int) -> np.ndarray:
     return (xs - x) ** 2 + (ys - y) ** 2 < radius**2
 
 
+@pytest.fixture
+def exact(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Keep memories in float32 on both sides: rounded to bfloat16, a difference of 1e-6 can become one of 1e-4."""
+    monkeypatch.setattr(torch, "bfloat16", torch.float32)
+    return {"memory_dtype": torch.float32}
+
+
 class Pair:
     """Both streams, fed alike and compared at every frame."""
 
@@ -235,10 +242,10 @@ def test_one_object(pair_of_networks: Any, kind: str, figure: Figure) -> None:
     figure("worst frame", pair.worst, 1e-4)
 
 
-def test_three_objects_that_come_and_go(figure: Figure) -> None:
+def test_three_objects_that_come_and_go(figure: Figure, exact: dict[str, Any]) -> None:
     """One is added and one removed on the way; presence lies on both sides of 0, so that both branches occur."""
     networks = toy_pair(object_score_bias=None)
-    pair = Pair(networks)
+    pair = Pair(networks, **exact)
     heads = (networks[0].sam_mask_decoder.pred_obj_score_head.layers[-1], networks[1].mask_decoder.pred_obj_score_head)
     with torch.no_grad():
         centre_presence(networks[0], (heads[0], heads[1].proj_out))
@@ -275,8 +282,8 @@ def centre_presence(model: Sam3Tracker, heads: tuple[Any, Any]) -> None:
 
 
 @pytest.mark.parametrize("conditioning", [False, True], ids=["ordinary", "conditioning"])
-def test_corrections(pair_of_networks: Any, conditioning: bool, figure: Figure) -> None:
-    pair = Pair(pair_of_networks, corrections_are_conditioning=conditioning)
+def test_corrections(pair_of_networks: Any, conditioning: bool, figure: Figure, exact: dict[str, Any]) -> None:
+    pair = Pair(pair_of_networks, **exact, corrections_are_conditioning=conditioning)
     target = 0
     for i, image in enumerate(camera()):
         pair.step(image)
@@ -289,6 +296,17 @@ def test_corrections(pair_of_networks: Any, conditioning: bool, figure: Figure) 
             pair.prompt(target, points=[[20.0, 30.0]], labels=[1])
         if i == 17:
             pair.prompt(target, mask=disc(64, 64, 30))
+    figure("worst frame", pair.worst, 1e-4)
+
+
+def test_the_nearest_conditioning_frames_stay(pair_of_networks: Any, figure: Figure, exact: dict[str, Any]) -> None:
+    """Six of them, of which four are attended to."""
+    pair = Pair(pair_of_networks, **exact, corrections_are_conditioning=True, pin_first_frame=False)
+    for i, image in enumerate(camera()):
+        pair.step(image)
+        if i % 4 == 0:
+            pair.prompt(1 if i else None, points=[[40.0 + i, 60.0]], labels=[1])
+    assert pair.ours._state.objects[1].latest.index.conditioning.before(FRAMES) == [12, 16, 20, 24]
     figure("worst frame", pair.worst, 1e-4)
 
 

@@ -87,6 +87,7 @@ class MemoryBank:
         dtype: how spatial memories are stored.
         policy: which frames are kept.
         max_pointer_distance: greatest age in frames that the pointer of a conditioning frame is given; None: no bound.
+        pin_first: whether an object's first conditioning frame stays when there are too many.
     """
 
     def __init__(
@@ -98,12 +99,15 @@ class MemoryBank:
         dtype: torch.dtype,
         policy: MemoryPolicy,
         max_pointer_distance: int | None,
+        pin_first: bool = True,
     ) -> None:
         self._network = network
         self._policy = policy
         self._max_pointer_distance = max_pointer_distance
         self.rows = rows
-        self.empty_index = MemoryIndex.empty(conditioning_slots, network.num_memories, network.max_object_pointers)
+        self.empty_index = MemoryIndex.empty(
+            conditioning_slots, network.num_memories, network.max_object_pointers, pin_first=pin_first
+        )
         empty = self.empty_index
         slots = len(empty.conditioning.frames) + len(empty.recent.frames)
         pointers = len(empty.conditioning.frames) + len(empty.pointers.frames)

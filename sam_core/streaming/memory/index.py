@@ -94,14 +94,21 @@ class MemoryIndex:
     """Index of one object's memories.
 
     Slots are numbered as they lie in the bank's tensors: first those of conditioning frames, then recent ones.
+
+    Attributes:
+        conditioning: of conditioning frames.
+        recent: of other frames' spatial memories.
+        pointers: of other frames' object pointers.
+        pin_first: whether the first conditioning frame stays when there are too many; else the oldest leaves.
     """
 
     conditioning: SlotTable
     recent: SlotTable
     pointers: SlotTable
+    pin_first: bool = True
 
     @classmethod
-    def empty(cls, conditioning: int, recent: int, pointers: int) -> MemoryIndex:
+    def empty(cls, conditioning: int, recent: int, pointers: int, *, pin_first: bool = True) -> MemoryIndex:
         """Return an index that holds nothing.
 
         A single conditioning frame is written by prompts alone, into a row that nobody reads yet, and needs no spare
@@ -111,11 +118,13 @@ class MemoryIndex:
             SlotTable.empty(conditioning, spare=int(conditioning > 1)),
             SlotTable.empty(recent, spare=1),
             SlotTable.empty(pointers, spare=1),
+            pin_first,
         )
 
     def forget_from(self, frame: int) -> MemoryIndex:
         """Return an index without this frame and later ones."""
-        return MemoryIndex(*(table.forget_from(frame) for table in (self.conditioning, self.recent, self.pointers)))
+        tables = (table.forget_from(frame) for table in (self.conditioning, self.recent, self.pointers))
+        return MemoryIndex(*tables, pin_first=self.pin_first)
 
     def remember(
         self, frame: int, *, conditioning: bool, spatial: bool, dropped: int | None = None
@@ -124,23 +133,23 @@ class MemoryIndex:
 
         Args:
             frame: number of the frame.
-            conditioning: whether it is a conditioning frame, which is kept for good; the first one stays for ever.
+            conditioning: whether it is a conditioning frame, which is kept as long as there is room; see `pin_first`.
             spatial: whether its spatial memory is kept; a conditioning frame's always is.
             dropped: a frame whose spatial memory gives way, if it is not a conditioning frame.
         """
         offset = len(self.conditioning.frames)
         recent, pointers = self.recent.forget(frame), self.pointers.forget(frame)
         if conditioning:
-            first = min(self.conditioning.before(frame), default=frame)
+            first = min(self.conditioning.before(frame), default=frame) if self.pin_first else None
             table, slot = self.conditioning.store(frame, pinned=first)
-            return MemoryIndex(table, _without(recent, dropped), pointers), Slots(slot, slot)
+            return MemoryIndex(table, _without(recent, dropped), pointers, self.pin_first), Slots(slot, slot)
         place = None
         if spatial:
             recent, place = self.recent.store(frame, dropped=dropped)
         else:
             recent = _without(recent, dropped)
         pointers, pointer = self.pointers.store(frame)
-        index = MemoryIndex(self.conditioning, recent, pointers)
+        index = replace(self, recent=recent, pointers=pointers)
         return index, Slots(None if place is None else offset + place, offset + pointer)
 
     @property

@@ -1,0 +1,72 @@
+"""Concepts on SAM 3 alone: tracker and detector on one trunk, which sees every image once."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks.reference.sam3 import let_some_pass
+from benchmarks.reference.weights import make_lively
+from sam_core import build_tracker
+from sam_core.association import LIVE, ConceptTracker, FollowedConcept, FrameDetector
+from sam_core.sam3 import build_detector
+
+IMAGE = np.random.default_rng(0).integers(0, 256, (96, 128, 3), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def models() -> tuple[Any, Any]:
+    torch.manual_seed(0)
+    tracker = build_tracker("sam3_toy", device="cpu", dtype="float32")
+    make_lively(tracker.model)
+    detector = build_detector("sam3_toy", device="cpu", dtype="float32", beside=tracker)
+    let_some_pass(detector.network)
+    assert detector.shares_trunk
+    return tracker, detector
+
+
+def test_words_become_tracks_with_one_pass_of_the_trunk_an_image(models: tuple[Any, Any]) -> None:
+    tracker, detector = models
+    passes: list[int] = []
+    hook = tracker.model.trunk.register_forward_hook(lambda *_: passes.append(1))
+    stream = tracker.open_stream(max_objects=4, reconditioning=True)
+    stream.keep_pictures = True
+    concepts, rules = ConceptTracker(stream), replace(LIVE, new_score=0.5)
+    cup, plate = (FollowedConcept(phrase, rules=rules) for phrase in ("cup", "plate"))
+    try:
+        results = [
+            concepts.step(IMAGE, stamp, concepts=[cup, plate], detect=FrameDetector(detector)) for stamp in range(3)
+        ]
+    finally:
+        hook.remove()
+    assert len(passes) == 3
+    assert results[0].born
+    assert set(results[0].result.labels) <= {"cup", "plate"}
+    assert all(result.problems == () and result.searched == ("cup", "plate") for result in results)
+    assert all(result.detection_seconds > 0 for result in results)
+
+
+def test_a_shared_trunk_and_a_second_pass_find_the_same(models: tuple[Any, Any]) -> None:
+    """On an image of the input's size; else the tracker resizes it otherwise than the detector."""
+    tracker, detector = models
+    side = tracker.image_size
+    image = np.random.default_rng(1).integers(0, 256, (side, side, 3), dtype=np.uint8)
+    stream = tracker.open_stream(max_objects=4)
+    stream.keep_pictures = True
+    stream.step(image)
+    frame = stream.history.frame_at()
+    (shared,) = FrameDetector(detector)(frame, ("cup",))
+    (alone,) = FrameDetector(detector)(frame.without_trunk(), ("cup",))
+    torch.testing.assert_close(shared.scores, alone.scores, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(shared.logits, alone.logits, rtol=1e-3, atol=1e-3)
+
+
+def test_without_pictures_the_search_fails_with_a_sentence(models: tuple[Any, Any]) -> None:
+    tracker, detector = models
+    concepts = ConceptTracker(tracker.open_stream(max_objects=4))
+    result = concepts.step(IMAGE, 0, concepts=[FollowedConcept("cup")], detect=FrameDetector(detector))
+    assert "set keep_pictures" in result.problems[0]
