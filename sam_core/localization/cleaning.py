@@ -23,6 +23,7 @@ _MOST_DEVIATIONS = 5.0  # of the median absolute deviation of the range, scaled 
 _NORMAL = 1.4826  # standard deviation over median absolute deviation, of a normal distribution
 _LEAST_JUMP = 0.02  # share of the depth by which neighbours differ where a surface ends
 _JUMP_OF_NOISE = 8.0  # standard deviations of the noise, likewise
+_DEEPEST = 1.5  # times its width: an object is hardly deeper
 _JUMP_OF_SLOPE = 4.0  # times what is usual within the mask, so that slanted surfaces hold together
 _SMALLEST_PART = 0.05  # of the largest part, for another one at the same depth to belong to the object
 _NEAREST, _FARTHEST = 1e-6, np.float32(1e6)  # m, stand for "no depth" in minima and maxima
@@ -51,7 +52,7 @@ class MaskDepth:
     touches_border: bool
 
 
-def clean(mask: CroppedMask, depth: Floats, settings: LocalizerSettings) -> MaskDepth:
+def clean(mask: CroppedMask, depth: Floats, focal: float, settings: LocalizerSettings) -> MaskDepth:
     """Return the points of a mask that belong to the object.
 
     Edge pixels mix foreground and background, so the mask is eroded. Of the rest, pixels beside a jump in depth (flying
@@ -61,6 +62,7 @@ def clean(mask: CroppedMask, depth: Floats, settings: LocalizerSettings) -> Mask
     Args:
         mask: Not empty.
         depth: (H, W) float32 depth along the optical axis in m; 0, NaN and inf where there is none.
+        focal: Focal length in px.
         settings: The limits.
     """
     height, width = depth.shape
@@ -81,7 +83,7 @@ def clean(mask: CroppedMask, depth: Floats, settings: LocalizerSettings) -> Mask
     trusted = (core > 0) & valid
     if not trusted.any():
         trusted = with_depth
-    trusted = _without_outliers(z, jumps, trusted, settings)
+    trusted = _without_outliers(z, jumps, trusted, math.sqrt(area) / focal, settings)
     part, count = _largest_part(trusted, z)
     own = cv2.bitwise_and(cv2.dilate(part, _square(band + 2)), inside)
     rows, columns = np.nonzero(part)
@@ -110,9 +112,13 @@ def _jumps(near: Floats, far: Floats) -> Floats:
 
 
 def _without_outliers(
-    z: Floats, jumps: Floats, trusted: NDArray[np.bool_], settings: LocalizerSettings
+    z: Floats, jumps: Floats, trusted: NDArray[np.bool_], angle: float, settings: LocalizerSettings
 ) -> NDArray[np.bool_]:
-    """Leave out pixels beside jumps, and those whose range is far from the median."""
+    """Leave out pixels beside jumps, and those whose range is far from the median.
+
+    Far is never less than the object's own width (`angle` is the angle over it): a box that is seen from the front has
+    most of its points at one range, and its top reaches away from that.
+    """
     if not trusted.any():
         return trusted
     ranges = z[trusted]
@@ -121,7 +127,7 @@ def _without_outliers(
     noise = settings.depth_noise * middle**2
     usual = median(jumps[trusted])
     jump = max(_LEAST_JUMP * middle, _JUMP_OF_NOISE * noise, _JUMP_OF_SLOPE * usual)
-    reach = max(_MOST_DEVIATIONS * spread, _JUMP_OF_NOISE * noise, _LEAST_JUMP * middle)
+    reach = max(_MOST_DEVIATIONS * spread, _JUMP_OF_NOISE * noise, _DEEPEST * angle * middle)
     with np.errstate(invalid="ignore"):
         return trusted & (jumps < jump) & (np.abs(z - middle) < reach)
 

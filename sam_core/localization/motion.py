@@ -95,7 +95,7 @@ class Motions:
         trail: Positions that are remembered of each.
     """
 
-    acceleration: float = 1.0
+    acceleration: float = 0.5
     longest_gap: float = 1.0
     trail: int = 60
 

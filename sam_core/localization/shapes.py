@@ -23,7 +23,6 @@ from sam_core.localization.view import LevelView
 __all__ = ["Fit", "fit_box", "fit_cylinder", "fit_plan", "fit_sphere"]
 
 Doubles: TypeAlias = NDArray[np.float64]
-_SHALLOW = 0.3  # sine of the angle between a ray and a face below which their intersection is not trusted
 _BOTTOM, _FAR = 0.1, 0.95  # quantiles over the outline: a tenth of it lies along the lowest edge
 _TOP = 0.985  # quantile over the points
 
@@ -105,12 +104,12 @@ def fit_box(view: LevelView, side: NDArray[np.bool_]) -> Fit | None:
             unseen = behind - first.distance
         return replace(_box(first.normal, (first.distance, behind), (ends[0], ends[1]), (low, high)), error=error,
                        yaw_deviation=first.deviation, unseen=unseen)  # fmt: skip
-    # Each face ends where the other begins, and where the outline does. Seen too flat, a face's end is uncertain: then
-    # the far edge of the top counts.
+    # Each face ends where the other begins, and where the outline does. Where the top is seen less
+    # flat than a face, its far edge is more certain than the face's end.
     far, beside = float(last.meet(right) @ first.normal), float(first.meet(left) @ last.normal)
-    if last.slant(right) < _SHALLOW:
+    if top is not None and last.slant(right) < _slant_of(view, top):
         far = _first(_behind(view, outline_sides, top, first.normal), far)
-    if first.slant(left) < _SHALLOW:
+    if top is not None and first.slant(left) < _slant_of(view, top):
         beside = _first(_behind(view, outline_sides, top, last.normal), beside)
     if far <= first.distance or beside <= last.distance:
         return None
@@ -200,6 +199,11 @@ def _behind(view: LevelView, outline_sides: Doubles, top: float | None, normal: 
         return None
     u = np.stack((np.cos(outline[on_top, 0]), np.sin(outline[on_top, 0])))
     return quantile(flat[on_top] * (normal @ u), _FAR)
+
+
+def _slant_of(view: LevelView, top: float) -> float:
+    """Return the sine of the angle at which a ray meets the plane of the top: a face seen flatter is less certain."""
+    return abs(top) / math.hypot(top, float(view.flat.mean()))
 
 
 def _first(value: float | None, otherwise: float) -> float:

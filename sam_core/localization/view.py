@@ -44,6 +44,7 @@ class LevelView:
         weights: (C,) number of points.
         outline: (M, 2) azimuth and elevation of the outline, rad.
         bounds: (lowest, highest) azimuth of the outline, by half a pixel beyond the outermost pixels.
+        half_pixel: Angle of half a pixel, rad.
     """
 
     ahead: float
@@ -53,6 +54,7 @@ class LevelView:
     weights: Doubles
     outline: Doubles
     bounds: tuple[float, float]
+    half_pixel: float
 
     @classmethod
     def of(cls, points: Doubles, outline: Doubles, half_pixel: float) -> LevelView:
@@ -79,7 +81,7 @@ class LevelView:
         sums = np.stack([np.bincount(cell, part, minlength=size)[filled] for part in (azimuths, elevations, ranges)])
         azimuth, elevation, distance = sums / weights
         bounds = (float(edge[:, 0].min()) - half_pixel, float(edge[:, 0].max()) + half_pixel)
-        return cls(ahead, azimuth, elevation, distance, weights, edge, bounds)
+        return cls(ahead, azimuth, elevation, distance, weights, edge, bounds, half_pixel)
 
     @cached_property
     def cosines(self) -> Doubles:

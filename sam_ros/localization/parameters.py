@@ -39,7 +39,7 @@ class LocalizerParameters:
     erosion: float = 0.04
     max_erosion: int = 4
     depth_noise: float = 0.0015
-    acceleration: float = 1.0
+    acceleration: float = 0.5
     trail: int = 60
     max_image_pixels: int = MAX_PIXELS
     autostart: bool = False
