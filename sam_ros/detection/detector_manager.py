@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from rclpy.callback_groups import ReentrantCallbackGroup
-from rclpy.node import Node
+from rclpy.lifecycle import LifecycleNode
 from std_srvs.srv import Trigger
 
 from sam_core.association import TrackHistory
@@ -17,6 +17,7 @@ from sam_core.streaming import Stream
 from sam_ros.detection.detector_thread import DetectorFacts, DetectorThread
 from sam_ros.detection.redetector import Redetector
 from sam_ros.runtime.errors import RefusedError
+from sam_ros.runtime.lifecycle import TRANSITIONS, state_of
 from sam_ros.runtime.logs import forwarded_logs
 from sam_ros.runtime.qos import SERVICE_QOS
 from sam_ros.runtime.texts import legible
@@ -112,7 +113,7 @@ class DetectorManager:
         prompts: Counts and logs refusals.
     """
 
-    def __init__(self, node: Node, prompts: PromptServices) -> None:
+    def __init__(self, node: LifecycleNode, prompts: PromptServices) -> None:
         self._node = node
         self._prompts = prompts
         self._settings: DetectorSettings | None = None  # from configure to release, as the next one
@@ -161,6 +162,8 @@ class DetectorManager:
         Raises:
             NoDetectorError: There is none now.
         """
+        if (state := state_of(self._node)) in TRANSITIONS:
+            raise NoDetectorError(f"the tracker is {state}; ask again when that is done")
         if self.now is None and self._settings is not None and self._settings.model:
             raise NoDetectorError("the detector is unloaded: call ~/load_detector first")
         if self.now is None:

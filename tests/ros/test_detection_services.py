@@ -79,7 +79,7 @@ def process(weights: dict[str, Path], tmp_path_factory: pytest.TempPathFactory, 
 @pytest.fixture(scope="module")
 def lasting_client(process: Executable, make_lasting_client: Callable[..., Any]) -> Any:
     client = make_lasting_client("/finder", image="/seen")
-    client.until(client.connected, "the tracker to be active")
+    client.wait_until_active()
     return client
 
 
@@ -387,6 +387,7 @@ def test_a_lost_object_is_looked_for_at_once_and_keeps_its_id(
     names = {"__node": "blind", "image": "/seen"}
     process = make_process("tracker", parameters(weights, "blind"), remappings=names)
     client = make_client("/blind", image="/seen")
+    client.wait_until_active()
     answer = client.call(
         FollowConcept,
         "follow_concept",
@@ -414,6 +415,7 @@ def test_lost_siblings_get_their_own_ids_back(
     reliable = {"qos_overrides./seen.subscription.reliability": "reliable"}  # the first image, too, must arrive
     make_process("tracker", parameters(weights, "blind") | reliable, remappings=names)
     client = make_client("/blind", image="/seen")
+    client.wait_until_active()
     for attempt in range(5):  # among many processes what is sent first can be lost until both ends know each other
         try:
             client.until(client.connected, "the tracker's subscription and publishers")
