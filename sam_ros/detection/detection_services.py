@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from rclpy.callback_groups import ReentrantCallbackGroup
-from rclpy.node import Node
+from rclpy.lifecycle import LifecycleNode
 from sam_msgs.srv import DetectConcept, FollowConcept, UnfollowConcept
 
 from sam_core.association import ConceptRules, FollowedConcept
@@ -49,7 +49,7 @@ class DetectionServices:
         prompts: Knows whether the tracker is ready, and counts refusals.
     """
 
-    def __init__(self, node: Node, prompts: PromptServices) -> None:
+    def __init__(self, node: LifecycleNode, prompts: PromptServices) -> None:
         self._node = node
         self._prompts = prompts
         self._detector = DetectorManager(node, prompts)

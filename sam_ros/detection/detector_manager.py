@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from rclpy.callback_groups import ReentrantCallbackGroup
-from rclpy.node import Node
+from rclpy.lifecycle import LifecycleNode
 from std_srvs.srv import Trigger
 
 from sam_core.association import LIVE, ConceptResult, ConceptRules
@@ -18,6 +18,7 @@ from sam_ros.detection.counts import DetectionCounts
 from sam_ros.detection.detector_thread import DetectorFacts, DetectorThread
 from sam_ros.detection.redetector import Redetector
 from sam_ros.runtime.errors import RefusedError
+from sam_ros.runtime.lifecycle import TRANSITIONS, state_of
 from sam_ros.runtime.logs import forwarded_logs
 from sam_ros.runtime.qos import SERVICE_QOS
 from sam_ros.runtime.texts import legible
@@ -129,7 +130,7 @@ class DetectorManager:
         rules: Settings of the rules for concepts, from the node's parameters.
     """
 
-    def __init__(self, node: Node, prompts: PromptServices) -> None:
+    def __init__(self, node: LifecycleNode, prompts: PromptServices) -> None:
         self._node = node
         self._prompts = prompts
         self._settings: DetectorSettings | None = None  # from configure to release, as the next one
@@ -180,6 +181,8 @@ class DetectorManager:
         Raises:
             NoDetectorError: There is none now.
         """
+        if (state := state_of(self._node)) in TRANSITIONS:
+            raise NoDetectorError(f"the tracker is {state}; ask again when that is done")
         if self.now is None and self._settings is not None and self._settings.model:
             raise NoDetectorError("the detector is unloaded: call ~/load_detector first")
         if self.now is None:

@@ -23,6 +23,7 @@ else:
     import rclpy
     from diagnostic_msgs.msg import DiagnosticArray
     from geometry_msgs.msg import PointStamped
+    from lifecycle_msgs.srv import GetState
     from rclpy.executors import SingleThreadedExecutor
     from rclpy.node import Node
     from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy
@@ -148,6 +149,10 @@ class Client:
         stamp = self.publish(pixels, encoding, header)
         return self.until(lambda: self.objects.get(stamp), f"the objects of image {stamp}")
 
+    def wait_until_active(self) -> None:
+        """Wait until the tracker, which may have been started just now, is active."""
+        self.until(lambda: self.call(GetState, "get_state").current_state.label == "active", "the tracker to be active")
+
     def connected(self) -> bool:
         """Say whether images reach the tracker and its objects reach us."""
         publishers = self.node.count_publishers(f"{self.tracker}/objects")
@@ -271,7 +276,7 @@ def running_tracker(tmp_path_factory: pytest.TempPathFactory, ros: None, micro: 
 def _shared_client(running_tracker: Executable) -> Iterator[Client]:
     clients = _clients()
     client = next(clients)()
-    client.until(client.connected, "the tracker to be active")
+    client.wait_until_active()
     yield client
     clients.close()
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from sam_msgs.msg import ConceptInstance, LabeledBox, TrackedObject, TrackedObjectArray
@@ -77,7 +78,9 @@ def process(weights: dict[str, Path], tmp_path_factory: pytest.TempPathFactory, 
 
 @pytest.fixture(scope="module")
 def lasting_client(process: Executable, make_lasting_client: Callable[..., Any]) -> Any:
-    return make_lasting_client("/finder", image="/seen")
+    client = make_lasting_client("/finder", image="/seen")
+    client.wait_until_active()
+    return client
 
 
 @pytest.fixture
@@ -393,6 +396,7 @@ def test_a_lost_object_is_looked_for_at_once_and_keeps_its_id(
     names = {"__node": "blind", "image": "/seen"}
     process = make_process("tracker", parameters(weights, "blind"), remappings=names)
     client = make_client("/blind", image="/seen")
+    client.wait_until_active()
     answer = client.call(
         FollowConcept,
         "follow_concept",
@@ -420,6 +424,7 @@ def test_lost_siblings_get_their_own_ids_back(
     reliable = {"qos_overrides./seen.subscription.reliability": "reliable"}  # the first image, too, must arrive
     make_process("tracker", parameters(weights, "blind") | reliable, remappings=names)
     client = make_client("/blind", image="/seen")
+    client.wait_until_active()
     for attempt in range(5):  # among many processes what is sent first can be lost until both ends know each other
         try:
             client.until(client.connected, "the tracker's subscription and publishers")
@@ -454,7 +459,7 @@ def test_without_a_detector_the_answer_says_how_to_get_one(client: Any, picture:
     client.until(lambda: client.diagnostics.get("detector") == "not configured", "the diagnostics")
 
 
-def test_a_detector_is_unloaded_and_loaded_again(finder: Any, picture: Picture) -> None:
+def test_a_detector_is_unloaded_and_loaded_again(finder: Any, picture: Picture, weights: dict[str, Path]) -> None:
     finder.track(picture(0))
     tracked = ids_of(detect(finder, "cup", track=True).instances)
     assert finder.call(FollowConcept, "follow_concept", phrase="plate", period=1000.0, new_score=1.0).success
@@ -464,8 +469,14 @@ def test_a_detector_is_unloaded_and_loaded_again(finder: Any, picture: Picture) 
     finder.until(lambda: finder.diagnostics.get("detector") == "unloaded", "the diagnostics")
     assert detect(finder, "cup").message == "the detector is unloaded: call ~/load_detector first"
     assert {item.id for item in finder.track(picture(1)).objects} == set(tracked), "tracking goes on"
+    weights["detector"].rename(elsewhere := weights["detector"].with_suffix(".away"))
+    assert "no checkpoint file" in finder.call(Trigger, "load_detector").message
+    finder.until(lambda: "the detector cannot be loaded: " in finder.message, "the diagnostics")
+    assert finder.level == DiagnosticStatus.ERROR
+    elsewhere.rename(weights["detector"])
     answer = finder.call(Trigger, "load_detector")
     assert answer.success, answer.message
+    finder.until(lambda: "cannot be loaded" not in finder.message, "the diagnostics")
     assert "no image was processed yet" in detect(finder, "cup").message
     stamp = finder.track(picture(2)).header.stamp
     answer = detect(finder, "cup")
