@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 
+@pytest.mark.slow
 def test_a_brief_chaos_goes_well(tmp_path: Path) -> None:
     pytest.importorskip("rclpy")
     report = tmp_path / "chaos.md"
