@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 _INTEGERS = {f"{sign}int{bits}": (sign, bits) for sign in ("", "u") for bits in (8, 16, 32, 64)}
 _LONGEST = 4  # items of a sequence
-_signs = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
-_texts = st.one_of(st.just(""), st.just("cup"), st.text(_signs, max_size=12), st.integers(200, 5000).map("x".__mul__))
+signs = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
+_texts = st.one_of(st.just(""), st.just("cup"), st.text(signs, max_size=12), st.integers(200, 5000).map("x".__mul__))
 
 
 def interface(name: str) -> Any:

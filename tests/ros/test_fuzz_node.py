@@ -26,7 +26,7 @@ from std_msgs.msg import Header
 from sam_ros.conversions.encodings import array_to_image
 from sam_ros.runtime.processes import Executable
 from tests.fuzzing import examples
-from tests.ros.generate import interface, messages
+from tests.ros.generate import interface, messages, signs
 
 MIB = 2**20
 MAY_GROW = 48 * MIB  # the allocator's slack; one leaked request of 64 searched frames would be more
@@ -97,7 +97,7 @@ def plausible(life: Life) -> dict[str, st.SearchStrategy[Any]]:
     mask = np.zeros((96, 128), np.uint8)
     mask[30:60, 20:50] = 255
     masks = st.one_of(st.just(Image()), st.just(array_to_image(mask, "mono8", Header())), messages(Image))
-    names = st.one_of(st.sampled_from(life.parameters), st.text(st.characters(exclude_characters="\0"), max_size=5))
+    names = st.one_of(st.sampled_from(life.parameters), st.text(signs, max_size=5))
     return {
         "mask": masks,
         "object_id": st.integers(0, 5),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -34,3 +35,5 @@ def test_who_was_never_started_cannot_be_stopped() -> None:
     assert process.output() == ""
     with pytest.raises(RuntimeError, match="never started"):
         process.stop()
+    with pytest.raises(RuntimeError, match="never started"):
+        process.send(signal.SIGINT)

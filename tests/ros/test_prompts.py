@@ -66,6 +66,7 @@ def test_an_instance_comes_back_from_its_message() -> None:
     assert (box.x_offset, box.y_offset, box.width, box.height, box.do_rectify) == (7, 4, 12, 5, False)
     assert (message.mask.encoding, message.mask.header) == ("mono8", header)
     assert set(message.mask.data) == {0, 255}
+    assert mask_of(message, (20, 30)).dtype == np.bool_
     np.testing.assert_array_equal(mask_of(message, (20, 30)), mask)
 
 

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from sam_ros.tracking.statistics import DropCause, Statistics, Timing
+from sam_ros.tracking.statistics import WINDOW, DropCause, Statistics, Timing
 
 
 class Clock:
@@ -57,6 +57,16 @@ def test_percentiles_and_overhead() -> None:
     assert snapshot.latency == pytest.approx((0.060, 0.109))
     assert snapshot.model == pytest.approx((0.008, 0.008))
     assert snapshot.overhead == pytest.approx((0.052, 0.101))
+
+
+def test_a_frame_leaves_the_percentiles_when_the_window_is_over() -> None:
+    clock = Clock()
+    statistics = Statistics(clock)
+    statistics.frame_processed(Timing(latency=1.0, model=0.5))
+    clock.now += 1.0
+    statistics.frame_processed(Timing(latency=3.0, model=0.5))
+    clock.now += WINDOW - 1.0
+    assert statistics.snapshot().latency == (3.0, 3.0)
 
 
 def test_a_frame_without_a_stamp_counts_but_has_no_latency() -> None:

@@ -27,6 +27,7 @@ class Event:
         source: Whether the camera runs meanwhile; otherwise the event publishes images itself.
         lives: Whether the tracker's process lives through it.
         may_miss: Images that may be unaccounted for, because new processes find each other meanwhile.
+        may_end: Whether the tracker's process may end, as the middleware's threads do not survive everything.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Event:
     source: bool = True
     lives: bool = True
     may_miss: int = 0
+    may_end: bool = False
 
 
 def calm(stage: Stage) -> str:
@@ -273,7 +275,7 @@ EVENTS = (
     Event("detect, follow, unfollow", detections),
     Event("detector fails", detector_fails),
     Event("disk full", disk_full),
-    Event("out of memory", out_of_memory, source=False),
+    Event("out of memory", out_of_memory, source=False, may_end=True),
     Event("tracker SIGTERM", tracker_ended(signal.SIGTERM, 0), lives=False, may_miss=20),
     Event("tracker SIGINT", tracker_ended(signal.SIGINT, 0), lives=False, may_miss=20),
     Event("tracker killed (-9)", tracker_ended(signal.SIGKILL, -9), lives=False, may_miss=20),

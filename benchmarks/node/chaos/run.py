@@ -37,7 +37,8 @@ def run(seconds: float, folder: Path, report: Path, names: Sequence[str] | None 
     if names is None:  # a second round, in which memory stays as it is
         chosen = [*lived_through, *chosen]
     rclpy.init(args=[])
-    stage, outcomes, begin = Stage(folder), [], time.monotonic()
+    stage, begin = Stage(folder), time.monotonic()
+    outcomes: list[Outcome] = []
     try:
         stage.camera.start()
         stage.start_tracker()
@@ -49,8 +50,8 @@ def run(seconds: float, folder: Path, report: Path, names: Sequence[str] | None 
     finally:
         stage.close()
         rclpy.try_shutdown()
-    growth = grown(outcomes)
-    write(report, outcomes, growth, time.monotonic() - begin, MAY_GROW)
+        growth = grown(outcomes)
+        write(report, outcomes, growth, time.monotonic() - begin, MAY_GROW)
     return growth <= MAY_GROW and not any(outcome.wrong for outcome in outcomes)
 
 
@@ -67,13 +68,15 @@ def happen(stage: Stage, event: Event, began: float) -> Outcome:
         wrong.append("the event failed")
     stage.pause()
     if not (lived := stage.tracker.running):
-        wrong.append("the tracker's process ended")
-        seen += f" (exit code {stage.tracker.exit_code})"
+        seen += f"; the tracker's process ended with {stage.tracker.exit_code}, and a new one was started"
+        if not event.may_end:
+            wrong.append("the tracker's process ended")
     outcome = judge(stage, event, began, seen, wrong, lived)
     stage.resume()
     if not lived:
-        stage.take_turns(camera=True)
-        stage.resume()
+        stage.witness.leave()
+        if not stage.camera.running:
+            stage.camera.start()
         stage.start_tracker()
     elif event.lives and (left := stage.objects()) != objects:
         wrong.append(f"objects are {left}, were {objects}")
