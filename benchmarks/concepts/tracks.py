@@ -89,7 +89,7 @@ def _ious(ones: list[NDArray[np.bool_]], others: list[NDArray[np.bool_]]) -> NDA
     ious = np.zeros((len(ones), len(others)))
     for i, one in enumerate(ones):
         for k, other in enumerate(others):
-            ious[i, k] = np.count_nonzero(one & other) / max(np.count_nonzero(one | other), 1)
+            ious[i, k] = (one & other).sum() / ((one | other).sum() or 1)
     return ious
 
 

@@ -193,7 +193,7 @@ class ScriptedSam3Video(Sam3VideoModel):
         return {object_id: mask[0] for object_id, mask in outputs.items() if object_id not in gone}
 
 
-class _EndlessSession(Sam3VideoInferenceSession):  # type: ignore[misc]
+class _EndlessSession(Sam3VideoInferenceSession):
     """A session of so many frames that object pointers reach as far back as in a live stream."""
 
     @property

@@ -11,6 +11,7 @@ from sam_msgs.msg import TrackedObject
 from std_msgs.msg import Header
 
 from sam_core import FrameResult, ObjectInfo, ObjectState
+from sam_core.streaming import Origin
 from sam_core.streaming.masks import logits_at_pixels
 from sam_ros.conversions.messages import (
     Masks,
@@ -70,6 +71,16 @@ def test_objects_hold_everything_that_is_known(masks: Masks) -> None:
     assert (second.id, second.label, second.area) == (7, "", 8)
     assert (third.state, third.area, third.box.width, third.mask.width) == (TrackedObject.ABSENT, 0, 0, 0)
     assert math.isnan(third.centroid_x)
+
+
+def test_objects_say_which_concept_found_them_and_how_sure_that_is() -> None:
+    origins = {3: Origin("yellow cup", confirmed=False, score=0.75), 9: Origin("dog", confirmed=True, score=0.5)}
+    message = objects_message(Masks.of(replace(frame_result(), origins=origins)), HEADER)
+    assert [(one.concept, one.confirmation, one.detection_score) for one in message.objects] == [
+        ("yellow cup", TrackedObject.TENTATIVE, 0.75),
+        ("", TrackedObject.PROMPTED, 0.0),
+        ("dog", TrackedObject.CONFIRMED, 0.5),
+    ]
 
 
 def test_what_the_messages_need_is_fetched_in_one_piece(masks: Masks) -> None:
