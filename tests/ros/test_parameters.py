@@ -11,6 +11,7 @@ import pytest
 from rcl_interfaces.srv import DescribeParameters, GetParameters, SetParameters
 from rclpy.parameter import Parameter
 
+from sam_ros.node.concept_parameters import CONCEPT_DESCRIPTORS
 from sam_ros.node.parameters import TrackerParameters
 
 LIVE = {"mask_threshold", "publish_masks", "expected_rate", "image_timeout"}
@@ -40,7 +41,9 @@ def test_every_parameter_says_what_it_is(client: Any) -> None:
     descriptors = client.call(DescribeParameters, "describe_parameters", names=names).descriptors
     assert [descriptor.name for descriptor in descriptors] == names
     assert all(descriptor.description for descriptor in descriptors)
-    assert {descriptor.name for descriptor in descriptors if not descriptor.read_only} == LIVE
+    assert {descriptor.name for descriptor in descriptors if not descriptor.read_only} == LIVE | set(
+        CONCEPT_DESCRIPTORS
+    )
     ranges = {d.name: d.integer_range[0] for d in descriptors if d.integer_range}
     assert (ranges["max_objects"].from_value, ranges["max_objects"].to_value) == (1, 256)
 
