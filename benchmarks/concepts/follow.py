@@ -21,16 +21,15 @@ from sam_core.streaming import CroppedMask, Frame, Stream
 from sam_core.synthetic import TwinScene
 
 PHRASE = "the red circle"
-SCORE = 0.5
 
 Find = Callable[[Frame], list[Any]]
 
 
-def finder(detector: Any) -> Find:
+def finder(detector: Any, least: float) -> Find:
     """Return a function that gives the instances of the phrase on a frame."""
 
     def find(frame: Frame) -> list[Any]:
-        (found,) = detector.detect(detector.encode_image(frame.picture), [PHRASE], threshold=SCORE)
+        (found,) = detector.detect(detector.encode_image(frame.picture), [PHRASE], threshold=least)
         masks = [CroppedMask.of(mask) for mask in found.masks.cpu().numpy()]
         return [
             association.Instance(PHRASE, score, mask) for score, mask in zip(found.scores.tolist(), masks, strict=True)
@@ -39,10 +38,10 @@ def finder(detector: Any) -> Find:
     return find
 
 
-def follow_earlier(stream: Stream) -> tuple[Callable[..., Any], Callable[..., None]]:
+def follow_earlier(stream: Stream, score: float) -> tuple[Callable[..., Any], Callable[..., None]]:
     """Return step and hand-over of versions before the rules of SAM 3."""
     tracks = association.TrackHistory()  # type: ignore[attr-defined]
-    rules = association.MatchRules(new_score=SCORE)  # type: ignore[attr-defined]
+    rules = association.MatchRules(new_score=score)  # type: ignore[attr-defined]
 
     def step(image: NDArray[np.uint8], number: int) -> Any:
         result = stream.step(image, number)
@@ -56,12 +55,12 @@ def follow_earlier(stream: Stream) -> tuple[Callable[..., Any], Callable[..., No
     return step, take
 
 
-def follow_now(stream: Stream) -> tuple[Callable[..., Any], Callable[..., None]]:
+def follow_now(stream: Stream, score: float) -> tuple[Callable[..., Any], Callable[..., None]]:
     """Return step and hand-over of this version."""
     from dataclasses import replace
 
     concepts = association.ConceptTracker(stream)
-    rules = replace(association.LIVE, score_threshold=SCORE, new_score=SCORE)
+    rules = replace(association.LIVE, score_threshold=score, new_score=score)
 
     def step(image: NDArray[np.uint8], number: int) -> Any:
         return concepts.step(image, number).result
@@ -78,17 +77,18 @@ def main() -> None:
     parser.add_argument("output")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--fps", type=float, default=5.0)
+    parser.add_argument("--score", type=float, default=0.5, help="from which a detection starts an object")
     parser.add_argument("--every", type=int, default=4, help="frames from one detection to the next")
     parser.add_argument("--late", type=int, default=2, help="frames until a detection is handed over")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    find = finder(build_detector("sam3_nano", device="cpu"))
+    find = finder(build_detector("sam3_nano", device="cpu"), arguments.score)
     earlier = hasattr(association, "TrackHistory")
     settings: dict[str, Any] = {} if earlier else {"reconditioning": True}
     stream = build_tracker("sam2_nano", device="cpu").open_stream(max_objects=8, **settings)
     stream.keep_pictures = True
-    step, take = follow_earlier(stream) if earlier else follow_now(stream)
+    step, take = (follow_earlier if earlier else follow_now)(stream, arguments.score)
     scene = TwinScene(width=320, height=240, seed=arguments.seed, fps=arguments.fps)
     waiting: list[tuple[int, Frame, list[Any]]] = []
     tracked: dict[str, NDArray[Any]] = {}

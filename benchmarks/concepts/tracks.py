@@ -89,7 +89,7 @@ def _ious(ones: list[NDArray[np.bool_]], others: list[NDArray[np.bool_]]) -> NDA
     ious = np.zeros((len(ones), len(others)))
     for i, one in enumerate(ones):
         for k, other in enumerate(others):
-            ious[i, k] = int(np.count_nonzero(one & other)) / max(int(np.count_nonzero(one | other)), 1)
+            ious[i, k] = (one & other).sum() / ((one | other).sum() or 1)
     return ious
 
 
@@ -99,6 +99,7 @@ def main() -> None:
     parser.add_argument("--against", default="", help="a commit whose library is run, too")
     parser.add_argument("--seeds", type=int, default=1, help="scenes")
     parser.add_argument("--fps", type=float, default=5.0)
+    parser.add_argument("--score", type=float, default=0.5, help="from which a detection starts an object")
     parser.add_argument("--every", type=int, default=4, help="frames from one detection to the next")
     parser.add_argument("--late", type=int, default=2, help="frames until a detection is handed over")
     arguments = parser.parse_args()
@@ -109,7 +110,9 @@ def main() -> None:
         print("| library | seed | HOTA | DetA | AssA | IDF1 | objects |\n|---|---|---|---|---|---|---|")
         for seed in range(arguments.seeds):
             scene = TwinScene(width=320, height=240, seed=seed, fps=arguments.fps)
-            options = [f"--{name}={getattr(arguments, name)}" for name in ("fps", "every", "late")] + [f"--seed={seed}"]
+            options = [f"--{name}={getattr(arguments, name)}" for name in ("fps", "score", "every", "late")] + [
+                f"--seed={seed}"
+            ]
             for name, library in libraries.items():
                 figures = scores(followed(library, Path(folder) / f"{name}{seed}.npz", options), scene)
                 cells = [f"{figures[key]:.3f}" for key in ("HOTA", "DetA", "AssA", "IDF1")]

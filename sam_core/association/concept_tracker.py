@@ -148,7 +148,7 @@ class ConceptTracker:
         if judgement is None and search.concepts:
             judgement = judge(search, frame, (), None, tracks={}, hidden=frozenset(), **shared)
         if judgement is None:
-            return ConceptResult(result, self.tracks, lost=self._observe())
+            return ConceptResult(with_origins(result, self.tracks), self.tracks, lost=self._observe())
         return self._execute(frame, result, search, judgement, began)
 
     def _followed(self) -> dict[int, Track]:

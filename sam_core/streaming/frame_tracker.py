@@ -85,6 +85,7 @@ class FrameTracker:
             policy=settings.policy,
             max_pointer_distance=settings.max_pointer_distance,
             pin_first=settings.pin_first_frame,
+            spare_conditioning=int(settings.reconditioning),
         )
         on_gpu = settings.cuda_graphs and network.device.type == "cuda"
         self._graphs = FrameGraphs(network, self.bank, settings.max_objects, enabled=on_gpu)

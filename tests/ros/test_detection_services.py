@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from diagnostic_msgs.msg import DiagnosticStatus
+from rcl_interfaces.srv import SetParameters
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from sam_msgs.msg import ConceptInstance, LabeledBox, TrackedObject, TrackedObjectArray
@@ -372,6 +373,30 @@ def test_a_followed_concept_is_tracked_until_it_is_followed_no_more(finder: Any,
     assert len(finder.list().objects) == 2, "they go on being tracked"
 
 
+def test_a_concept_is_searched_for_on_every_nth_image_and_its_objects_say_so(finder: Any, picture: Picture) -> None:
+    finder.track(picture(0))
+    settings = {"score_threshold": 0.0, "new_score": 0.0, "max_instances": 1}
+    answer = finder.call(FollowConcept, "follow_concept", phrase="Blue  cup", every_n_frames=2, period=1e6, **settings)
+    assert answer.success, answer.message
+    finder.until(lambda: finder.list().objects, "an object of the concept")
+    before = int(finder.diagnostics.get("detections", 0))
+    (item,) = finder.track(picture(1)).objects
+    assert (item.concept, item.confirmation) == ("blue cup", TrackedObject.TENTATIVE)
+    assert 0 < item.detection_score <= 1
+    finder.track(picture(2))
+    finder.until(lambda: int(finder.diagnostics["detections"]) > before, "another detection, long before the period")
+    finder.until(lambda: finder.diagnostics.get("last association", "never") != "never", "the time of the rules")
+    hide = [Parameter("concept_publish_tentative", value=False).to_parameter_msg()]
+    (result,) = finder.call(SetParameters, "set_parameters", parameters=hide).results
+    assert result.successful, result.reason
+    assert finder.track(picture(3)).objects == [], "tentative objects are held back"
+    show = [Parameter("concept_publish_tentative", value=True).to_parameter_msg()]
+    assert finder.call(SetParameters, "set_parameters", parameters=show).results[0].successful
+    assert finder.call(UnfollowConcept, "unfollow_concept", phrase="blue cup").success
+    (item,) = finder.track(picture(4)).objects
+    assert item.confirmation == TrackedObject.CONFIRMED, "nothing withdraws it any more"
+
+
 @pytest.mark.parametrize(
     ("request_", "text"),
     [
@@ -381,6 +406,8 @@ def test_a_followed_concept_is_tracked_until_it_is_followed_no_more(finder: Any,
         ({"phrase": "cup", "score_threshold": 2.0}, "within [0, 1]"),
         ({"phrase": "cup", "new_score": -1.0}, "within [0, 1]"),
         ({"phrase": "cup", "match_iou": 1.5}, "at most 1"),
+        ({"phrase": "cup", "every_n_frames": 2**31}, "every_n_frames"),
+        ({"phrase": "\ud800cup\x07".encode("utf-8", "ignore").decode()}, "control character"),
     ],
 )
 def test_following_that_makes_no_sense_is_refused(finder: Any, request_: dict[str, Any], text: str) -> None:

@@ -11,6 +11,7 @@ from sam_msgs.msg import TrackedObject
 from std_msgs.msg import Header
 
 from sam_core import FrameResult, ObjectInfo, ObjectState
+from sam_core.streaming import Origin
 from sam_core.streaming.masks import logits_at_pixels
 from sam_ros.conversions.messages import (
     Masks,
@@ -76,6 +77,16 @@ def test_an_object_that_is_seen_without_a_mask_says_so() -> None:
     result = replace(frame_result(), states=(ObjectState.TRACKED, ObjectState.TRACKED, ObjectState.NO_MASK))
     third = objects_message(Masks.of(result), HEADER).objects[2]
     assert (third.state, third.area, third.mask.width) == (TrackedObject.NO_MASK, 0, 0)
+
+
+def test_objects_say_which_concept_found_them_and_how_sure_that_is() -> None:
+    origins = {3: Origin("yellow cup", confirmed=False, score=0.75), 9: Origin("dog", confirmed=True, score=0.5)}
+    message = objects_message(Masks.of(replace(frame_result(), origins=origins)), HEADER)
+    assert [(one.concept, one.confirmation, one.detection_score) for one in message.objects] == [
+        ("yellow cup", TrackedObject.TENTATIVE, 0.75),
+        ("", TrackedObject.PROMPTED, 0.0),
+        ("dog", TrackedObject.CONFIRMED, 0.5),
+    ]
 
 
 def test_what_the_messages_need_is_fetched_in_one_piece(masks: Masks) -> None:

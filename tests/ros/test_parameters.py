@@ -13,6 +13,7 @@ from rclpy.exceptions import InvalidParameterTypeException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
+from sam_ros.node.concept_parameters import CONCEPT_DESCRIPTORS
 from sam_ros.node.parameters import TrackerParameters, declare_parameters
 
 LIVE = {"mask_threshold", "publish_masks", "expected_rate", "image_timeout"}
@@ -42,7 +43,9 @@ def test_every_parameter_says_what_it_is(client: Any) -> None:
     descriptors = client.call(DescribeParameters, "describe_parameters", names=names).descriptors
     assert [descriptor.name for descriptor in descriptors] == names
     assert all(descriptor.description for descriptor in descriptors)
-    assert {descriptor.name for descriptor in descriptors if not descriptor.read_only} == LIVE
+    assert {descriptor.name for descriptor in descriptors if not descriptor.read_only} == LIVE | set(
+        CONCEPT_DESCRIPTORS
+    )
     ranges = {d.name: d.integer_range[0] for d in descriptors if d.integer_range}
     assert (ranges["max_objects"].from_value, ranges["max_objects"].to_value) == (1, 256)
 

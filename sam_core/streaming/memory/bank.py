@@ -88,6 +88,7 @@ class MemoryBank:
         policy: which frames are kept.
         max_pointer_distance: greatest age in frames that the pointer of a conditioning frame is given; None: no bound.
         pin_first: whether an object's first conditioning frame stays when there are too many.
+        spare_conditioning: slots more for conditioning frames that are written into a row in use.
     """
 
     def __init__(
@@ -100,13 +101,18 @@ class MemoryBank:
         policy: MemoryPolicy,
         max_pointer_distance: int | None,
         pin_first: bool = True,
+        spare_conditioning: int = 0,
     ) -> None:
         self._network = network
         self._policy = policy
         self._max_pointer_distance = max_pointer_distance
         self.rows = rows
         self.empty_index = MemoryIndex.empty(
-            conditioning_slots, network.num_memories, network.max_object_pointers, pin_first=pin_first
+            conditioning_slots,
+            network.num_memories,
+            network.max_object_pointers,
+            pin_first=pin_first,
+            spare_conditioning=spare_conditioning,
         )
         empty = self.empty_index
         slots = len(empty.conditioning.frames) + len(empty.recent.frames)

@@ -108,14 +108,16 @@ class MemoryIndex:
     pin_first: bool = True
 
     @classmethod
-    def empty(cls, conditioning: int, recent: int, pointers: int, *, pin_first: bool = True) -> MemoryIndex:
+    def empty(
+        cls, conditioning: int, recent: int, pointers: int, *, pin_first: bool = True, spare_conditioning: int = 0
+    ) -> MemoryIndex:
         """Return an index that holds nothing.
 
-        A single conditioning frame is written by prompts alone, into a row that nobody reads yet, and needs no spare
-        slot; of several, later ones may be written into a row in use.
+        Conditioning frames of prompts are written into a row that nobody reads yet, and need no spare slot; those of
+        tracked frames are written into a row in use, and need one.
         """
         return cls(
-            SlotTable.empty(conditioning, spare=int(conditioning > 1)),
+            SlotTable.empty(conditioning, spare=spare_conditioning),
             SlotTable.empty(recent, spare=1),
             SlotTable.empty(pointers, spare=1),
             pin_first,
