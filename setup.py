@@ -68,6 +68,7 @@ setup(
         share("launch", "*.launch.py"),
         share("config/ros", "*.yaml"),
         share("config/dds", "*.xml"),
+        share("config/rviz", "*.rviz"),
     ],
     entry_points={
         "console_scripts": [
