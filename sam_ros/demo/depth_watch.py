@@ -44,7 +44,7 @@ class DepthWatch:
         self._truths: OrderedDict[int, Detection3DArray] = OrderedDict()
         self._trails: dict[int, deque[NDArray[np.float64]]] = defaultdict(lambda: deque(maxlen=TRAIL))
         self._matrix: NDArray[np.float64] | None = None
-        self._to_camera = np.eye(4)
+        self._to_camera: NDArray[Any] = np.eye(4)
         self._axes = OPTICAL
         self._errors: dict[int, list[tuple[float, ...]]] = defaultdict(list)  # of each object: see _compare
 
