@@ -69,6 +69,7 @@ setup(
         share("config/ros", "*.yaml"),
         share("config/dds", "*.xml"),
         share("config/sros2", "*.xml"),
+        share("config/rviz", "*.rviz"),
     ],
     entry_points={
         "console_scripts": [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import cv2
 import numpy as np
@@ -21,7 +22,7 @@ __all__ = ["MASKS", "camera_of", "errors_of_rooms", "up_of", "velocity_errors"]
 Mask = NDArray[np.bool_]
 
 
-def _change(operation: Callable[..., NDArray[np.generic]], pixels: int) -> Callable[[Mask], Mask]:
+def _change(operation: Callable[..., Any], pixels: int) -> Callable[[Mask], Mask]:
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * pixels + 1, 2 * pixels + 1))
     return lambda mask: np.asarray(operation(mask.astype(np.uint8), kernel) > 0)
 

@@ -23,6 +23,7 @@ _MOST_DEVIATIONS = 5.0  # of the median absolute deviation of the range, scaled 
 _NORMAL = 1.4826  # standard deviation over median absolute deviation, of a normal distribution
 _LEAST_JUMP = 0.02  # share of the depth by which neighbours differ where a surface ends
 _JUMP_OF_NOISE = 8.0  # standard deviations of the noise, likewise
+_STEEPEST = 6.0  # slope of a surface along the line of sight, beyond which neighbours are not of one surface
 _DEEPEST = 1.5  # times its width: an object is hardly deeper
 _JUMP_OF_SLOPE = 4.0  # times what is usual within the mask, so that slanted surfaces hold together
 _SMALLEST_PART = 0.05  # of the largest part, for another one at the same depth to belong to the object
@@ -83,7 +84,7 @@ def clean(mask: CroppedMask, depth: Floats, focal: float, settings: LocalizerSet
     trusted = (core > 0) & valid
     if not trusted.any():
         trusted = with_depth
-    trusted = _without_outliers(z, jumps, trusted, math.sqrt(area) / focal, settings)
+    trusted = _without_outliers(z, jumps, trusted, area, focal, settings)
     part, count = _largest_part(trusted, z)
     own = cv2.bitwise_and(cv2.dilate(part, _square(band + 2)), inside)
     rows, columns = np.nonzero(part)
@@ -105,18 +106,23 @@ def _square(radius: int) -> NDArray[np.uint8]:
     return np.ones((2 * radius + 1, 2 * radius + 1), np.uint8)
 
 
-def _jumps(near: Floats, far: Floats) -> Floats:
-    """Return by how much depth differs within 3 x 3 pixels, m."""
-    square = _square(1)
-    return np.maximum(cv2.dilate(far, square) - cv2.erode(near, square), 0)
+def _jumps(near: Floats, far: Floats) -> tuple[Floats, Floats]:
+    """Return how depth differs within 3 x 3 pixels, m: the difference, and what is left of it on a plane."""
+    high, low = cv2.dilate(far, _square(1)), cv2.erode(near, _square(1))
+    return np.maximum(high - low, 0), np.abs(high + low - 2 * near)
 
 
 def _without_outliers(
-    z: Floats, jumps: Floats, trusted: NDArray[np.bool_], angle: float, settings: LocalizerSettings
+    z: Floats,
+    jumps: tuple[Floats, Floats],
+    trusted: NDArray[np.bool_],
+    area: int,
+    focal: float,
+    settings: LocalizerSettings,
 ) -> NDArray[np.bool_]:
     """Leave out pixels beside jumps, and those whose range is far from the median.
 
-    Far is never less than the object's own width (`angle` is the angle over it): a box that is seen from the front has
+    Far is never less than the object's own width: a box that is seen from the front has
     most of its points at one range, and its top reaches away from that.
     """
     if not trusted.any():
@@ -125,11 +131,13 @@ def _without_outliers(
     middle = median(ranges)
     spread = _NORMAL * median(np.abs(ranges - middle))
     noise = settings.depth_noise * middle**2
-    usual = median(jumps[trusted])
-    jump = max(_LEAST_JUMP * middle, _JUMP_OF_NOISE * noise, _JUMP_OF_SLOPE * usual)
-    reach = max(_MOST_DEVIATIONS * spread, _JUMP_OF_NOISE * noise, _DEEPEST * angle * middle)
+    steps, bends = jumps
+    least = max(_LEAST_JUMP * middle, _JUMP_OF_NOISE * noise)
+    bend = max(least, _JUMP_OF_SLOPE * median(bends[trusted]))
+    step = max(least, _JUMP_OF_SLOPE * median(steps[trusted]), 2 * _STEEPEST * middle / focal)
+    reach = max(_MOST_DEVIATIONS * spread, _JUMP_OF_NOISE * noise, _DEEPEST * math.sqrt(area) / focal * middle)
     with np.errstate(invalid="ignore"):
-        return trusted & (jumps < jump) & (np.abs(z - middle) < reach)
+        return trusted & (steps < step) & (bends < bend) & (np.abs(z - middle) < reach)
 
 
 def _largest_part(trusted: NDArray[np.bool_], z: Floats) -> tuple[NDArray[np.uint8], int]:

@@ -106,8 +106,10 @@ def run(options: argparse.Namespace) -> int:
 
     pace = f", {rate:.1f} images per second" if rate else ""
     try:
-        others = " and ".join(started)
-        say(f"starting {len(started) + 1} processes: a camera ({options.source}{pace}), {others} ({options.model})")
+        others = " and a ".join(started)
+        say(
+            f"starting {len(started) + 1} processes: a camera ({options.source}{pace}) and a {others} ({options.model})"
+        )
         with ExitStack() as stack:
             for process in started.values():
                 stack.enter_context(process)
