@@ -1,4 +1,4 @@
-"""What a stream asks of a network; SAM 2 and SAM 2.1 answer it, and so will any tracker of the same kind."""
+"""What a stream asks of a network; SAM 2, SAM 2.1 and SAM 3's tracker answer it."""
 
 from __future__ import annotations
 

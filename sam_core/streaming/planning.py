@@ -148,12 +148,12 @@ class PromptPlanner:
             version = self._carried_one_further(version, state, known)
         frames = state.history.with_objects(target.object_id, known).frames
         earlier = known.get(frame.number) or frame.objects.get(target.object_id)
-        before = [f for f in frames if f.number < frame.number]
+        earlier_frames = [f for f in frames if f.number < frame.number]
         last_seen = replace(version.last_seen, frame=frame.number - 1)
-        if before and target.object_id in before[-1].objects:
-            last_seen = before[-1].objects[target.object_id].seen
+        if earlier_frames and target.object_id in earlier_frames[-1].objects:
+            last_seen = earlier_frames[-1].objects[target.object_id].seen
         version = replace(version, index=version.index.forget_from(frame.number), last_seen=last_seen)
-        version = self._tracker.restore(version, target.object_id, before)
+        version = self._tracker.restore(version, target.object_id, earlier_frames)
         return _Base(frame, version, False, earlier, known)
 
     def _carried_one_further(

@@ -214,8 +214,8 @@ def test_files_that_are_no_checkpoints(tmp_path: Path, weights: dict[str, Tensor
 
 
 def test_arguments_that_make_no_sense() -> None:
-    for name in ("sam9", "sam3"):
-        with pytest.raises(ValueError, match=rf"no SAM 2 model '{name}'; known are .*sam2\.1_hiera_tiny"):
+    for name in ("sam9", "sam3_nano"):
+        with pytest.raises(ValueError, match=rf"no tracker '{name}'; known are .*sam2\.1_hiera_tiny"):
             build_tracker(name)
     with pytest.raises(ValueError, match="is not valid"):
         build_tracker(MICRO, overrides=["model.no_such_knob=1"])

@@ -137,7 +137,7 @@ def test_a_generator_works_in_its_own_settings_and_its_caller_in_others() -> Non
 def test_the_default_dtype_is_put_back_after_an_error() -> None:
     with ExitStack() as stack:
         stack.enter_context(default_dtype(torch.float64))
-        with pytest.raises(ValueError, match="no SAM 2 model"):
+        with pytest.raises(ValueError, match="no tracker"):
             build_tracker("nothing")
         with pytest.raises(RuntimeError, match="on purpose"), build_context():
             raise RuntimeError("on purpose")

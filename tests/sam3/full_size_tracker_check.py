@@ -1,10 +1,11 @@
 """SAM 3's tracker and detector at the released size on random weights, by hand: time, memory, parity.
 
-    PYTHONPATH=. python tests/sam3/full_size_tracker_check.py [--threads N] [--frames N] [--no-reference]
+    PYTHONPATH=. python tests/sam3/full_size_tracker_check.py [--threads N] [--frames N] [--thin] [--no-reference]
 
 Both networks share one trunk. It prints the time of a frame with tracking alone, and with the detection of one phrase.
-Needs about 6 GB of memory and some minutes on a CPU; therefore it is no test that runs every day. The reference is
-`transformers`' port, whose parameters are views of ours.
+Needs about 6 GB of memory and some minutes on a CPU; therefore it is no test that runs every day. With `--thin` the
+trunk has one narrow layer, and all else its released size. The reference is `transformers`' port, whose parameters are
+views of ours.
 """
 
 from __future__ import annotations
@@ -35,16 +36,18 @@ from sam_core.sam3.tracker import Sam3Tracker
 
 PHRASE = "yellow cup"
 CLICK = [500.0, 400.0]
+_TRUNK = "model.backbone.vision_backbone.trunk"
+THIN = (f"{_TRUNK}.depth=1", f"{_TRUNK}.width=64", f"{_TRUNK}.num_heads=4", f"{_TRUNK}.global_blocks=[]")
 
 
-def build() -> tuple[Tracker, ConceptDetector]:
+def build(overrides: tuple[str, ...]) -> tuple[Tracker, ConceptDetector]:
     """Build both networks on one trunk, without a second one in memory."""
-    model = build_model("sam3").requires_grad_(False)
+    model = build_model("sam3", overrides).requires_grad_(False)
     assert isinstance(model, Sam3Tracker)
     make_lively(model)
     randomise(model.image_encoder, seed=1)
     with torch.device("meta"):
-        network = build_network("sam3")
+        network = build_network("sam3", overrides)
     share_trunk(network, model.trunk, weights_matter=False)
     for module in network.modules():
         for name, parameter in module.named_parameters(recurse=False):
@@ -59,10 +62,10 @@ def build() -> tuple[Tracker, ConceptDetector]:
     return Tracker(model, "sam3"), ConceptDetector(network, shares_trunk=True)
 
 
-def reference_with_views(ours: Sam3Tracker) -> Any:
+def reference_with_views(ours: Sam3Tracker, overrides: tuple[str, ...]) -> Any:
     """Build the reference without memory of its own: its parameters are views of ours, but for the point embeddings."""
     module: Any = import_module("transformers.models.sam3_tracker_video.modeling_sam3_tracker_video")
-    config = reference_tracker_config("sam3")
+    config = reference_tracker_config("sam3", overrides)
     reference = _on_meta(module, config)
     values = ours.state_dict()
     layout = reference.state_dict()
@@ -117,12 +120,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--frames", type=int, default=4)
+    parser.add_argument("--thin", action="store_true")
     parser.add_argument("--no-reference", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     logging.basicConfig(level=logging.INFO)
 
-    tracker, detector = build()
+    overrides = THIN if options.thin else ()
+    tracker, detector = build(overrides)
     weights = {id(w): w.nbytes for n in (tracker.model, detector.network) for w in (*n.parameters(), *n.buffers())}
     print(f"weights of both {sum(weights.values()) / 1e9:.2f} GB; {peak()}", flush=True)
     images = torch.randint(0, 256, (1100, 1100, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(7))
@@ -144,16 +149,15 @@ def main() -> None:
         detector.detect(detector.encode_trunk(frame.features.trunk, frame.size), PHRASE, threshold=0.999)
         detecting.append(time.process_time() - middle)
         wall = time.perf_counter() - start
-        print(
-            f"frame {i}: tracking {tracking[-1]:.1f} s, detection {detecting[-1]:.1f} s of CPU ({wall:.1f} s); {peak()}"
-        )
+        times = f"tracking {tracking[-1]:.1f} s, detection {detecting[-1]:.1f} s of CPU ({wall:.1f} s)"
+        print(f"frame {i}: {times}; {peak()}", flush=True)
     alone, both = np.median(tracking[1:]), np.median(np.add(tracking[1:], detecting[1:]))
     print(f"a frame with tracking and one phrase / with tracking alone: {both / alone:.3f}", flush=True)
     if options.no_reference:
         return
 
     assert isinstance(tracker.model, Sam3Tracker)
-    reference = ReferenceStream(reference_with_views(tracker.model))
+    reference = ReferenceStream(reference_with_views(tracker.model, overrides))
     for i, image in enumerate(frames):
         start = time.perf_counter()
         outputs = reference.step(tracker.model.normalise(image[None])[0])

@@ -125,8 +125,12 @@ class MemoryIndex:
 
     def forget_from(self, frame: int) -> MemoryIndex:
         """Return an index without this frame and later ones."""
-        tables = (table.forget_from(frame) for table in (self.conditioning, self.recent, self.pointers))
-        return MemoryIndex(*tables, pin_first=self.pin_first)
+        return MemoryIndex(
+            self.conditioning.forget_from(frame),
+            self.recent.forget_from(frame),
+            self.pointers.forget_from(frame),
+            self.pin_first,
+        )
 
     def remember(
         self, frame: int, *, conditioning: bool, spatial: bool, dropped: int | None = None
