@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from sam_core.association.concept_tracker import ConceptResult, ConceptTracker
+from sam_core.association.concept_result import ConceptResult
+from sam_core.association.concept_tracker import ConceptTracker
 from sam_core.association.delay import Delay
 from sam_core.association.detections import ConceptDetections, Instance, Selection, select
 from sam_core.association.frame_detector import FrameDetector

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sam_core.association.concept_result import ConceptResult
 from sam_core.association.detections import ConceptDetections, Point
 from sam_core.association.frame_rules import FrameSearch, Judgement, judge
 from sam_core.association.hot_start import Removal
@@ -33,35 +34,6 @@ from sam_core.streaming import Frame, FrameResult, ObjectPhase, ObjectState, Pro
 from sam_core.streaming.tracking import Tracked
 
 Detect = Callable[[Frame, tuple[str, ...]], Iterable[ConceptDetections]]  # one for each phrase, in their order
-
-
-@dataclass(frozen=True, eq=False)
-class ConceptResult:
-    """A frame with its tracks.
-
-    Attributes:
-        result: the objects on the frame, new ones included, removed ones left out.
-        tracks: what the rules know of those that were found by a concept, by id.
-        born: ids of tracks that began on this frame.
-        removed: ids of tracks that ended on it, and why.
-        reconditioned: ids of tracks that got a conditioning memory.
-        lost: keys of concepts of which an object was seen before and is not any more.
-        searched: phrases that were searched for in this step.
-        problems: why detections are not tracked or not there, in full sentences.
-        detection_seconds: time of the detector in this step, s.
-        association_seconds: time of the rules in this step, s; prompts of new objects included.
-    """
-
-    result: FrameResult
-    tracks: Mapping[int, Track]
-    born: tuple[int, ...] = ()
-    removed: Mapping[int, Removal] = field(default_factory=dict)
-    reconditioned: tuple[int, ...] = ()
-    lost: frozenset[str] = frozenset()
-    searched: tuple[str, ...] = ()
-    problems: tuple[str, ...] = ()
-    detection_seconds: float = 0.0
-    association_seconds: float = 0.0
 
 
 class ConceptTracker:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Generic, TypeVar
 
-from sam_core.association.concept_tracker import ConceptResult
+from sam_core.association.concept_result import ConceptResult
 from sam_core.association.merging import merged
 
 T = TypeVar("T")  # what a caller wants back with a result, for instance its image

@@ -17,7 +17,7 @@ from torch import Tensor
 from benchmarks.reference.sam3_video import ScriptedSam3Video, kernels, settings_of
 from sam_core import Tracker
 from sam_core.association import ConceptDetections, ConceptRules, ConceptTracker, FollowedConcept
-from sam_core.association.concept_tracker import ConceptResult
+from sam_core.association.concept_result import ConceptResult
 from sam_core.streaming import Frame
 from sam_core.streaming.tracking import Tracked
 
