@@ -25,6 +25,7 @@ __all__ = ["Fit", "fit_box", "fit_cylinder", "fit_plan", "fit_sphere"]
 Doubles: TypeAlias = NDArray[np.float64]
 _BOTTOM, _FAR = 0.1, 0.95  # quantiles over the outline: a tenth of it lies along the lowest edge
 _TOP = 0.985  # quantile over the points
+_GRAZING = 0.25  # of the width
 
 
 @dataclass(frozen=True)
@@ -189,8 +190,15 @@ def _deviation(view: LevelView, predicted: Doubles) -> float:
 
 
 def _behind(view: LevelView, outline_sides: Doubles, top: float | None, normal: Doubles) -> float | None:
-    """Return how far the top face reaches along a direction, by where the outline's rays meet it; None if unseen."""
+    """Return how far the top face reaches along a direction, by where the outline's rays meet it; None if unseen.
+
+    Seen too flat, where a pixel is a large part of the object's width, it counts as unseen.
+    """
     if top is None:
+        return None
+    distance = float(view.flat.mean())
+    uncertain = distance**2 * 2 * view.half_pixel / max(abs(top), 1e-9)  # m, what a pixel means on the top
+    if uncertain > _GRAZING * 2 * distance * math.sin(min(view.half_width, 1.5)):
         return None
     outline = view.outline
     flat = top / np.minimum(view.outline_slopes, -1e-3)

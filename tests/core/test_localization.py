@@ -207,6 +207,19 @@ def test_a_box_at_every_yaw() -> None:
         assert errors.iou > 0.7, yaw
 
 
+def test_a_top_at_the_height_of_the_camera_does_not_stretch_the_box() -> None:
+    body = Body("crate", Solid("box", (0.2, 0.25, 0.3)), Pose((1.2, 0.0, 0.15), 0.0), (200.0, 60.0, 60.0))
+    scene = RoomScene(320, 240, bodies=(body,), camera_height=0.305, camera_pitch=0.1)
+    frame = scene.render(0)
+    mask, up = CroppedMask.of(frame.labels == 1), scene.camera_pose[2, :3]
+    finding = locate(mask, frame.depth, camera_of(scene), SETTINGS, up)
+
+    assert finding.location is not None
+    assert finding.location.size.max() < 0.35
+    # Nothing shows how deep it is, and the covariance along the line of sight says so.
+    assert math.sqrt(finding.location.covariance[2, 2]) > 0.05
+
+
 def test_iou_of_boxes() -> None:
     one = (np.zeros(3), np.array([2.0, 1.0, 1.0]), 0.0)
 

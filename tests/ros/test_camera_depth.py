@@ -106,4 +106,4 @@ def test_room_publishes_image_depth_and_truth_of_one_moment(
         seen = depth[(labels == int(detection.id)) & (depth > 0)] * 1e-3
         at = detection.bbox.center.position
         distance = np.linalg.norm((at.x - place.x, at.y - place.y, at.z - place.z))
-        assert abs(np.median(seen) - distance) < 0.5  # along the axis, of the visible side
+        assert 0.75 < np.median(seen) / distance < 1.02  # along the axis, of the visible side

@@ -144,6 +144,7 @@ def test_an_interrupted_demo_leaves_nothing_running(tmp_path: Path, how: signal.
             "--box and --click go neither with --follow nor with a rendered scene",
         ),
         (["--follow", "a cup", "--box", "1,2,3,4"], "--box and --click go neither with --follow"),
+        (["--depth", "--source", "cup"], "--depth needs room or a folder of TUM RGB-D"),
         (["--seconds", "0"], "argument --seconds: 0 is not above 0"),
         (["--animation", "cup.avi"], "argument --animation: 'cup.avi' does not end in .webp"),
     ],
@@ -163,6 +164,8 @@ def test_what_is_tracked_follows_from_the_source() -> None:
     scene = parse(["--source", "scene"])
     assert (scene.phrase, scene.selections) == ("blue box", [])
     assert parse(["--follow", "red circle"]).source == "twins"
+    depth = parse(["--depth"])
+    assert (depth.source, depth.selections, depth.phrase) == ("room", [], "")
 
 
 def test_a_box_outside_the_image_is_refused_by_the_tracker(tmp_path: Path) -> None:
