@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sam_core.association.tracks import Track
-from sam_core.streaming import FrameResult, Origin
+from sam_core.streaming import FrameResult, ObjectState, Origin
 from sam_core.streaming.masks import masks_at
 from sam_core.streaming.measure import measure_masks
 
@@ -27,7 +27,11 @@ def as_detected(result: FrameResult, logits: Tensor, threshold: float) -> FrameR
         return result  # postprocessors have made finer masks
     masks = masks_at(logits[None], result.image_size, threshold)
     boxes, areas, centroids = measure_masks(masks)
-    return replace(result, low_res=logits[None], masks=masks, boxes=boxes, areas=areas, centroids=centroids)
+    (state,) = result.states
+    if state is not ObjectState.ABSENT:
+        state = ObjectState.TRACKED if int(areas[0]) else ObjectState.NO_MASK
+    measured = {"masks": masks, "boxes": boxes, "areas": areas, "centroids": centroids}
+    return replace(result, low_res=logits[None], states=(state,), **measured)
 
 
 def merged(result: FrameResult, changed: Mapping[int, FrameResult], removed: Collection[int]) -> FrameResult:
