@@ -14,6 +14,8 @@ import pytest
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseStamped, TransformStamped
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
 from rclpy.duration import Duration
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile
@@ -434,3 +436,25 @@ def test_unregistered_compressed_depth(ros: None, make_process: Callable[..., Ex
             assert math.dist((centre.x, centre.y, centre.z), frame.poses[i].centre) < 0.06
     finally:
         rig.close()
+
+
+def test_it_goes_through_its_lifecycle_and_works_again(ready: Rig) -> None:
+    rig = ready
+    client = rig.node.create_client(ChangeState, "/localizer/change_state")
+    rig.until(client.service_is_ready, "the lifecycle service")
+
+    def change(*transitions: int) -> None:
+        for transition in transitions:
+            future = client.call_async(ChangeState.Request(transition=Transition(id=transition)))
+            rig.until(future.done, "a transition")
+            assert future.result().success
+
+    change(Transition.TRANSITION_DEACTIVATE)
+    rig.until(lambda: rig.value("state") == "inactive", "the state in diagnostics")
+    rig.until(lambda: not rig.objects.get_subscription_count(), "the end of the subscriptions")
+    change(Transition.TRANSITION_CLEANUP, Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE)
+    rig.until(rig.connected, "the subscriptions")
+    rig.until(lambda: rig.node.count_publishers("/localizer/objects"), "the publishers")
+    rig.calibrate(rig.header())
+    _, answer = rig.show()
+    assert answer.objects[0].state == LocalizedObject.LOCALIZED
