@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -71,7 +72,14 @@ def happen(stage: Stage, event: Event, began: float) -> Outcome:
         seen += f"; the tracker's process ended with {stage.tracker.exit_code}, and a new one was started"
         if not event.may_end:
             wrong.append("the tracker's process ended")
-    outcome = judge(stage, event, began, seen, wrong, lived)
+    try:
+        outcome = judge(stage, event, began, seen, wrong, lived)
+    except TimeoutError:
+        wrong.append("the tracker reports nothing any more")
+        outcome = judge(stage, event, began, seen, wrong, lived=False)
+    if wrong and stage.tracker.running:  # the next event begins with a sound one
+        stage.tracker.stop(signal.SIGKILL)
+        lived = False
     stage.resume()
     if not lived:
         stage.witness.leave()
