@@ -30,7 +30,7 @@ def as_detected(result: FrameResult, logits: Tensor, threshold: float) -> FrameR
     (state,) = result.states
     if state is not ObjectState.ABSENT:
         state = ObjectState.TRACKED if int(areas[0]) else ObjectState.NO_MASK
-    measured = {"masks": masks, "boxes": boxes, "areas": areas, "centroids": centroids}
+    measured: dict[str, Any] = {"masks": masks, "boxes": boxes, "areas": areas, "centroids": centroids}
     return replace(result, low_res=logits[None], states=(state,), **measured)
 
 

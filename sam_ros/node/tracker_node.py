@@ -8,6 +8,7 @@ command to the inference thread and awaits the answer, so images keep coming in 
 from __future__ import annotations
 
 import gc
+import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import wait
@@ -72,6 +73,7 @@ class TrackerNode(ManagedNode):
         self._outputs: Publishers | None = None  # from configure to cleanup
         self._device: torch.device | None = None  # from configure to cleanup
         self._inputs: list[Any] = []  # subscriptions, from activate to deactivate
+        self._receiving = threading.Lock()  # held while they are made, used or destroyed: transitions have a thread
         self._activated = 0.0  # monotonic s
         self._paused = False
         self._arrivals = Arrivals()
@@ -155,19 +157,20 @@ class TrackerNode(ManagedNode):
         self._activated = time.monotonic()
         compressed = self._settings.image_transport == "compressed"
         options = QoSOverridingOptions.with_default_policies()
-        self._inputs = [
-            self.create_subscription(
-                CompressedImage if compressed else Image,
-                self._image_topic(),
-                self._on_image,
-                IMAGE_QOS,
-                qos_overriding_options=options,
-                event_callbacks=SubscriptionEventCallbacks(message_lost=self._on_images_lost),
-            ),
-            self.create_subscription(
-                PointStamped, "~/click", self._prompts.on_click, 10, qos_overriding_options=options
-            ),
-        ]
+        with self._receiving:
+            self._inputs = [
+                self.create_subscription(
+                    CompressedImage if compressed else Image,
+                    self._image_topic(),
+                    self._on_image,
+                    IMAGE_QOS,
+                    qos_overriding_options=options,
+                    event_callbacks=SubscriptionEventCallbacks(message_lost=self._on_images_lost),
+                ),
+                self.create_subscription(
+                    PointStamped, "~/click", self._prompts.on_click, 10, qos_overriding_options=options
+                ),
+            ]
         self.get_logger().info(f"active: tracking in {self._image_topic()}")
         return result
 
@@ -210,11 +213,12 @@ class TrackerNode(ManagedNode):
         super().note_error(text)
 
     def _stop_receiving(self) -> None:
-        inputs, self._inputs = self._inputs, []
-        for subscription in inputs:
-            self.destroy_subscription(subscription)
-        if self._inference is not None:
-            self._inference.discard()
+        with self._receiving:
+            for subscription in self._inputs:
+                self.destroy_subscription(subscription)
+            self._inputs = []
+            if self._inference is not None:
+                self._inference.discard()
 
     def _finish_frame(self) -> None:
         """Wait until the frame or command at work is done, but not for ever."""
@@ -266,14 +270,18 @@ class TrackerNode(ManagedNode):
     def _on_image(self, message: ImageMessage, info: dict[str, int]) -> None:
         """Take an image in (executor thread)."""
         self._statistics.image_received()
-        inputs, inference = self._inputs, self._inference
-        if inputs and inputs[0].get_publisher_count() > 1:
-            self._arrivals.forget()  # numbers of several publishers say nothing
-        self._statistics.images_missing(self._arrivals.missing(info.get("publication_sequence_number", UNSUPPORTED)))
-        if self._paused:
-            self._statistics.dropped(DropCause.PAUSED)
-        elif inference is not None:
-            inference.offer(message)
+        with self._receiving:
+            if not self._inputs or self._inference is None:
+                self._statistics.dropped(DropCause.INACTIVE)
+                return
+            if self._inputs[0].get_publisher_count() > 1:
+                self._arrivals.forget()  # numbers of several publishers say nothing
+            missing = self._arrivals.missing(info.get("publication_sequence_number", UNSUPPORTED))
+            self._statistics.images_missing(missing)
+            if self._paused:
+                self._statistics.dropped(DropCause.PAUSED)
+            else:
+                self._inference.offer(message)
 
     def _on_images_lost(self, info: Any) -> None:
         """Count what the middleware knows to be lost in transport (executor thread)."""

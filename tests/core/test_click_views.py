@@ -143,14 +143,17 @@ def test_other_prompts_are_answered_as_without_views(micro_tracker: Tracker, pro
     assert torch.equal(plain.low_res, averaged.low_res)
 
 
-def test_corrections_are_not_augmented(micro_tracker: Tracker, monkeypatch: pytest.MonkeyPatch) -> None:
-    stream = open_with(micro_tracker, "views")
-    stream.add_prompt(CLICK)
+def test_corrections_are_not_augmented(micro_tracker: Tracker) -> None:
+    """Of objects that began equally, with a box, corrections are answered equally, with views and without."""
     more = Prompt(points=[[90.0, 20.0]], labels=[0])
-    monkeypatch.setattr(ClickViews, "refine", lambda *_: pytest.fail("this click does not begin an object"))
-    stream.add_prompt(more, object_id=1)
-    stream.step(frame(1))
-    stream.add_prompt(more, object_id=1)
+    answers = []
+    for choice in ("none", "views"):
+        stream = open_with(micro_tracker, choice)
+        stream.add_prompt(Prompt(box=[10, 10, 50, 50]))
+        first = stream.add_prompt(more, object_id=1)
+        stream.step(frame(1))
+        answers.append((first.low_res, stream.add_prompt(more, object_id=1).low_res))
+    assert all(torch.equal(plain, augmented) for plain, augmented in zip(*answers, strict=True))
 
 
 def test_a_click_that_renews_an_object_is_augmented(micro_tracker: Tracker) -> None:

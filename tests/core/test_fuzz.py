@@ -27,7 +27,7 @@ from sam_core import (
     Tracker,
     UnknownObjectError,
 )
-from sam_core.association import FollowedConcept, MatchRules
+from sam_core.association import ConceptRules, FollowedConcept
 from sam_core.sam3 import ConceptDetector, Exemplars, build_detector
 from sam_core.streaming.images import image_tensor
 from sam_core.streaming.prompt import check_prompt
@@ -245,23 +245,26 @@ def test_settings_are_refused_with_a_sentence_or_make_a_stream(
 
 
 @given(
-    settings=st.fixed_dictionaries({"match_iou": st.floats(), "new_score": st.floats()}),
+    settings=st.fixed_dictionaries(
+        {"match_iou": st.floats(), "new_score": st.floats(), "score_threshold": st.floats()}
+    ),
     phrase=texts,
     period=st.floats(),
-    threshold=st.floats(),
+    every=st.integers(),
 )
 @examples(60)
 def test_concepts_are_refused_with_a_sentence_or_followed(
-    settings: dict[str, float], phrase: str, period: float, threshold: float
+    settings: dict[str, float], phrase: str, period: float, every: int
 ) -> None:
-    concept, refusal = attempt(lambda: FollowedConcept(phrase, period, threshold, MatchRules(**settings)), ValueError)
+    concept, refusal = attempt(lambda: FollowedConcept(phrase, period, every, ConceptRules(**settings)), ValueError)
     if concept is None:
         assert refusal
         return
     assert concept.key
     assert 0 < concept.period < float("inf")
     assert 0 < concept.rules.match_iou <= 1
-    assert 0 <= concept.score_threshold <= 1
+    assert 0 <= concept.rules.score_threshold <= 1
+    assert concept.every_n_frames >= 0
 
 
 # --- Detector ---------------------------------------------------------------------------------------------------------
