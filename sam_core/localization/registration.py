@@ -6,9 +6,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from sam_core.localization.camera import Camera
+from sam_core.localization.camera import Camera, CameraError
 
 __all__ = ["register"]
+
+_LARGEST_FOOTPRINT = 16  # px a side that one depth pixel may cover in the colour image
 
 
 def register(
@@ -27,14 +29,23 @@ def register(
 
     Returns:
         (colour.height, colour.width) float32 in m; 0 where there is none.
+
+    Raises:
+        CameraError: The colour camera's focal length is more than 16 times that of the depth image.
     """
+    magnification = max(colour.focal[0] / camera.focal[0], colour.focal[1] / camera.focal[1])
+    if magnification > _LARGEST_FOOTPRINT:
+        raise CameraError(
+            f"the colour camera's focal length is {magnification:.3g} times the depth camera's; at most "
+            f"{_LARGEST_FOOTPRINT} times is supported"
+        )
     with np.errstate(invalid="ignore"):
         rows, columns = np.nonzero((depth > 0) & np.isfinite(depth))
     z = depth[rows, columns].astype(np.float64)
     points = np.concatenate((camera.rays[rows, columns] * z[:, None], z[:, None]), axis=1)
     points = points @ transform[:3, :3].T + transform[:3, 3]
     points = points[points[:, 2] > 1e-3]
-    size = max(1, round(max(colour.focal[0] / camera.focal[0], colour.focal[1] / camera.focal[1])))
+    size = max(1, round(magnification))
     empty = np.float32(np.inf)
     flat = np.full(colour.height * colour.width, empty, np.float32)
     corner = np.rint(colour.project(points) - (size - 1) / 2)

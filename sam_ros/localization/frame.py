@@ -13,6 +13,7 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from sam_core import ImageError
 from sam_core.localization import Camera, CameraError, Finding, LocalizerSettings, Location, Miss, locate, register
+from sam_ros.conversions.encodings import check_size
 from sam_ros.conversions.stamps import stamp_of
 from sam_ros.localization.calibration import Calibrations
 from sam_ros.localization.depth_images import depth_of
@@ -117,15 +118,15 @@ def views_of(
     """Return cameras and transforms at a pair's stamp.
 
     Raises:
-        RefusedPairError: A calibration is missing, or cannot be used.
+        RefusedPairError: A calibration is missing, cannot be used, or is of an image larger than `max_image_pixels`.
         TransformError: A transform is not known (yet).
     """
     stamp = pair.stamp
-    camera, camera_frame = _calibration(colour, stamp, "camera_info")
+    camera, camera_frame = _calibration(colour, stamp, "camera_info", parameters.max_image_pixels)
     frame = pair.objects.header.frame_id or camera_frame
     depth_camera = to_camera = None
     if not parameters.registered:
-        depth_camera, depth_frame = _calibration(depth, stamp, "depth/camera_info")
+        depth_camera, depth_frame = _calibration(depth, stamp, "depth/camera_info", parameters.max_image_pixels)
         depth_frame = pair.depth.header.frame_id or depth_frame
         to_camera = np.eye(4)
         if depth_frame != frame:
@@ -142,10 +143,12 @@ def views_of(
     return Views(camera, depth_camera, to_camera, to_target, parameters.target_frame or frame, up)
 
 
-def _calibration(calibrations: Calibrations, stamp: int, topic: str) -> tuple[Camera, str]:
+def _calibration(calibrations: Calibrations, stamp: int, topic: str, max_pixels: int) -> tuple[Camera, str]:
     try:
         found = calibrations.at(stamp)
-    except CameraError as error:
+        if found is not None:
+            check_size(found[0].width, found[0].height, max_pixels)
+    except (CameraError, ImageError) as error:
         raise RefusedPairError(f"unusable {topic}", f"{topic} cannot be used: {error}") from error
     if found is None:
         raise RefusedPairError(f"no {topic}", f"no {topic} has come yet")
@@ -173,7 +176,7 @@ def _in_view(depth: NDArray[np.float32], views: Views) -> NDArray[np.float32]:
     """Bring a depth image into the colour camera's view.
 
     Raises:
-        RefusedPairError: Its size is that of no camera.
+        RefusedPairError: Its size is that of no camera, or the two cameras do not fit each other.
     """
     camera = views.depth_camera or views.camera
     height, width = depth.shape
@@ -183,7 +186,10 @@ def _in_view(depth: NDArray[np.float32], views: Views) -> NDArray[np.float32]:
             f"the depth image is {width} x {height} px, but camera_info is of {camera.width} x {camera.height} px",
         )
     if views.depth_camera is not None and views.to_camera is not None:
-        return register(depth, camera.scaled(width, height), views.camera, views.to_camera)
+        try:
+            return register(depth, camera.scaled(width, height), views.camera, views.to_camera)
+        except CameraError as error:
+            raise RefusedPairError("unusable depth/camera_info", f"depth cannot be registered: {error}") from error
     if (width, height) == (camera.width, camera.height):
         return depth
     return cv2.resize(depth, (camera.width, camera.height), interpolation=cv2.INTER_NEAREST)  # type: ignore[return-value]
@@ -192,6 +198,9 @@ def _in_view(depth: NDArray[np.float32], views: Views) -> NDArray[np.float32]:
 def _locate_object(
     item: TrackedObject, depth: NDArray[np.float32], views: Views, settings: LocalizerSettings
 ) -> LocatedObject:
+    if item.state == TrackedObject.NO_MASK:
+        text = "the tracker sees it, but no pixel is above the tracker's parameter mask_threshold."
+        return LocatedObject(item, None, LocalizedObject.NO_DEPTH, text)
     if item.state != TrackedObject.TRACKED:
         return LocatedObject(item, None, LocalizedObject.ABSENT, "the tracker does not see it in this image.")
     try:

@@ -11,12 +11,11 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import wraps
-from typing import Any, TypeAlias
+from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock, ClockType
-from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, QoSReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
@@ -37,11 +36,11 @@ from sam_ros.localization.publishers import Publishers
 from sam_ros.localization.transforms import TransformError, Transforms, open_transforms
 from sam_ros.runtime.lifecycle import ACTIVE, state_of
 from sam_ros.runtime.logs import BoundedLog
+from sam_ros.runtime.managed_node import LoggedNode, transition
+from sam_ros.runtime.parameter_service import AnsweringParameterService
 from sam_ros.runtime.run import run
 
 __all__ = ["LocalizerNode", "main"]
-
-Transition: TypeAlias = "Callable[[LocalizerNode, LifecycleState], TransitionCallbackReturn]"
 
 SENSOR_QOS = QoSProfile(depth=10, reliability=QoSReliabilityPolicy.BEST_EFFORT)
 OBJECTS_QOS = QoSProfile(depth=30, reliability=QoSReliabilityPolicy.RELIABLE)
@@ -50,21 +49,7 @@ MOST_WAITING = 60  # pairs that wait for transforms
 KEPT_IMAGES = 30  # for the cloud's colours
 
 
-def log_exceptions(transition: Transition) -> Transition:
-    """Log what a transition raises. rclpy turns an exception into an error without logging it."""
-
-    @wraps(transition)
-    def wrapped(node: LocalizerNode, state: LifecycleState) -> TransitionCallbackReturn:
-        try:
-            return transition(node, state)
-        except Exception as error:
-            node.get_logger().error(f"{transition.__name__} failed: {type(error).__name__}: {error}")
-            return TransitionCallbackReturn.ERROR
-
-    return wrapped
-
-
-class LocalizerNode(LifecycleNode):
+class LocalizerNode(LoggedNode):
     """Wire tracked objects, depth and calibration to boxes.
 
     Args:
@@ -73,17 +58,21 @@ class LocalizerNode(LifecycleNode):
     """
 
     def __init__(self, name: str = "localizer", **kwargs: Any) -> None:
-        super().__init__(name, **kwargs)
-        self._settings = declare_parameters(self)
+        super().__init__(name, start_parameter_services=False, **kwargs)
+        self._parameter_services = AnsweringParameterService(self)
+        self._settings = settings = declare_parameters(self)
         self._outputs: Publishers | None = None  # from configure to cleanup
         self._transforms: Transforms | None = None  # from configure to cleanup
         self._inputs: list[Any] = []  # subscriptions, from activate to deactivate
         self._image_input: Any = None  # while somebody wants the cloud
         self._images: OrderedDict[int, Image] = OrderedDict()
         self._waiting: deque[Pair] = deque()
-        self._matcher = self._new_matcher()
-        self._colour, self._depth = (Calibrations(rectified=self._settings.rectified) for _ in range(2))
-        self._motions = self._new_motions()
+        tolerance = round(settings.stamp_tolerance * 1e9)  # ns
+        self._matcher: StampMatcher[TrackedObjectArray, DepthMessage] = StampMatcher(
+            tolerance, settings.partner_timeout, settings.queue
+        )
+        self._colour, self._depth = (Calibrations(rectified=settings.rectified) for _ in range(2))
+        self._motions = Motions(settings.acceleration, trail=settings.trail)
         self._counts = Counts()
         self._reporter = Reporter()
         self._log = BoundedLog(self.get_logger())
@@ -103,7 +92,7 @@ class LocalizerNode(LifecycleNode):
 
     # --- Lifecycle, in the order of its states ------------------------------------------------------------------------
 
-    @log_exceptions
+    @transition
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Create the publishers, and listen to tf where a parameter needs it."""
         settings = self._settings
@@ -116,11 +105,10 @@ class LocalizerNode(LifecycleNode):
             self.get_logger().warning(f"boxes are {self._free}; they enclose what is seen")
         return super().on_configure(state)
 
-    @log_exceptions
+    @transition
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Let the publishers speak, then subscribe."""
         result = super().on_activate(state)
-        self._matcher, self._motions = self._new_matcher(), self._new_motions()
         self._last = dict.fromkeys(self._last, time.monotonic())
         compressed = self._settings.depth_transport == "compressedDepth"
         options = QoSOverridingOptions.with_default_policies()
@@ -137,19 +125,19 @@ class LocalizerNode(LifecycleNode):
         self.get_logger().info(f"active: locating {self.resolve_topic_name('objects')} in {self._depth_topic()}")
         return result
 
-    @log_exceptions
+    @transition
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Stop receiving."""
         self._stop_receiving()
         return super().on_deactivate(state)
 
-    @log_exceptions
+    @transition
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Release everything."""
         self._release()
         return TransitionCallbackReturn.SUCCESS
 
-    @log_exceptions
+    @transition
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Release everything, from any state."""
         self._release()
@@ -173,6 +161,8 @@ class LocalizerNode(LifecycleNode):
         self._inputs.clear()
         self._listen_to_images(False)
         self._waiting.clear()
+        self._matcher.clear()
+        self._motions.clear()
         self._colour.clear()
         self._depth.clear()
 
@@ -184,13 +174,6 @@ class LocalizerNode(LifecycleNode):
         if self._outputs is not None:
             self._outputs.destroy()
             self._outputs = None
-
-    def _new_matcher(self) -> StampMatcher[TrackedObjectArray, DepthMessage]:
-        settings = self._settings
-        return StampMatcher(round(settings.stamp_tolerance * 1e9), settings.partner_timeout, settings.queue)
-
-    def _new_motions(self) -> Motions:
-        return Motions(self._settings.acceleration, trail=self._settings.trail)
 
     def _depth_topic(self) -> str:
         topic: str = self.resolve_topic_name("depth")

@@ -13,6 +13,7 @@ from rclpy.parameter import Parameter
 
 from sam_core.localization import LocalizerSettings
 from sam_ros.conversions.encodings import MAX_PIXELS
+from sam_ros.runtime.declaration import declare
 
 __all__ = ["LocalizerParameters", "declare_parameters"]
 
@@ -157,8 +158,7 @@ def declare_parameters(node: Node) -> LocalizerParameters:
         rclpy.exceptions.InvalidParameterValueException: A value given at start is out of range.
     """
     node.add_on_set_parameters_callback(_check)
-    for field in fields(LocalizerParameters):
-        node.declare_parameter(field.name, field.default, _DESCRIPTORS[field.name])
+    declare(node, {field.name: field.default for field in fields(LocalizerParameters)}, _DESCRIPTORS)
     return LocalizerParameters.read(node)
 
 

@@ -89,6 +89,7 @@ class TransformBuffer:
             if known and self._parents[child] != parent:
                 self._samples.pop(child, None)
             self._parents[child] = parent
+            self._static.pop(child, None)  # the newest message says whether the frame moves
             if static:
                 self._static[child] = _matrix(numbers)
                 continue

@@ -16,6 +16,7 @@ from sam_core.streaming.renamed import RENAMED
 from sam_ros.conversions.encodings import MAX_PIXELS
 from sam_ros.detection.detector_manager import DetectorSettings
 from sam_ros.node.concept_parameters import CONCEPT_DESCRIPTORS
+from sam_ros.runtime.declaration import declare
 
 __all__ = ["TrackerParameters", "check_parameters", "declare_parameters"]
 
@@ -105,9 +106,6 @@ class TrackerParameters:
             queue=self.detector_queue,
             text_on_cpu=self.detector_text_on_cpu,
         )
-
-
-_NUMBERS = frozenset(field.name for field in fields(TrackerParameters) if isinstance(field.default, float))
 
 
 def _fixed(description: str, constraints: str = "", **ranges: Any) -> ParameterDescriptor:
@@ -248,40 +246,14 @@ def declare_parameters(node: Node) -> TrackerParameters:
         rclpy.exceptions.InvalidParameterValueException: A value given at start is out of range.
     """
     node.add_on_set_parameters_callback(check_parameters)
-    node.add_pre_set_parameters_callback(_with_whole_numbers)
-    for field in fields(TrackerParameters):
-        # An empty list has no type in rclpy; [""] is a list of strings that says nothing, and read() takes it so.
-        default = [""] if field.name in _LISTS else field.default
-        meant = _meant_by(node._parameter_overrides.get(field.name), default)  # rclpy has no public name for it
-        value = default if meant is None else meant
-        node.declare_parameter(field.name, value, _DESCRIPTORS[field.name], ignore_override=meant is not None)
+    # An empty list has no type in rclpy; [""] is a list of strings that says nothing, and read() takes it so.
+    defaults = {field.name: [""] if field.name in _LISTS else field.default for field in fields(TrackerParameters)}
+    declare(node, defaults, _DESCRIPTORS)
     for old, (new, today) in RENAMED.items():
         value = node.declare_parameter(old, "", _DESCRIPTORS[old]).value
         if value:
             node.get_logger().warning(f"{old}: {value} is now called {new}: {today[value]}; the old name will go")
     return TrackerParameters.read(node)
-
-
-def _meant_by(given: Parameter | None, default: Any) -> Any:
-    """Return what a start value means where rclpy would refuse it; None where it is to be taken, or refused, as it is.
-
-    `2` is the number 2.0, and an empty list, which comes without a type, the empty default.
-    """
-    if given is None:
-        return None
-    if isinstance(default, list) and not given.value:
-        return default
-    return float(given.value) if isinstance(default, float) and given.type_ is Parameter.Type.INTEGER else None
-
-
-def _with_whole_numbers(parameters: list[Parameter]) -> list[Parameter]:
-    """Make floating-point numbers of integers where a parameter is one, as `ros2 param set` sends `2` for 2.0."""
-    return [
-        Parameter(parameter.name, value=float(parameter.value))
-        if parameter.name in _NUMBERS and parameter.type_ is Parameter.Type.INTEGER
-        else parameter
-        for parameter in parameters
-    ]
 
 
 def check_parameters(parameters: Sequence[Parameter]) -> SetParametersResult:

@@ -1,4 +1,4 @@
-"""A lifecycle node whose transitions run beside its executor, so that it answers and can be ended meanwhile."""
+"""Lifecycle nodes that say why a transition failed, and one whose transitions run beside its executor."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from sam_ros.runtime.lifecycle import TRANSITIONS, state_of
 from sam_ros.runtime.texts import legible
 from sam_ros.runtime.waiting import answer_of
 
-__all__ = ["ManagedNode", "transition"]
+__all__ = ["LoggedNode", "ManagedNode", "transition"]
 
-N = TypeVar("N", bound="ManagedNode")
+N = TypeVar("N", bound="LoggedNode")
 
 
 def transition(callback: Callable[[N, LifecycleState], TransitionCallbackReturn]) -> Callable[..., Any]:
@@ -36,12 +36,8 @@ def transition(callback: Callable[[N, LifecycleState], TransitionCallbackReturn]
     return wrapped
 
 
-class ManagedNode(LifecycleNode):
-    """Run `on_configure` and its like in a thread of their own, one transition at a time.
-
-    rclpy calls them in the executor's thread: while a model is loaded for ten seconds, no service answers, no
-    diagnostics come, and Ctrl-C has no effect. `trigger_configure` and its like stay as they are; they return when the
-    transition is done.
+class LoggedNode(LifecycleNode):
+    """Log why a transition fails, and keep the reason: for callbacks under `transition`.
 
     Args:
         name: Name of the node.
@@ -54,6 +50,31 @@ class ManagedNode(LifecycleNode):
     def __init__(self, name: str, **kwargs: Any) -> None:
         super().__init__(name, **kwargs)
         self.failure = ""
+
+    def note_error(self, text: str) -> None:
+        """Log an error."""
+        self.get_logger().error(text)
+
+    def note_failure(self, text: str) -> None:
+        """Log why a transition fails, and keep it until the next one."""
+        self.failure = legible(text)
+        self.note_error(text)
+
+
+class ManagedNode(LoggedNode):
+    """Run `on_configure` and its like in a thread of their own, one transition at a time.
+
+    rclpy calls them in the executor's thread: while a model is loaded for ten seconds, no service answers, no
+    diagnostics come, and Ctrl-C has no effect. `trigger_configure` and its like stay as they are; they return when the
+    transition is done.
+
+    Args:
+        name: Name of the node.
+        **kwargs: Passed to `rclpy.lifecycle.LifecycleNode`.
+    """
+
+    def __init__(self, name: str, **kwargs: Any) -> None:
+        super().__init__(name, **kwargs)
         self._at_work: Future[None] | None = None  # completed when the newest transition is done
         self._ending = threading.Event()
         # rclpy has no public hook for this. The group is reentrant, because an awaiting service holds up its group.
@@ -67,15 +88,6 @@ class ManagedNode(LifecycleNode):
     def ending(self) -> bool:
         """Whether the process is about to end: a transition need not go on."""
         return self._ending.is_set()
-
-    def note_error(self, text: str) -> None:
-        """Log an error."""
-        self.get_logger().error(text)
-
-    def note_failure(self, text: str) -> None:
-        """Log why a transition fails, and keep it until the next one."""
-        self.failure = legible(text)
-        self.note_error(text)
 
     def autostart(self) -> None:
         """Begin to configure and activate the node."""

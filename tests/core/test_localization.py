@@ -166,6 +166,14 @@ def test_depth_is_registered_to_the_colour_camera() -> None:
     assert np.mean(error < 0.05) > 0.93
 
 
+@pytest.mark.parametrize("focal", [1e-3, 1e-300])
+def test_depth_is_not_registered_to_a_camera_of_much_longer_focal_length(focal: float) -> None:
+    colour = Camera(8, 8, (50.0, 50.0), (4.0, 4.0))
+
+    with pytest.raises(CameraError, match="at most 16 times"):
+        register(np.ones((8, 8), np.float32), Camera(8, 8, (focal, focal), (4.0, 4.0)), colour, np.eye(4))
+
+
 def test_noise_grows_with_the_square_of_the_distance() -> None:
     rng = np.random.default_rng(0)
     for distance in (1.0, 2.0, 4.0):

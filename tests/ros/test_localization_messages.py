@@ -129,6 +129,21 @@ def test_transforms_are_interpolated_and_never_extrapolated() -> None:
         buffer.lookup("map", "palm", 1500)
 
 
+def test_a_static_frame_moves_once_it_is_on_tf() -> None:
+    buffer = TransformBuffer()
+    buffer.add(edge("map", "camera", 1.0, 0), static=True)
+    assert buffer.lookup("map", "camera", 1500)[0, 3] == 1.0
+    for stamp in (1000, 2000):
+        buffer.add(edge("map", "camera", 3.0, stamp), static=False)
+    assert buffer.lookup("map", "camera", 1500)[0, 3] == 3.0
+    with pytest.raises(TransformError, match="known from"):
+        buffer.lookup("map", "camera", 2001)
+    buffer.add(edge("map", "camera", 2.0, 0), static=True)
+    assert buffer.lookup("map", "camera", 2001)[0, 3] == 2.0
+    buffer.add(edge("base", "camera", 5.0, 3000), static=False)
+    assert buffer.lookup("base", "camera", 3000)[0, 3] == 5.0
+
+
 def test_transforms_that_make_no_sense_are_left_out_and_all_is_bounded() -> None:
     buffer = TransformBuffer()
     buffer.add(edge("map", "a", float("nan"), 1), static=False)
