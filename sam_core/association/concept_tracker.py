@@ -286,9 +286,13 @@ class ConceptTracker:
                 born=self._searches.get(key, 1) - 1,
                 score=float(found.scores[position]),
                 keep_alive=rules.keep_alive_start,
-                confirmed=confirmed or rules.hot_start == 0,
+                # Only searches confirm or withdraw: where there are none (any more) the object stays.
+                confirmed=confirmed or rules.hot_start == 0 or key not in self._searches,
             )
             self.tracks = {**self.tracks, object_id: track}
+        elif object_id in self.tracks:
+            again = replace(self.tracks[object_id], score=float(found.scores[position]), not_seen=0)
+            self.tracks = {**self.tracks, object_id: again}
         self._last_seen.pop(object_id, None)
         self._visible |= {object_id}
         return replace(decision, object_id=object_id), result

@@ -52,9 +52,9 @@ class FrameSearch:
             for concept, one in zip(self.concepts, everything, strict=True):
                 kept = one.taken(select(one, concept.rules).kept)
                 found.append((concept, kept.on_grid(grid, device)))
-        except torch.cuda.OutOfMemoryError:
-            raise
         except Exception as error:
+            if isinstance(error, torch.cuda.OutOfMemoryError):
+                torch.cuda.empty_cache()
             self.problems.append(f"the detector failed on this image: {type(error).__name__}: {error}")
             found = []
         self.seconds = time.perf_counter() - began

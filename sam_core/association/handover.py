@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
+import torch
+
 from sam_core.association.concept_tracker import ConceptTracker
 from sam_core.association.detections import ConceptDetections, Instance, select
 from sam_core.association.plan import Association, Decision
@@ -53,7 +55,7 @@ def hand_over(
     plan = run(lambda tracker: tracker.search(frame, found, rules, counted=counted))
     decisions: list[Decision | None] = list(plan.decisions)
     problems: list[Exception] = []
-    if rules.max_objects is None and Decision(Association.LIMIT_REACHED) in decisions:
+    if plan.out_of_places:
         problems.append(
             CapacityError(f"All {places} places are taken: remove an object, or configure more (max_objects).")
         )
@@ -71,7 +73,7 @@ def hand_over(
             for i in begin[count:]:  # found on the same frame
                 decisions[i] = None
             break
-        except (CapacityError, PromptError, UnknownObjectError) as error:
+        except (CapacityError, PromptError, UnknownObjectError, torch.cuda.OutOfMemoryError) as error:
             problems.append(error)
             decisions[position] = None
     united = [decisions[plan.twins.get(i, i)] for i in range(len(decisions))]

@@ -78,7 +78,8 @@ class SearchPlan:
         reconditioned: from an object to the detection that confirms it.
         removed: ids of tracks that end, and why.
         hidden: ids of tracks that are not shown until the next search.
-        tracks: the tracks that stay, as they are after the search.
+        tracks: the tracks that stay, as they are after the search; lost ones count as seen when they begin again.
+        out_of_places: whether detections start no object because the stream has no room for them.
     """
 
     decisions: tuple[Decision, ...]
@@ -89,6 +90,7 @@ class SearchPlan:
     removed: Mapping[int, Removal]
     hidden: frozenset[int]
     tracks: tuple[Track, ...]
+    out_of_places: bool = False
 
 
 def plan_search(
@@ -112,9 +114,10 @@ def plan_search(
     if rules.across_concepts:
         _recognise_others(found, known, rules, result, decisions)
     twins = _twins(found, scores, decisions, rules)
-    back = _reidentify(found, known, scores, decisions, twins) if rules.reidentify else {}
+    back = _reidentify(found, known, scores, decisions, twins, rules.leave_after) if rules.reidentify else {}
     births = [i for i in result.new if decisions[i].association is Association.UNSURE and i not in twins]
     room = places if rules.max_objects is None else min(places, rules.max_objects - len(known.tracks))
+    out_of_places = len(births) > room and (rules.max_objects is None or places < rules.max_objects - len(known.tracks))
     if len(births) > room:
         best = sorted(births, key=lambda i: -scores[i])
         for i in best[max(0, room) :]:
@@ -131,7 +134,8 @@ def plan_search(
         reconditioned=_reconditioned(result, known, rules, now),
         removed={i: reason for i, reason in after.removed.items() if i not in back},
         hidden=after.hidden,
-        tracks=_with_found_again(after, known.tracks, back, scores),
+        tracks=_with_found_again(after, known.tracks, back),
+        out_of_places=out_of_places,
     )
 
 
@@ -178,13 +182,16 @@ def _reidentify(
     scores: Sequence[float],
     decisions: list[Decision],
     twins: Mapping[int, int],
+    leave_after: int,
 ) -> dict[int, int]:
     """Take detections that are nothing yet for lost tracks: the best score first, each for the one last seen nearest.
 
     Of several that come back on one frame the best score takes the nearest, the next of what is left, which need not be
-    the nearest for all: nothing else tells lost siblings apart.
+    the nearest for all: nothing else tells lost siblings apart. A track that should have left, and whose prompt failed
+    when it was found again, is not found once more.
     """
-    lost, back = dict(known.lost), {}
+    over = {track.object_id for track in known.tracks if leave_after and track.not_seen >= leave_after}
+    lost, back = {i: where for i, where in known.lost.items() if i not in over}, {}
     for i in sorted(range(len(found)), key=lambda i: -scores[i]):
         if not lost or decisions[i].association is not Association.UNSURE or i in twins:
             continue
@@ -196,15 +203,12 @@ def _reidentify(
     return back
 
 
-def _with_found_again(
-    after: Survey, before: Sequence[Track], back: Mapping[int, int], scores: Sequence[float]
-) -> tuple[Track, ...]:
+def _with_found_again(after: Survey, before: Sequence[Track], back: Mapping[int, int]) -> tuple[Track, ...]:
     """Return the tracks that stay; those that were found again stay in any case."""
     stay = {track.object_id: track for track in after.tracks}
     for track in before:
         if track.object_id in back:
-            known = stay.get(track.object_id, track)
-            stay[track.object_id] = replace(known, score=scores[back[track.object_id]], not_seen=0)
+            stay.setdefault(track.object_id, replace(track, not_seen=track.not_seen + 1))
     return tuple(stay[i] for i in sorted(stay))
 
 

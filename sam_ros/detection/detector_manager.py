@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -28,6 +29,8 @@ from sam_ros.tracking.prompt_services import PromptServices
 from sam_ros.tracking.session import Session
 
 __all__ = ["DetectorManager", "DetectorReport", "DetectorSettings", "LoadedDetector"]
+
+UNLOADED_MEANWHILE = "the detector was unloaded meanwhile"
 
 
 def with_request_of(own: ConceptRules, rules: ConceptRules) -> ConceptRules:
@@ -96,21 +99,27 @@ class DetectorReport:
     failure: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class LoadedDetector:
     """A detector, loaded or loading, and what goes with it.
 
     Attributes:
         thread: Owns the detector.
         redetector: Looks for followed concepts.
+        last_frame: Number of the newest frame that `saw` took in; None before the first.
     """
 
     thread: DetectorThread
     redetector: Redetector
+    last_frame: int | None = None
 
     def saw(self, session: Session, outcome: ConceptResult) -> None:
         """Take in a frame that was tracked (inference thread)."""
-        first = len(session.stream.history.with_pictures()) == 1
+        pictures = session.stream.history.with_pictures()
+        newest = None if pictures.newest is None else pictures.newest.number
+        # A history of one frame always has one picture: the first is the one that follows no other.
+        first = len(pictures) == 1 and (self.last_frame is None or newest != self.last_frame + 1)
+        self.last_frame = newest
         due = self.redetector.frame_came()
         if (self.redetector.begin() if first else self.redetector.lost(outcome.lost)) or due:
             self.thread.wake()
@@ -137,6 +146,7 @@ class DetectorManager:
         self._inference: InferenceThread[Any] | None = None
         self._tracker: Tracker | None = None
         self._failure = ""
+        self._preparing = False  # a service waits for the inference thread before it loads the detector
         self.counts = DetectionCounts()
         self.rules = LIVE
         self.now: LoadedDetector | None = None
@@ -158,7 +168,10 @@ class DetectorManager:
         """
         self._settings, self._inference, self._tracker = settings, inference, tracker
         if settings.model:
-            self._tell(self._start(settings, inference).thread.loaded.result())
+            loading, begin = self._prepare(settings, inference)
+            inference.submit(begin).result()
+            self._start(loading)
+            self._tell(loading.thread.loaded.result())
 
     def release(self, timeout: float) -> None:
         """Free the detector; a detection at work is broken off. Call it while the inference thread still runs.
@@ -183,22 +196,23 @@ class DetectorManager:
         """
         if (state := state_of(self._node)) in TRANSITIONS:
             raise NoDetectorError(f"the tracker is {state}; ask again when that is done")
-        if self.now is None and self._settings is not None and self._settings.model:
+        now, settings = self.now, self._settings
+        if now is None and settings is not None and settings.model:
             raise NoDetectorError("the detector is unloaded: call ~/load_detector first")
-        if self.now is None:
+        if now is None:
             raise NoDetectorError(
                 "no detector is configured: start the node with the parameter 'detector', for instance sam3"
             )
-        facts = self.now.thread.facts
+        facts = now.thread.facts
         if facts is None:
             raise NoDetectorError("the detector is still being loaded: ask again later")
-        return self.now, facts
+        return now, facts
 
     def use(self, rules: ConceptRules) -> None:
         """Take over settings of the rules; what a request has set for its concept stays."""
         self.rules = rules
-        if self.now is not None:
-            self.now.redetector.use(lambda own: with_request_of(own, rules))
+        if (now := self.now) is not None:
+            now.redetector.use(lambda own: with_request_of(own, rules))
 
     def report(self) -> DetectorReport:
         """Describe the detector's condition."""
@@ -225,8 +239,10 @@ class DetectorManager:
             failure=self._failure,
         )
 
-    def _start(self, settings: DetectorSettings, inference: InferenceThread[Any]) -> LoadedDetector:
-        """Begin to load the detector, in a thread of its own."""
+    def _prepare(
+        self, settings: DetectorSettings, inference: InferenceThread[Any]
+    ) -> tuple[LoadedDetector, Callable[[Session], None]]:
+        """Return a detector that is not loading yet, and what the inference thread runs before it is."""
         logger, tracker = self._node.get_logger(), self._tracker
 
         def build() -> ConceptDetector:
@@ -255,7 +271,7 @@ class DetectorManager:
             background=redetector,
             logger=logger,
         )
-        self.now = loaded = LoadedDetector(thread, redetector)
+        loaded = LoadedDetector(thread, redetector)
 
         def begin(session: Session) -> None:
             # torch gives a thread that has not chosen its number of threads what another has chosen last: the
@@ -264,9 +280,12 @@ class DetectorManager:
             session.stream.keep_pictures = True
             session.watch = partial(loaded.saw, session)
 
-        inference.submit(begin).result()
-        thread.start()
-        return loaded
+        return loaded, begin
+
+    def _start(self, loading: LoadedDetector) -> None:
+        """Begin to load the detector, in its own thread."""
+        self.now = loading
+        loading.thread.start()
 
     def _tell(self, facts: DetectorFacts) -> None:
         torch.set_num_threads(torch.get_num_threads())  # new threads adopt our number again, not the detector's
@@ -296,15 +315,28 @@ class DetectorManager:
             inference = self._prompts.tracking(active=False)
             if self._settings is None or not self._settings.model:
                 raise NoDetectorError("no detector is configured: start the node with the parameter 'detector'")
-            if self.now is not None:
+            if self.now is not None or self._preparing:
                 raise NoDetectorError("the detector is loaded already, or being loaded")
-            loading = self._start(self._settings, inference)
+            loading, begin = self._prepare(self._settings, inference)
+            self._preparing = True
             try:
-                self._tell(await answer_of(self._node, loading.thread.loaded))
+                await answer_of(self._node, inference.submit(begin))
+            finally:
+                self._preparing = False
+            if self._inference is not inference:  # the node was cleaned up meanwhile
+                raise NoDetectorError(UNLOADED_MEANWHILE)
+            self._start(loading)
+            try:
+                facts = await answer_of(self._node, loading.thread.loaded)
             except Exception as error:
+                if self.now is not loading:
+                    raise NoDetectorError(UNLOADED_MEANWHILE) from error
                 self._failure = legible(str(error))
                 self._forget(loading)
                 raise
+            if self.now is not loading:
+                raise NoDetectorError(UNLOADED_MEANWHILE)
+            self._tell(facts)
             self._failure = ""
             response.success = True
         except Exception as error:

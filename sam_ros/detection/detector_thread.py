@@ -129,7 +129,9 @@ class DetectorThread:
             self._changed.notify()
 
     def join(self, timeout: float | None = None) -> bool:
-        """Wait for the end, at most `timeout` s; return whether it came."""
+        """Wait for the end, at most `timeout` s; return whether it came. A thread that never started has ended."""
+        if self._thread.ident is None:
+            return True
         self._thread.join(timeout)
         return not self._thread.is_alive()
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import Any
 
 from rclpy.impl.rcutils_logger import RcutilsLogger
 
@@ -14,10 +16,15 @@ from sam_ros.conversions.stamps import format_stamp
 from sam_ros.detection.counts import DetectionCounts
 from sam_ros.detection.findings import Finding, Submit, find, track
 from sam_ros.detection.search import MAX_PHRASES, Search, SearchError
+from sam_ros.tracking.session import Session
 
 __all__ = ["Redetector"]
 
 QUIET = 5.0  # s between two log lines
+
+
+class _UnfollowedError(Exception):
+    """A concept is not followed any more, or otherwise."""
 
 
 class Redetector:
@@ -115,9 +122,27 @@ class Redetector:
                 continue
             chosen = [item for item in findings if item.instance.phrase == concept.phrase]
             began = time.perf_counter()
-            decided, problems = track(self._submit, frame, concept.phrase, chosen, concept.rules, counted=True)
+            try:
+                submit = self._while_followed(concept)
+                decided, problems = track(submit, frame, concept.phrase, chosen, concept.rules, counted=True)
+            except _UnfollowedError:
+                self._counts.dropped += 1
+                continue
             self._counts.associated(time.perf_counter() - began)
             self._tell(concept, frame, decided, problems)
+
+    def _while_followed(self, concept: FollowedConcept) -> Submit:
+        """Return a `Submit` whose commands look, when their turn comes, whether the concept is still followed."""
+
+        def submit(command: Callable[[Session], Any]) -> Future[Any]:
+            def checked(session: Session) -> Any:
+                if not self._schedule.follows(concept):
+                    raise _UnfollowedError
+                return command(session)
+
+            return self._submit(checked)
+
+        return submit
 
     def failed(self, error: Exception) -> None:
         """Count a detection that failed; it is tried again when the concepts are due again."""

@@ -146,6 +146,26 @@ def test_what_is_removed_from_the_stream_is_forgotten(concepts: ConceptTracker) 
     assert concepts._searches == {}
 
 
+def test_an_object_begun_after_its_concept_was_released_is_confirmed(concepts: ConceptTracker) -> None:
+    concepts.step(IMAGE, 0)
+    frame = concepts.stream.history.newest
+    assert frame is not None
+    late = detections("cup", 3)
+    plan = concepts.search(frame, late, CUP.rules)
+    concepts.release("cup")
+    decision = concepts.begin(frame, late, 0, plan, CUP.rules)
+    assert decision.object_id is not None
+    assert concepts.tracks[decision.object_id].confirmed
+
+
+def test_a_detector_out_of_memory_costs_a_search(concepts: ConceptTracker) -> None:
+    def full(frame: Frame, phrases: tuple[str, ...]) -> Iterator[ConceptDetections]:
+        raise torch.cuda.OutOfMemoryError("no memory")
+
+    (problem,) = concepts.step(IMAGE, 0, concepts=[CUP], detect=full).problems
+    assert "no memory" in problem
+
+
 def test_a_step_that_fails_changes_no_track(concepts: ConceptTracker) -> None:
     concepts.step(IMAGE, 0, concepts=[CUP], detect=found(3))
     before = concepts.tracks

@@ -161,3 +161,35 @@ def test_what_cannot_be_tracked_changes_nothing(micro_tracker: Tracker) -> None:
         camera.track(4, cup(box(0, 60, 20, 80, SIZE)), match_iou=1.0)
     assert len(camera.stream.objects) == 4
     assert list(camera.concepts.tracks) == [1, 2, 3, 4]
+
+
+def test_an_object_without_memory_leaves_the_others_decisions(
+    micro_tracker: Tracker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    camera = Camera(micro_tracker)
+    camera.step()
+    frame = camera.stream.history.newest
+    assert frame is not None
+    found = [cup(box(10, 10, 50, 40, SIZE)), cup(box(70, 50, 120, 90, SIZE), 0.8)]
+    begin, calls = camera.concepts.begin, 0
+
+    def full(*args: Any, **options: Any) -> Decision:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            raise torch.cuda.OutOfMemoryError("no memory")
+        return begin(*args, **options)
+
+    monkeypatch.setattr(camera.concepts, "begin", full)
+    outcome = hand_over(lambda call: call(camera.concepts), frame, "cup", found, LIVE, counted=False)
+    assert outcome.decisions == (Decision(Association.NEW, 1), None)
+    assert len(outcome.problems) == 1
+
+
+def test_a_full_stream_is_told_where_the_concept_has_a_bound_too(micro_tracker: Tracker) -> None:
+    camera = Camera(micro_tracker)
+    camera.step()
+    for x in (10, 40, 70, 100):
+        camera.stream.add_prompt(Prompt(points=[[x, 80]]))
+    with pytest.raises(CapacityError, match="All 4 places are taken"):
+        camera.track(0, cup(box(10, 10, 50, 40, SIZE)), max_objects=3, across_concepts=False)
