@@ -296,6 +296,10 @@ class DetectorManager:
             f"ready after {facts.seconds:.1f} s"
         )
 
+    def _has(self, detector: LoadedDetector) -> bool:
+        """Tell whether a detector is the one that is used or loaded now; a transition may have let go of it."""
+        return self.now is detector
+
     def _forget(self, gone: LoadedDetector) -> None:
         """Let go of a detector whose thread has ended."""
         if self.now is not gone:
@@ -329,12 +333,12 @@ class DetectorManager:
             try:
                 facts = await answer_of(self._node, loading.thread.loaded)
             except Exception as error:
-                if self.now is not loading:
+                if not self._has(loading):
                     raise NoDetectorError(UNLOADED_MEANWHILE) from error
                 self._failure = legible(str(error))
                 self._forget(loading)
                 raise
-            if self.now is not loading:
+            if not self._has(loading):
                 raise NoDetectorError(UNLOADED_MEANWHILE)
             self._tell(facts)
             self._failure = ""
