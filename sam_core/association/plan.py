@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import Enum
 
 import torch
@@ -114,7 +114,7 @@ def plan_search(
     if rules.across_concepts:
         _recognise_others(found, known, rules, result, decisions)
     twins = _twins(found, scores, decisions, rules)
-    back = _reidentify(found, known, scores, decisions, twins, rules.leave_after) if rules.reidentify else {}
+    back = _reidentify(found, known, scores, decisions, twins) if rules.reidentify else {}
     births = [i for i in result.new if decisions[i].association is Association.UNSURE and i not in twins]
     room = places if rules.max_objects is None else min(places, rules.max_objects - len(known.tracks))
     out_of_places = len(births) > room and (rules.max_objects is None or places < rules.max_objects - len(known.tracks))
@@ -182,16 +182,13 @@ def _reidentify(
     scores: Sequence[float],
     decisions: list[Decision],
     twins: Mapping[int, int],
-    leave_after: int,
 ) -> dict[int, int]:
     """Take detections that are nothing yet for lost tracks: the best score first, each for the one last seen nearest.
 
     Of several that come back on one frame the best score takes the nearest, the next of what is left, which need not be
-    the nearest for all: nothing else tells lost siblings apart. A track that should have left, and whose prompt failed
-    when it was found again, is not found once more.
+    the nearest for all: nothing else tells lost siblings apart.
     """
-    over = {track.object_id for track in known.tracks if leave_after and track.not_seen >= leave_after}
-    lost, back = {i: where for i, where in known.lost.items() if i not in over}, {}
+    lost, back = dict(known.lost), {}
     for i in sorted(range(len(found)), key=lambda i: -scores[i]):
         if not lost or decisions[i].association is not Association.UNSURE or i in twins:
             continue
@@ -208,7 +205,7 @@ def _with_found_again(after: Survey, before: Sequence[Track], back: Mapping[int,
     stay = {track.object_id: track for track in after.tracks}
     for track in before:
         if track.object_id in back:
-            stay.setdefault(track.object_id, replace(track, not_seen=track.not_seen + 1))
+            stay.setdefault(track.object_id, track)
     return tuple(stay[i] for i in sorted(stay))
 
 

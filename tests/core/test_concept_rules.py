@@ -269,14 +269,18 @@ def test_a_lost_track_is_found_again_whatever_the_score_and_the_nearest_first() 
     assert result.decisions == (Decision(Association.REIDENTIFIED, 2), Decision(Association.REIDENTIFIED, 3))
     assert result.reidentified == {3: 1, 2: 0}
     assert result.births == ()
-    assert {one.object_id for one in result.tracks} == {1, 2, 3}
+    assert {one.object_id: one.score for one in result.tracks} == {
+        1: 0.9,
+        2: pytest.approx(0.55),
+        3: pytest.approx(0.9),
+    }
     assert plan(cups((0.9, box(0, 0, 5, 5))), here, RELEASED).births == (0,), "as released: a new one"
 
 
 def test_a_lost_track_that_is_found_in_the_moment_it_would_leave_stays() -> None:
     here = known((track(1, not_seen=299), box(0, 0, 0, 0)), lost={1: (0.5, 0.5)})
     back = plan(cups((0.9, box(0, 0, 5, 5))), here)
-    assert (back.removed, [one.not_seen for one in back.tracks]) == ({}, [300]), "it counts as seen when it begins"
+    assert (back.removed, [one.not_seen for one in back.tracks]) == ({}, [0])
     assert plan(cups(), here).removed == {1: Removal.LEFT}
 
 
