@@ -31,10 +31,11 @@ help:  ## Show this list
 demo: setup  ## Track objects in a camera stream: two ROS 2 nodes, live figures, an annotated video
 	@$(ROS_ENV) $(BIN)/python -m sam_ros.demo $(DEMO_ARGS)
 
-# Three workers on two cores: the ROS tests mostly wait. A file's tests share their processes, so they stay together.
+# Three workers on two cores: the ROS tests mostly wait. A file's tests share their processes, so they stay
+# together; the longest files come first.
 test: setup-test  ## Everything that CI runs: ruff, mypy, pytest
 	@status=0; $(MAKE) --no-print-directory lint || status=$$?; \
-	$(PYTEST) -m "not slow" -n $(WORKERS) --dist loadfile $(PYTEST_ARGS) || status=$$?; exit $$status
+	$(PYTEST) -m "not slow" -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS) || status=$$?; exit $$status
 
 test-slow: setup-test  ## The tests that take minutes each
 	@$(PYTEST) -m slow $(PYTEST_ARGS)

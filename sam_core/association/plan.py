@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 import torch
@@ -78,7 +78,7 @@ class SearchPlan:
         reconditioned: from an object to the detection that confirms it.
         removed: ids of tracks that end, and why.
         hidden: ids of tracks that are not shown until the next search.
-        tracks: the tracks that stay, as they are after the search; lost ones count as seen when they begin again.
+        tracks: the tracks that stay, as they are after the search.
         out_of_places: whether detections start no object because the stream has no room for them.
     """
 
@@ -134,7 +134,7 @@ def plan_search(
         reconditioned=_reconditioned(result, known, rules, now),
         removed={i: reason for i, reason in after.removed.items() if i not in back},
         hidden=after.hidden,
-        tracks=_with_found_again(after, known.tracks, back),
+        tracks=_with_found_again(after, known.tracks, back, scores),
         out_of_places=out_of_places,
     )
 
@@ -200,12 +200,15 @@ def _reidentify(
     return back
 
 
-def _with_found_again(after: Survey, before: Sequence[Track], back: Mapping[int, int]) -> tuple[Track, ...]:
+def _with_found_again(
+    after: Survey, before: Sequence[Track], back: Mapping[int, int], scores: Sequence[float]
+) -> tuple[Track, ...]:
     """Return the tracks that stay; those that were found again stay in any case."""
     stay = {track.object_id: track for track in after.tracks}
     for track in before:
         if track.object_id in back:
-            stay.setdefault(track.object_id, track)
+            known = stay.get(track.object_id, track)
+            stay[track.object_id] = replace(known, score=scores[back[track.object_id]], not_seen=0)
     return tuple(stay[i] for i in sorted(stay))
 
 

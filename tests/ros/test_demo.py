@@ -178,7 +178,7 @@ def test_a_box_outside_the_image_is_refused_by_the_tracker(tmp_path: Path) -> No
 def test_what_goes_wrong_is_told_and_nothing_is_left_running(tmp_path: Path) -> None:
     done = run_demo("--source", "/does/not/exist", "--out", str(tmp_path))
     assert done.returncode == 1
-    assert "'/does/not/exist' is neither a scene (scene, twins) nor a video" in done.stdout
+    assert "'/does/not/exist' is neither a scene (scene, twins, room) nor a video" in done.stdout
     assert nobody_left(tmp_path)
 
 

@@ -384,7 +384,7 @@ def test_a_concept_is_searched_for_on_every_nth_image_and_its_objects_say_so(fin
     assert (item.concept, item.confirmation) == ("blue cup", TrackedObject.TENTATIVE)
     assert 0 < item.detection_score <= 1
     finder.track(picture(2))
-    finder.until(lambda: int(finder.diagnostics["detections"]) > before, "another detection, long before the period")
+    finder.until(lambda: int(finder.diagnostics.get("detections", 0)) > before, "another, long before the period")
     finder.until(lambda: finder.diagnostics.get("last association", "never") != "never", "the time of the rules")
     hide = [Parameter("concept_publish_tentative", value=False).to_parameter_msg()]
     (result,) = finder.call(SetParameters, "set_parameters", parameters=hide).results

@@ -251,7 +251,9 @@ def target(
     parameters[f"qos_overrides.{topic}.subscription.reliability"] = "reliable"
     log = tmp_path_factory.mktemp("target") / "log"
     with Executable("tracker", parameters, remappings={"__node": "target", "image": topic}, log=log) as process:
-        yield make_lasting_client("/target", image=topic)
+        client = make_lasting_client("/target", image=topic)
+        client.wait_until_active()
+        yield client
         assert process.running, process.output()
     assert process.exit_code == 0, process.output()
 
