@@ -127,6 +127,10 @@ class InferenceThread(Generic[M]):
         if self._queue.offer(message):
             self._statistics.dropped(DropCause.REPLACED)
 
+    def begin_run(self) -> None:
+        """Take whatever stamp comes next as in order. The thread that offers frames may call this."""
+        self._order.forget()
+
     def discard(self) -> None:
         """Throw away the unread frame, if there is one. Whatever stamp comes next is in order."""
         self._order.forget()

@@ -103,8 +103,11 @@ class PromptServices:
         return response
 
     async def _on_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        inference = self._inference()
         _, response.message = await self._ask(lambda session: session.stream.reset())
         response.success = not response.message
+        if response.success and inference is not None:
+            inference.begin_run()
         return response
 
     def on_click(self, message: PointStamped) -> None:

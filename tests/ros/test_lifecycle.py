@@ -247,7 +247,11 @@ def test_a_signal_ends_a_working_process_with_code_0(
         ("tracker", {"mask_refinement": "sharp"}, "mask_refinement is 'sharp', but must be one of '', none, guided"),
         ("tracker", {"click_augmentation": "x"}, "click_augmentation is 'x', but must be one of '', none, views"),
         ("tracker", {"memory_policy": "visible"}, "memory_policy is 'visible', but must be one of '', fifo, strided"),
-        ("camera", {"source": "/does/not/exist"}, "'/does/not/exist' is neither a scene (scene, twins, room) nor a video"),
+        (
+            "camera",
+            {"source": "/does/not/exist"},
+            "'/does/not/exist' is neither a scene (scene, twins, room) nor a video",
+        ),
         ("camera", {"encoding": "rgb7"}, "encoding is 'rgb7', but must be one of bgr8"),
     ],
 )
