@@ -153,6 +153,7 @@ def test_ratios_are_those_of_a_round() -> None:
     assert timings.milliseconds("a") == 2000.0
 
 
+@pytest.mark.slow
 def test_a_check_that_fails_says_why_and_the_others_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
     from benchmarks.speed import checks
 

@@ -20,10 +20,13 @@ ROOT = Path(__file__).resolve().parents[2]
 DEPENDENT = Path(__file__).parent / "dependent_msgs"
 PREFIX = Path(sys.prefix)
 
-pytestmark = pytest.mark.skipif(
-    importlib.util.find_spec("colcon_core") is None or not (PREFIX / "share" / "ament_cmake").is_dir(),
-    reason="needs what requirements/colcon.txt installs",
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        importlib.util.find_spec("colcon_core") is None or not (PREFIX / "share" / "ament_cmake").is_dir(),
+        reason="needs what requirements/colcon.txt installs",
+    ),
+]
 
 # In the shell of a workspace that is built on `underlay`. It imports what was built there and makes one round trip.
 USE_BOTH = """
@@ -117,7 +120,6 @@ def test_colcon_test_runs_our_tests(robot: Path) -> None:
         assert f": {folder}\n" in registered, f"colcon test leaves out tests/{folder}"
 
 
-@pytest.mark.slow
 def test_messages_build_alone(tmp_path: Path) -> None:
     """As on an operator's computer, which needs neither the nodes nor PyTorch."""
     build(ROOT / "msg", tmp_path)

@@ -45,6 +45,7 @@ def search_for(count: int) -> Search:
     return Search(tuple(f"thing {i}" for i in range(count)), None, 0.0, None, None)
 
 
+@pytest.mark.slow
 def test_masks_of_the_images_size_do_not_add_up(detector: ConceptDetector, monkeypatch: pytest.MonkeyPatch) -> None:
     found: list[weakref.ref[Detections]] = []
     alive: list[int] = []

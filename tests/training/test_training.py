@@ -197,6 +197,7 @@ def test_davis_folder_trains(davis: Path, tmp_path: Path) -> None:
     assert all(torch.isfinite(p).all() for p in run.model.parameters())
 
 
+@pytest.mark.slow
 def test_workers_share_their_weights(tmp_path: Path) -> None:
     output = tmp_path / "run"
     subprocess.run(
