@@ -27,7 +27,7 @@ from sam_ros.runtime.processes import Executable
 PHRASE = "the red circle"
 FPS = 5.0
 SCORE = 0.5  # above it an instance counts
-PAUSE = 0.1  # s between two images: the detector's time to search one before the scene has gone on
+PAUSE = 0.3  # s between two images: the detector's time to search one before the scene has gone on
 
 # What the weights must reach; the scene has two red circles, a red triangle, a blue circle and a yellow star.
 DETECTED = 2  # of the two circles by one call, at a mask IoU of 0.5

@@ -89,7 +89,7 @@ def test_the_scene_is_tracked_and_recorded(tmp_path: Path) -> None:
 
 
 def test_what_a_phrase_names_is_followed_and_compared_with_the_truth(tmp_path: Path) -> None:
-    done = run_demo("--follow", "red circle", "--seconds", "4", "--rate", "5", "--score", "0", "--out", str(tmp_path))
+    done = run_demo("--follow", "red circle", "--seconds", "10", "--rate", "5", "--score", "0", "--out", str(tmp_path))
     assert done.returncode == 0, done.stdout + done.stderr
     assert "a camera (twins, 5.0 images per second)" in done.stdout
     assert "looked for 'red circle' through ~/detect_concept" in done.stdout
@@ -107,7 +107,7 @@ def test_what_a_phrase_names_is_followed_and_compared_with_the_truth(tmp_path: P
 
 def test_a_video_of_ones_own_with_boxes_and_clicks(tmp_path: Path) -> None:
     done = run_demo(
-        *("--seconds", "2", "--out", str(tmp_path), "--source", str(CLIPS["cup"])),
+        *("--seconds", "8", "--out", str(tmp_path), "--source", str(CLIPS["cup"])),
         *("--box", "302,122,425,388", "--click", "363,200", "--box", "500.5,200,630,240"),
     )
     assert done.returncode == 0, done.stdout + done.stderr
