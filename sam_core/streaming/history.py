@@ -271,22 +271,26 @@ class FrameHistory:
         return frames[-kept:]
 
 
+# What comparing things that are no numbers raises: other types, NumPy's arrays, PyTorch's tensors.
+_WITHOUT_ORDER = (TypeError, ValueError, RuntimeError)
+
+
 def _is_before(one: Any, other: Any) -> bool:
     """Tell whether a stamp is older than another; stamps without an order never are."""
     try:
         return bool(one < other)
-    except (TypeError, ValueError):
+    except _WITHOUT_ORDER:
         return False
 
 
 def _distance(one: Any, other: Any) -> float:
     """Return how far apart two stamps are; infinity where they are not equal and cannot be subtracted."""
-    if one == other:
-        return 0
     try:
+        if one == other:
+            return 0
         distance = abs(one - other)
         return distance if distance >= 0 else math.inf
-    except TypeError:
+    except _WITHOUT_ORDER:
         return math.inf
 
 
