@@ -42,7 +42,7 @@ class Observer(Node):
     """Watch a camera and a tracker.
 
     Args:
-        keep: Called with each overlay (uint8 BGR (H, W, 3)) and its stamp in ns while `recording_on` is true.
+        keep: Called with each overlay (uint8 BGR (H, W, 3)) from the stamp `record_from` on, and its stamp in ns.
         names: Names of the scene's objects 1, 2, ...; empty where no truth is known.
         go_on: Called again and again; raises when the demo cannot or must not go on.
     """
@@ -56,7 +56,7 @@ class Observer(Node):
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self)
         self.names = names
-        self.recording_on = False
+        self.record_from: int | None = None  # stamp in ns of the first image to keep; None: none yet
         self.numbers: dict[int, int] = {}  # object id -> number in the truth
         self.ious: dict[int, list[float]] = {}  # object id -> IoU of each frame
         self.board: Scoreboard | None = None  # of what is followed by word
@@ -90,8 +90,9 @@ class Observer(Node):
     def _on_overlay(self, message: Image) -> None:
         image = np.frombuffer(message.data, np.uint8).reshape(message.height, message.width, 3)
         self.size = (message.height, message.width)
-        if self.recording_on:
-            self._keep(image, stamp_of(message.header))
+        stamp = stamp_of(message.header)
+        if self.record_from is not None and stamp >= self.record_from:
+            self._keep(image, stamp)
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:
@@ -147,6 +148,11 @@ class Observer(Node):
         while time.monotonic() < end:
             self._go_on()
             self._executor.spin_once(timeout_sec=PATIENCE)
+
+    def result_of_all(self) -> TrackedObjectArray | None:
+        """Return the newest result if every object that was prompted is in it."""
+        shown = {item.id for item in self.newest.objects} if self.newest is not None else set()
+        return self.newest if self.numbers.keys() <= shown else None
 
     def truth_of(self, stamp: int) -> NDArray[np.uint8]:
         """Return the truth of an image of the last seconds, (H, W).

@@ -26,7 +26,7 @@ from sam_ros.camera.depth_sources import ROOM
 from sam_ros.camera.sources import CLIPS, SCENES, SourceError, VideoSource
 from sam_ros.conversions.messages import mask_of
 from sam_ros.conversions.overlay import draw_instances
-from sam_ros.conversions.stamps import nanoseconds
+from sam_ros.conversions.stamps import nanoseconds, stamp_of
 from sam_ros.demo.animation import Animation
 from sam_ros.demo.depth_watch import DepthWatch
 from sam_ros.demo.evaluation.scoreboard import Scoreboard, reunions_in
@@ -155,7 +155,9 @@ def track(observer: Observer, recording: Recording, options: argparse.Namespace)
     else:
         for i, selection in enumerate(options.selections or [middle(observer)], start=1):
             observer.numbers[observer.prompt(selection, first)] = i
-    observer.recording_on = True
+    # Results of images from before the prompt may still be on their way.
+    result = first if options.follow else observer.until(observer.result_of_all, "a result with what was prompted")
+    observer.record_from = stamp_of(result.header)
     if not options.follow:
         say(f"prompted {len(observer.numbers)} objects through ~/add_prompt")
     end = time.monotonic() + options.seconds
