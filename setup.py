@@ -51,6 +51,8 @@ setup(
         # don't work. It isn't called `ros` so that nobody with an apt ROS asks for it in passing.
         "ros-wheels": pinned("ros.txt"),
         "training": pinned("train.txt"),
+        "console": pinned("console.txt"),
+        "annotate": pinned("annotate.txt"),
         "test": pinned("test.txt"),
     },
     # Configuration lives in config/ of the repository and inside the packages once installed.

@@ -15,7 +15,7 @@ sed -n '/^requires = \[/,/^\]/s/^ *"\(.*\)",$/\1/p' msg/pyproject.toml >"$work/b
   echo "# tools/lock.sh; used with pip's --constraint. PyTorch is left out, because its build is chosen by the index, and so"
   echo "# are its requirements on CUDA: its CPU build has none, and its CUDA builds pin theirs."
   uv pip compile --quiet --universal --python-version 3.10 --no-annotate --no-header --generate-hashes \
-    requirements/{torch,torch_needs,run,ros,train,test,colcon}.txt "$work/build.txt" - <<<'pip' |
+    requirements/{torch,torch_needs,run,ros,train,console,annotate,test,colcon}.txt "$work/build.txt" - <<<'pip' |
     awk '/^[a-z]/ { kept = !/^(cuda-|nvidia-|triton|torch=|ros-rclpy\[)/ && !/sys_platform == .(win32|emscripten)./ } kept'
 } >"$work/lock.txt"
 mv "$work/lock.txt" requirements/lock.txt

@@ -174,6 +174,8 @@ def _set_up(environment: Environment, *, test: bool) -> None:
     ))  # fmt: skip
     if test:
         environment.step("training", [REQUIREMENTS / "train.txt", LOCK], install("train.txt"))
+        environment.step("console", [REQUIREMENTS / "console.txt", LOCK], install("console.txt"))
+        environment.step("annotation", [REQUIREMENTS / "annotate.txt", LOCK], install("annotate.txt"))
         environment.step("test tools", [REQUIREMENTS / "test.txt", LOCK], install("test.txt"))
         environment.step("colcon", [REQUIREMENTS / "colcon.txt", LOCK], install("colcon.txt"))
         reference = REQUIREMENTS / "reference.txt"

@@ -85,8 +85,8 @@ def test_lock_pins_everything_that_is_installed(python: str) -> None:
             assert pin.name not in pins, f"{pin.name} is pinned twice for Python {python}"
             pins[pin.name] = pin
     wanted = build_requirements()
-    for name in ("torch_needs.txt", "run.txt", "ros.txt", "train.txt", "test.txt", "colcon.txt"):
-        wanted += requirements(ROOT / "requirements" / name)
+    for name in ("torch_needs", "run", "ros", "train", "console", "annotate", "test", "colcon"):
+        wanted += requirements(ROOT / "requirements" / f"{name}.txt")
 
     for requirement in wanted:
         pin = pins[re.sub("[-_.]+", "-", requirement.name).lower()]
