@@ -165,7 +165,7 @@ def _set_up(environment: Environment, *, test: bool) -> None:
     environment.step("PyTorch", [torch], lambda: environment.install(*_torch_index(), "--requirement", torch))
     environment.step("libraries", [REQUIREMENTS / "run.txt", LOCK], install("run.txt"))
     environment.step("ROS 2", [REQUIREMENTS / "ros.txt", LOCK], install("ros.txt"))
-    environment.step("interfaces", [ROOT / "msg", ROOT / "srv", LOCK], lambda: environment.install(
+    environment.step("interfaces", [ROOT / "msg", ROOT / "srv", ROOT / "action", LOCK], lambda: environment.install(
         "--no-deps", "--force-reinstall", "--build-constraint", LOCK, *_header_settings(environment.folder),
         ROOT / "msg"
     ))  # fmt: skip
