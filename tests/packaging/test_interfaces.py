@@ -12,7 +12,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 VISION = ROOT / "msg" / "pip" / "vision_msgs"
 TF = ROOT / "msg" / "pip" / "tf2_msgs"
-FOLDERS = ((ROOT, "msg/*.msg"), (ROOT, "srv/*.srv"), (ROOT, "action/*.action"), (VISION, "msg/*.msg"), (TF, "msg/*.msg"))
+OURS = ("msg/*.msg", "srv/*.srv", "action/*.action")
+FOLDERS = (*((ROOT, pattern) for pattern in OURS), (VISION, "msg/*.msg"), (TF, "msg/*.msg"))
 INTERFACES = sorted(path for folder, pattern in FOLDERS for path in folder.glob(pattern))
 
 # Types and fields, in order, of vision_msgs 4.1.1 as published; a type's hash follows from them.
@@ -88,7 +89,7 @@ def test_built_interfaces_are_those_of_the_sources() -> None:
     if not (share / "sam_msgs").is_dir():
         pytest.skip("sam_msgs isn't laid out as pip and colcon do")
 
-    for path in [*ROOT.glob("msg/*.msg"), *ROOT.glob("srv/*.srv"), *ROOT.glob("action/*.action")]:
+    for path in (path for pattern in OURS for path in ROOT.glob(pattern)):
         assert fields(share / "sam_msgs" / path.parent.name / path.name) == fields(path)
 
 
