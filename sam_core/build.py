@@ -1,4 +1,4 @@
-"""From a model's name to a tracker: Hydra configuration, modules, strict checkpoint."""
+"""From a model's name to a tracker or a predictor of still images: Hydra configuration, modules, strict checkpoint."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from sam_core.isolation import build_context
 from sam_core.sam2 import Sam2
 
 if TYPE_CHECKING:
+    from sam_core.still_images import ImagePredictor
     from sam_core.streaming import Tracker
 
 _log = logging.getLogger(__name__)
@@ -122,9 +123,36 @@ def build_tracker(
     """
     from sam_core.streaming import Tracker
 
+    config = _model_config(name, overrides)
+    model, source = _ready_model(config, name, checkpoint, device, dtype)
+    return Tracker(model, name=name, checkpoint=source, **tracking_choices(config))
+
+
+@build_context()
+def build_predictor(
+    name: str,
+    checkpoint: str | Path | None = None,
+    device: str | torch.device | None = None,
+    dtype: str | torch.dtype | None = None,
+    overrides: Sequence[str] = (),
+) -> ImagePredictor:
+    """Build a predictor of still images from SAM 2, SAM 2.1 or SAM 3; arguments and errors as for `build_tracker`."""
+    from sam_core.still_images import ImagePredictor, Sam2Images
+
+    model, source = _ready_model(_model_config(name, overrides), name, checkpoint, device, dtype)
+    return ImagePredictor(Sam2Images(model), name, source)
+
+
+def _ready_model(
+    config: DictConfig,
+    name: str,
+    checkpoint: str | Path | None,
+    device: str | torch.device | None,
+    dtype: str | torch.dtype | None,
+) -> tuple[Sam2, Path | None]:
+    """Build a model with its weights on its device, and say which file they are from."""
     target = resolve_device(device)
     kind = resolve_dtype(dtype, target)
-    config = _model_config(name, overrides)
     source = Path(checkpoint) if checkpoint else shipped_weights(name)
     model = _loaded(config, source, name)
     if source is None:
@@ -132,4 +160,4 @@ def build_tracker(
     model.requires_grad_(False).to(device=target, dtype=kind)
     if target.type == "cpu":
         optimise_for_cpu(model)
-    return Tracker(model, name=name, checkpoint=source, **tracking_choices(config))
+    return model, source
