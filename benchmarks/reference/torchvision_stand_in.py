@@ -39,6 +39,9 @@ class Resize(nn.Module):
 class Normalize(nn.Module):
     """Subtract a mean and divide by a standard deviation, by channel."""
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, mean: list[float], std: list[float]) -> None:
         super().__init__()
         self.register_buffer("mean", torch.tensor(mean)[:, None, None])

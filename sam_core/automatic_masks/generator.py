@@ -6,7 +6,7 @@ Source: "Segment Anything" (Kirillov et al., 2023), appendix B; with SAM 2's set
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -54,16 +54,20 @@ class AutomaticMasks:
 
     Args:
         predictor: answers the points; what image it was set to does not matter, and stays.
-        **settings: those of `AutomaticMaskSettings`.
+        settings: of the search; None for the defaults.
+        **changes: settings that differ, by name.
 
     Raises:
         ValueError: a setting that makes no sense.
+        TypeError: no such setting.
     """
 
-    def __init__(self, predictor: ImagePredictor, **settings: Any) -> None:
+    def __init__(
+        self, predictor: ImagePredictor, settings: AutomaticMaskSettings | None = None, **changes: Any
+    ) -> None:
         self._predictor = predictor
         self._network = predictor.network
-        self.settings = AutomaticMaskSettings(**settings)
+        self.settings = replace(settings or AutomaticMaskSettings(), **changes)
 
     def generate(self, image: NDArray[np.uint8] | Tensor) -> tuple[FoundMask, ...]:
         """Return the masks of an image (H, W, 3) uint8 RGB, best first.

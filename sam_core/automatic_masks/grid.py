@@ -1,6 +1,7 @@
 """Where to ask: crops of an image, and a grid of points in each.
 
-Source: "Segment Anything" (Kirillov et al., 2023), appendix B, "Cropping"; the sizes are those of the released generator.
+Source: "Segment Anything" (Kirillov et al., 2023), appendix B, "Cropping"; the sizes are those of the
+released generator.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from sam_core.automatic_masks.grid import Box
 
 
 def between_pixels(boxes: Sequence[Box]) -> NDArray[np.float64]:
-    """Return boxes (N, 4) from the centre of their first pixel to that of their last, as the released generator has them."""
+    """Return boxes (N, 4) from the centre of the first pixel to that of the last, as the released generator does."""
     return np.asarray(boxes, np.float64).reshape(-1, 4) - (0, 0, 1, 1)
 
 

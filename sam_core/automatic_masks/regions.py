@@ -21,7 +21,7 @@ Mask = NDArray[np.bool_]
 
 
 def without_small_regions(found: Sequence[FoundMask], min_area: int, iou_threshold: float) -> list[FoundMask]:
-    """Remove regions smaller than `min_area` px, then masks that became doubles; one that did not change goes before."""
+    """Remove regions smaller than `min_area` px, then masks that became doubles; unchanged masks go before."""
     cleaned, unchanged = [], []
     for item in found:
         before = item.rle.decode()
@@ -33,7 +33,7 @@ def without_small_regions(found: Sequence[FoundMask], min_area: int, iou_thresho
 
 
 def without_holes(mask: Mask, min_area: int) -> Mask:
-    """Fill regions of background (H, W) that are smaller than an area in px; pixels that touch at corners are one region."""
+    """Fill regions of background that are smaller than an area in px; eight neighbours a pixel."""
     labels, small, _ = _regions(~mask, min_area)
     return mask | small[labels]
 
@@ -47,10 +47,10 @@ def without_islands(mask: Mask, min_area: int) -> Mask:
 
 
 def _regions(pixels: Mask, min_area: int) -> tuple[NDArray[np.int32], Mask, int]:
-    """Label connected regions; return the labels (H, W), which of them are small (label 0 never), and the largest one."""
+    """Label connected regions; return the labels (H, W), which are small (label 0 never), and the largest one."""
     _, labels, stats, _ = cv2.connectedComponentsWithStats(pixels.astype(np.uint8), connectivity=8)
     areas = stats[:, cv2.CC_STAT_AREA]
     small = areas < min_area
     small[0] = False
     largest = int(areas[1:].argmax()) + 1 if len(areas) > 1 else 0
-    return labels, small, largest
+    return np.asarray(labels, np.int32), small, largest

@@ -80,8 +80,8 @@ def _ready(network: ImageNetwork, prompt: Prompt, earlier: Tensor | None, size: 
 def _check_logits(logits: Tensor, side: int) -> Tensor:
     if logits.numel() != side * side or logits.shape[-2:] != (side, side):
         raise PromptError(
-            f"Mask logits of this model are {side} × {side}, not {' × '.join(map(str, logits.shape))}: give `low_res` of "
-            "an earlier answer."
+            f"Mask logits of this model are {side} × {side}, not {' × '.join(map(str, logits.shape))}: give a row of "
+            "`low_res` of an earlier answer."
         )
     logits = logits.float().view(1, side, side)
     if not bool(logits.isfinite().all()):

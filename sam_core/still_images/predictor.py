@@ -208,5 +208,7 @@ def _rows(values: ArrayLike | Tensor | None, dimensions: int, name: str) -> NDAr
         array = array[None]
     if array.ndim != dimensions:
         shape = " × ".join(map(str, array.shape))
-        raise PromptError(f"The {name} must have {dimensions - 1} or {dimensions} axes, but they are {shape or 'a number'}.")
+        raise PromptError(
+            f"The {name} must have {dimensions - 1} or {dimensions} axes, but they are {shape or 'a number'}."
+        )
     return array

@@ -1,7 +1,7 @@
 """SAM 2, SAM 2.1 and the tracker of SAM 3 on still images: their prompt encoder and mask decoder without a memory.
 
-Source: "SAM 2: Segment Anything in Images and Videos" (Ravi et al., 2024), section 4: without memories, SAM 2 segments an
-image as SAM does. Presence is left out, as in the released image predictor: a prompt on an image always has a mask.
+Source: "SAM 2: Segment Anything in Images and Videos" (Ravi et al., 2024), section 4: without memories, SAM 2 segments
+an image as SAM does. Presence is left out, as in the released image predictor: a prompt on an image always has a mask.
 """
 
 from __future__ import annotations

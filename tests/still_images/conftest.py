@@ -40,6 +40,19 @@ def pair(official_sam2: Any) -> tuple[Any, Any]:
 
 
 @pytest.fixture(scope="session")
+def trained_pair(official_sam2: Any) -> tuple[Any, Any]:
+    """Return our predictor and the official one with the weights of `sam2_nano`, whose masks look like things."""
+    from benchmarks.speed.official import build_official
+    from benchmarks.speed.work import Work
+    from sam_core import build_predictor
+
+    ours = build_predictor("sam2_nano", device="cpu", dtype="float32")
+    official = official_sam2.predictor.SAM2ImagePredictor(build_official(Work("sam2_nano"), ours.network.model))
+    official._bb_feat_sizes = [(72, 72), (36, 36), (18, 18)]
+    return ours, official
+
+
+@pytest.fixture(scope="session")
 def photo() -> Callable[[int, int], np.ndarray]:
     """Return a function that makes an image (H, W, 3) with shapes and texture."""
 
