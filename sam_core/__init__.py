@@ -1,9 +1,9 @@
-"""Segment and track anything in a live camera: SAM 2, SAM 2.1 and SAM 3 in PyTorch, without ROS."""
+"""Segment and track anything in a live camera and in images: SAM 1, SAM 2, SAM 2.1 and SAM 3, without ROS."""
 
 from __future__ import annotations
 
 from sam_core.automatic_masks import AutomaticMasks, FoundMask
-from sam_core.build import build_predictor, build_tracker, model_names
+from sam_core.build import build_predictor, build_tracker, model_names, predictor_names
 from sam_core.errors import (
     CapacityError,
     CheckpointError,
@@ -39,4 +39,5 @@ __all__ = [
     "build_predictor",
     "build_tracker",
     "model_names",
+    "predictor_names",
 ]

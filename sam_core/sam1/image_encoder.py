@@ -1,8 +1,8 @@
 """SAM 1's image encoder: a plain vision transformer with windows, and a neck.
 
-Source: "Segment Anything" (Kirillov et al., 2023), appendix A "Image encoder"; "Exploring Plain Vision Transformer Backbones
-for Object Detection" (Li et al., 2022), section 3; decomposed relative positions from "MViTv2" (Li et al., 2022),
-section 4.1.
+Source: "Segment Anything" (Kirillov et al., 2023), appendix A "Image encoder"; "Exploring Plain Vision Transformer
+Backbones for Object Detection" (Li et al., 2022), section 3; decomposed relative positions from "MViTv2" (Li et al.,
+2022), section 4.1.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """SAM 1's mask decoder: prompt tokens and image features to masks and their quality.
 
-Source: "Segment Anything" (Kirillov et al., 2023), appendix A "Lightweight mask decoder". SAM 2's decoder adds skips of the
-image encoder, a presence head and the choice of a stable mask.
+Source: "Segment Anything" (Kirillov et al., 2023), appendix A "Lightweight mask decoder". SAM 2's decoder adds skips
+of the image encoder, a presence head and the choice of a stable mask.
 """
 
 from __future__ import annotations

@@ -12,18 +12,17 @@ from torch import Tensor, nn
 
 from sam_core.sam1.image_encoder import ImageEncoder
 from sam_core.sam1.mask_decoder import MaskDecoder
-from sam_core.sam2 import ImageFeatures
+from sam_core.sam2 import ImageFeatures, PromptBatch
 from sam_core.sam2.model import mask_logits
 from sam_core.sam2.pixels import normalised
 from sam_core.sam2.prompt_encoder import PromptEncoder
-from sam_core.still_images.network import PromptBatch
 
 
 class Sam1(nn.Module):
     """SAM 1; answers `sam_core.still_images.ImageNetwork`.
 
-    An image keeps its aspect ratio: its longer side becomes that of the input, which is filled up with zeros at the right
-    or at the bottom.
+    An image keeps its aspect ratio: its longer side becomes that of the input, which is filled up with zeros at the
+    right or at the bottom.
 
     Args:
         image_encoder: the vision transformer.
@@ -62,10 +61,7 @@ class Sam1(nn.Module):
         return max(1, int(size[0] * scale + 0.5)), max(1, int(size[1] * scale + 0.5))
 
     def resize(self, images: Tensor) -> Tensor:
-        """Resize images (B, H, W, 3) uint8 RGB to (B, 3, h, w), whole levels, by bilinear interpolation with antialiasing.
-
-        See `sam_core.sam2.pixels.resized`.
-        """
+        """Resize images (B, H, W, 3) uint8 RGB to (B, 3, h, w) as `sam_core.sam2.pixels.resized` does."""
         pixels = images.permute(0, 3, 1, 2)
         size = self.size_in_input((images.shape[1], images.shape[2]))
         if pixels.shape[-2:] == size:

@@ -2,41 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from sam_core.sam2 import ImageFeatures
+from sam_core.sam2 import ImageFeatures, PromptBatch
 
 __all__ = ["ImageFeatures", "ImageNetwork", "PromptBatch"]
-
-
-@dataclass(frozen=True)
-class PromptBatch:
-    """B prompts of one kind, as a network takes them.
-
-    Attributes:
-        points: (B, K, 2) float32 xy in px of the network's input. A box is two points, which come first.
-        labels: (B, K) int64: 1 positive, 0 negative, 2 and 3 a box's upper left and lower right corner.
-        has_box: whether each prompt has a box.
-        logits: (B, 1, m, m) float32 mask logits; None for prompts without a mask.
-    """
-
-    points: Tensor
-    labels: Tensor
-    has_box: bool = False
-    logits: Tensor | None = None
-
-    def __len__(self) -> int:
-        """Return B."""
-        return self.points.shape[0]
-
-    def select(self, rows: slice) -> PromptBatch:
-        """Take some of the prompts."""
-        logits = None if self.logits is None else self.logits[rows]
-        return PromptBatch(self.points[rows], self.labels[rows], self.has_box, logits)
 
 
 class ImageNetwork(Protocol):

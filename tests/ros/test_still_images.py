@@ -105,9 +105,7 @@ def test_an_image_of_the_request_gives_the_masks_of_the_processed_one(client: An
     header = Header(stamp=to_time(5), frame_id="elsewhere")
 
     processed = client.call(SegmentImage, "segment_image", stamp=to_time(stamp), prompts=PROMPTS)
-    sent = client.call(
-        SegmentImage, "segment_image", image=array_to_image(picture(3), "rgb8", header), prompts=PROMPTS
-    )
+    sent = client.call(SegmentImage, "segment_image", image=array_to_image(picture(3), "rgb8", header), prompts=PROMPTS)
 
     assert sent.success
     assert sent.header == header
@@ -151,7 +149,7 @@ def test_tracking_is_not_disturbed(client: Any, goals: Goals, picture: Callable[
 @pytest.mark.parametrize(
     ("request_of", "words"),
     [
-        (lambda: {}, "give 1 to 64 prompts, not 0"),
+        (dict, "give 1 to 64 prompts, not 0"),
         (lambda: {"prompts": PROMPTS[:1] * 65}, "give 1 to 64 prompts, not 65"),
         (lambda: {"prompts": [PROMPTS[0], ImagePrompt()]}, "Prompt 2 of 2: The prompt is empty"),
         (lambda: {"prompts": [ImagePrompt(points=[click(math.nan, 1)])]}, "not finite"),
