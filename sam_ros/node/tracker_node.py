@@ -44,6 +44,7 @@ from sam_ros.runtime.parameter_service import AnsweringParameterService
 from sam_ros.runtime.qos import SERVICE_QOS
 from sam_ros.runtime.run import run
 from sam_ros.runtime.waiting import ENDING_TIMEOUT, STOP_TIMEOUT
+from sam_ros.still_images.services import StillImageServices
 from sam_ros.tracking.arrivals import UNSUPPORTED, Arrivals
 from sam_ros.tracking.inference import InferenceThread
 from sam_ros.tracking.prompt_services import PromptServices
@@ -80,6 +81,7 @@ class TrackerNode(ManagedNode):
         self._statistics = Statistics()
         self._prompts = PromptServices(self, inference=lambda: self._inference, statistics=self._statistics)
         self._detections = DetectionServices(self, self._prompts)
+        self._still_images = StillImageServices(self, self._prompts)
         self._settings = declare_parameters(self)
         self.add_post_set_parameters_callback(self._apply_parameters)
         self.create_service(SetBool, "~/set_paused", self._on_set_paused, qos_profile=SERVICE_QOS)
@@ -124,18 +126,18 @@ class TrackerNode(ManagedNode):
         )
         self._device = tracker.device
         self._outputs = Publishers(self)
+        decode = ImageDecoder(
+            max_pixels=settings.max_image_pixels, white_level=settings.white_level, warn=self.get_logger().warning
+        )
         self._inference = InferenceThread(
             Session(stream),
-            decode=ImageDecoder(
-                max_pixels=settings.max_image_pixels,
-                white_level=settings.white_level,
-                warn=self.get_logger().warning,
-            ),
+            decode=decode,
             deliver=self._deliver,
             statistics=self._statistics,
             logger=self.get_logger(),
             device=tracker.device,
         )
+        self._still_images.configure(tracker, decode)
         self._inference.start()
         if settings.cpu_threads:
             self._inference.submit(lambda _: torch.set_num_threads(settings.cpu_threads))  # counts in its own thread
@@ -205,6 +207,7 @@ class TrackerNode(ManagedNode):
             self._release(ENDING_TIMEOUT)
         else:
             self.get_logger().warning(f"ended while {state_of(self)}; what that works on is left behind")
+        self._still_images.destroy()
         super().destroy_node()
 
     def note_error(self, text: str) -> None:
@@ -229,6 +232,7 @@ class TrackerNode(ManagedNode):
         """Let go of everything; wait `timeout` s for each thread, or `STOP_TIMEOUT`."""
         timeout = STOP_TIMEOUT if timeout is None else timeout
         self._stop_receiving()
+        self._still_images.release()
         self._detections.release(timeout)
         inference, self._inference = self._inference, None
         if inference is not None and not inference.stop(timeout):
