@@ -136,6 +136,7 @@ class TrackerNode(ManagedNode):
             statistics=self._statistics,
             logger=self.get_logger(),
             device=tracker.device,
+            hold_back=settings.hold_back_frames,
         )
         self._still_images.configure(tracker, decode)
         self._inference.start()
@@ -178,7 +179,7 @@ class TrackerNode(ManagedNode):
 
     @transition
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Stop receiving and finish the frame at work; objects and memory stay."""
+        """Stop receiving, finish the frame at work and publish what is held back; objects and memory stay."""
         self._stop_receiving()
         self._finish_frame()
         return super().on_deactivate(state)
@@ -224,8 +225,8 @@ class TrackerNode(ManagedNode):
                 self._inference.discard()
 
     def _finish_frame(self) -> None:
-        """Wait until the frame or command at work is done, but not for ever."""
-        if self._inference is not None and wait([self._inference.submit(lambda _: None)], STOP_TIMEOUT).not_done:
+        """Wait until the frame or command at work is done and what is held back is published, but not for ever."""
+        if self._inference is not None and wait([self._inference.flush()], STOP_TIMEOUT).not_done:
             self.note_error(f"the inference thread has worked on one frame or command for more than {STOP_TIMEOUT:g} s")
 
     def _release(self, timeout: float | None = None) -> None:
@@ -291,8 +292,10 @@ class TrackerNode(ManagedNode):
         """Count what the middleware knows to be lost in transport (executor thread)."""
         self._statistics.dropped(DropCause.LOST, info.total_count_change)
 
-    def _deliver(self, message: ImageMessage, image: NDArray[np.uint8], result: FrameResult, seconds: float) -> None:
-        """Publish a processed frame (inference thread); `seconds` is the model's time."""
+    def _deliver(
+        self, message: ImageMessage, image: NDArray[np.uint8], result: FrameResult, seconds: float, held: float
+    ) -> None:
+        """Publish a processed frame (inference thread): the model's time in s, and that for which it was held back."""
         outputs, settings = self._outputs, self._settings
         if outputs is None:
             return
@@ -302,7 +305,7 @@ class TrackerNode(ManagedNode):
             )
             stamp, now = stamp_of(message.header), self.get_clock().now().nanoseconds
             latency = (now - stamp) * 1e-9 if stamp and now else None  # simulated time is 0 until /clock comes
-            self._statistics.frame_processed(None if latency is None else Timing(latency, seconds))
+            self._statistics.frame_processed(None if latency is None else Timing(latency, seconds, held))
             outputs.publish_overlay(image, masks, message.header)
         except Exception:
             if self.context.ok():  # otherwise a signal came in the middle of it, and nobody listens any more
@@ -346,6 +349,7 @@ class TrackerNode(ManagedNode):
             detector=self._detections.report(),
             failure=self.failure,
             working=inference.working if inference is not None else None,
+            held_back=0 if inference is None else inference.held,
             clock=self.get_clock().now().nanoseconds > 0,
         )
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,10 @@ from sam_core.association import ConceptResult, ConceptTracker, merged
 from sam_core.streaming import Frame, Stream
 from sam_ros.conversions.stamps import format_stamp
 
-__all__ = ["Session"]
+__all__ = ["Drive", "Session"]
+
+# Tracks all objects on the next image (array, stamp, source), and does what else belongs to its step.
+Drive: TypeAlias = "Callable[[ConceptTracker, NDArray[np.uint8], int, Any], ConceptResult]"
 
 
 @dataclass
@@ -27,12 +30,14 @@ class Session:
     Attributes:
         stream: The stream.
         watch: Called after each step, with what came of it; None while nobody watches.
+        drive: Makes the step of a frame, where a detector searches it; None: `ConceptTracker.step`.
         shows_tentative: Whether results have objects that may still be withdrawn.
         concepts: The tracks that were found by a concept.
     """
 
     stream: Stream
     watch: Callable[[ConceptResult], None] | None = None
+    drive: Drive | None = None
     shows_tentative: bool = True
     concepts: ConceptTracker = field(init=False)
 
@@ -42,7 +47,8 @@ class Session:
 
     def step(self, image: NDArray[np.uint8], stamp: int, source: Any) -> ConceptResult:
         """Track all objects on the next image (see `Stream.step`)."""
-        outcome = self.concepts.step(image, stamp, source)
+        drive = ConceptTracker.step if self.drive is None else self.drive
+        outcome = drive(self.concepts, image, stamp, source)
         if self.shows_tentative:
             return outcome
         tentative = {i for i, track in outcome.tracks.items() if not track.confirmed}

@@ -76,7 +76,7 @@ class Bench:
         )
         self.thread.start()
 
-    def _deliver(self, message: Image, image: np.ndarray, result: FrameResult, seconds: float) -> None:
+    def _deliver(self, message: Image, image: np.ndarray, result: FrameResult, seconds: float, held: float) -> None:
         self.gate.wait(TIMEOUT)
         assert seconds > 0
         self.delivered.append((result.stamp, result))
