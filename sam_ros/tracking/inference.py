@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
@@ -191,17 +192,19 @@ class InferenceThread(Generic[M]):
         with own_stream(self._device, priority=URGENT):
             while (item := self._queue.take()) is not None:
                 self._began = time.monotonic()
-                if isinstance(item, Command):
-                    self._carry_out(item, session)
-                else:
-                    self._process(item.message, session)
-                    self._observe(session)
+                with suppress(MemoryError):  # even an account of what failed needs some; the next one is tried
+                    if isinstance(item, Command):
+                        self._carry_out(item, session)
+                    else:
+                        self._process(item.message, session)
+                        self._observe(session)
                 self._began = None
                 del item  # a future holds its result: nothing of it stays behind while the thread waits
         self._history = replace(self._history, frames=())  # whoever holds the thread holds no frames
 
     def _observe(self, session: Session) -> None:
-        self._report, self._history = session.stream.report(), session.stream.history
+        with suppress(MemoryError):  # what was seen before stands; the command or frame is done all the same
+            self._report, self._history = session.stream.report(), session.stream.history
 
     def _carry_out(self, command: Command[Any], session: Session) -> None:
         """Run a command. What it changed shows before its answer does."""
