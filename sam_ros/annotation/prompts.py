@@ -106,7 +106,11 @@ class PromptFile:
 
 
 def _facts(prompt: Prompt) -> dict[str, Any]:
-    mask = None if prompt.mask is None else hashlib.sha256(np.packbits(prompt.mask).tobytes()).hexdigest()
+    mask = (
+        None
+        if prompt.mask is None
+        else hashlib.sha256(np.packbits(np.asarray(prompt.mask, bool)).tobytes()).hexdigest()
+    )
     return {"points": prompt.points, "labels": prompt.labels, "box": prompt.box, "mask": mask}
 
 

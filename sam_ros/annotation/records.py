@@ -114,7 +114,8 @@ def encode_mask(mask: NDArray[Any]) -> str:
 
 def decode_mask(text: str, size: tuple[int, int]) -> NDArray[np.uint8]:
     """Return a mask of run lengths as uint8 (H, W) of 0 and 1."""
-    return coco.decode({"size": list(size), "counts": text.encode("ascii")})  # type: ignore[no-any-return]
+    mask: NDArray[np.uint8] = coco.decode({"size": list(size), "counts": text.encode("ascii")})
+    return mask
 
 
 def records_of(masks: Masks, ids: Mapping[int, int]) -> tuple[ObjectRecord, ...]:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
 
+from sam_ros.annotation.errors import AnnotationError
 from sam_ros.annotation.records import FrameRecord, ObjectRecord
 from sam_ros.annotation.store import PassStore
 
-__all__ = ["PassResults", "Results"]
+__all__ = ["PASSES", "PassResults", "Results"]
+
+PASSES = "passes"  # folder of a run in which each pass has its own
 
 
 @dataclass(frozen=True)
@@ -51,6 +57,38 @@ class Results:
     frames: int
     labels: Mapping[int, str]
     passes: tuple[PassResults, ...] = field(default_factory=tuple)
+
+    def plain(self) -> dict[str, Any]:
+        """Return plain values, for `of_run`."""
+        passes = [
+            {
+                "pass": one.store.folder.name,
+                "reverse": one.reverse,
+                "ids": sorted(one.ids.items()),
+                "frames": one.frames,
+            }
+            for one in self.passes
+        ]
+        return {"frames": self.frames, "labels": sorted(self.labels.items()), "passes": passes}
+
+    @classmethod
+    def of_run(cls, folder: Path) -> Results:
+        """Return the results of a finished run.
+
+        Raises:
+            AnnotationError: There is none, or its files were changed.
+        """
+        try:
+            facts = json.loads((folder / "run.json").read_text(encoding="utf-8"))["results"]
+            passes = tuple(
+                PassResults(
+                    PassStore(folder / PASSES / one["pass"]), one["reverse"], dict(one["ids"]), tuple(one["frames"])
+                )
+                for one in facts["passes"]
+            )
+            return cls(facts["frames"], dict(facts["labels"]), passes)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise AnnotationError(f"{folder} holds no finished run ({error}).") from error
 
     def read(self) -> Iterator[FrameRecord]:
         """Yield every frame, in order; one that no pass has looked at has the size (0, 0) and no problem."""

@@ -6,6 +6,7 @@ import struct
 import sys
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path, PurePath
 from types import SimpleNamespace
 from typing import Any
@@ -175,16 +176,20 @@ class BagSource:
         """Yield the topic's messages of a block."""
         file, block = self._blocks[number]
         for message in file.messages(block):
-            if message.topic.name != self.topic.name or message.topic.type != self.topic.type:
-                continue
-            if message.data[:4] == _ZSTD:  # compressed message by message; a serialized one begins with a zero
-                try:
-                    data = zstd.ZstdDecompressor().decompress(message.data, max_length=_LARGEST_MESSAGE)
-                except zstd.ZstdError:
+            if (message.topic.name, message.topic.type) == (self.topic.name, self.topic.type):
+                unpacked = _unpacked(message)
+                if unpacked is None:
                     self.problems.add(f"The message of {message.time / 1e9:.3f} s cannot be unpacked; left out.")
-                    continue
-                message = BagMessage(message.topic, message.time, data, message.place)
-            yield message
+                else:
+                    yield replace(unpacked, place=(number, message.place[1]))
+
+    def all_messages(self) -> Iterator[BagMessage]:
+        """Yield the messages of all topics in the order of the files; those that cannot be read are left out."""
+        for file, block in self._blocks:
+            try:
+                yield from filter(None, map(_unpacked, file.messages(block)))
+            except AnnotationError:
+                continue  # the scan has told it
 
     def message(self, frame: int) -> BagMessage:
         """Return the message of a frame as it was recorded.
@@ -213,7 +218,18 @@ class BagSource:
             content: SimpleNamespace = typestore().deserialize_cdr(message.data, message.topic.type)
         except Exception as error:  # rosbags raises whatever its generated code stumbles over
             raise ImageError(f"its message is no {message.topic.type}: {error}") from error
-        return self._decode(content)  # type: ignore[arg-type]
+        return self._decode(content)
+
+
+def _unpacked(message: BagMessage) -> BagMessage | None:
+    """Return a message as it was before it was compressed by itself; None where it cannot be unpacked."""
+    if message.data[:4] != _ZSTD:  # a serialized message begins with a zero
+        return message
+    try:
+        data = zstd.ZstdDecompressor().decompress(message.data, max_length=_LARGEST_MESSAGE)
+    except zstd.ZstdError:
+        return None
+    return replace(message, data=data)
 
 
 def _topics(file: McapFile | SqliteFile) -> list[Topic]:

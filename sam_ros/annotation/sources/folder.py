@@ -67,7 +67,7 @@ class FolderSource:
             raise ImageError(f"{path.name} cannot be read: {error.strerror}") from error
         if path.suffix.lower() in _CHECKED:
             content = SimpleNamespace(data=data, format="")
-            return compressed_to_rgb(content, max_pixels=self._max_pixels)  # type: ignore[arg-type]
+            return compressed_to_rgb(content, max_pixels=self._max_pixels)
         try:
             image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
         except cv2.error:  # empty, or of a size beyond OpenCV's limits

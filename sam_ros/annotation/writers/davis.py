@@ -58,14 +58,15 @@ class DavisWriter(Writer):
 def label_map(record: FrameRecord) -> NDArray[np.uint16]:
     """Paint object ids into an image (H, W); 0 is background.
 
-    Where masks of one pass overlap, the pixel goes to the highest logit, as in the node's label image; where masks of two
-    passes do, to the object with the higher score.
+    Where masks of one pass overlap, the pixel goes to the highest logit, as in the node's label image; where masks of
+    two passes do, to the object with the higher score.
     """
     labels = np.zeros(record.size, np.uint16)
-    for one in sorted(record.objects, key=lambda one: one.quality):
-        text = one.mask if one.owned is None else one.owned
-        if one.area:
-            labels[decode_mask(text, record.size) > 0] = one.object_id
+    seen = [one for one in sorted(record.objects, key=lambda one: one.quality) if one.area]
+    parts = [(one.object_id, one.mask) for one in seen]
+    parts += [(one.object_id, one.owned) for one in seen if one.owned is not None]
+    for object_id, text in parts:
+        labels[decode_mask(text, record.size) > 0] = object_id
     return labels
 
 

@@ -18,7 +18,7 @@ from sam_ros.annotation.sources import FrameSource
 from sam_ros.conversions.encodings import RgbImage
 from sam_ros.conversions.masks import UNLABELLED
 
-__all__ = ["OutputSettings", "Writer", "frame_name", "write_image"]
+__all__ = ["OutputSettings", "Writer", "frame_name", "remove", "write_image"]
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class OutputSettings:
 class Writer:
     """Write the frames of a recording, in their order.
 
-    Everything goes into `path` with the suffix `.partial`, which `finish` renames.
+    Everything goes into `path` with the suffix `.partial`, which `appear` renames.
 
     Args:
         folder: The run's folder.
@@ -60,7 +60,7 @@ class Writer:
 
     name: ClassVar[str]  # what the command line calls it
     target: ClassVar[str]  # file or folder below the run's folder
-    needs_images: ClassVar[bool] = False
+    needs_images: ClassVar[bool] = False  # whether it is for pictures at all
 
     def __init__(
         self, folder: Path, source: FrameSource, labels: Mapping[int, str], settings: OutputSettings, threshold: float
@@ -84,6 +84,10 @@ class Writer:
         """Return the name of an object's class."""
         return self.labels.get(object_id) or UNLABELLED
 
+    def wants(self, record: FrameRecord) -> bool:
+        """Tell whether the image of a frame is needed."""
+        return self.needs_images
+
     def begin(self) -> None:
         """Open `partial`."""
         raise NotImplementedError
@@ -101,9 +105,8 @@ class Writer:
         """Close `partial`."""
         raise NotImplementedError
 
-    def finish(self) -> None:
-        """Let the output appear, in the place of an earlier one."""
-        self.end()
+    def appear(self) -> None:
+        """Put what is complete in its place, instead of an earlier output."""
         remove(self.path)
         self.partial.replace(self.path)
 

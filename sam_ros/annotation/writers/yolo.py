@@ -16,6 +16,8 @@ from sam_ros.conversions.encodings import RgbImage
 __all__ = ["YoloWriter", "polygon_of"]
 
 _LEAST = 3  # corners of a polygon
+_MOST_RINGS = 100  # holes and parts of a mask that are kept, the longest
+_COMPARED = 300  # pixels of each outline that are compared to find the shortest line between two
 
 
 class YoloWriter(Writer):
@@ -73,9 +75,10 @@ def polygon_of(mask: NDArray[np.uint8]) -> NDArray[np.int64] | None:
     if not rings:
         return None
     outer = [k for k in range(len(rings)) if tree[0][k][3] < 0]
-    order = sorted(outer, key=lambda k: -len(rings[k])) + [k for k in range(len(rings)) if tree[0][k][3] >= 0]
-    outline = _closed(rings[order[0]])
-    for k in order[1:]:
+    largest = max(outer, key=lambda k: len(rings[k]))
+    others = sorted((k for k in range(len(rings)) if k != largest), key=lambda k: -len(rings[k]))
+    outline = _closed(rings[largest])
+    for k in others[:_MOST_RINGS]:
         outline = _bridged(outline, rings[k])
     return outline.astype(np.int64) if len(outline) >= _LEAST else None
 
@@ -86,10 +89,9 @@ def _closed(ring: NDArray[Any]) -> NDArray[Any]:
 
 def _bridged(outline: NDArray[Any], ring: NDArray[Any]) -> NDArray[Any]:
     """Join a ring to an outline where they are nearest to each other."""
-    step = max(1, len(outline) * len(ring) // 1_000_000)  # of long outlines not every pixel is compared
-    coarse = outline[::step]
-    distance = np.abs(coarse[:, None] - ring[None]).sum(-1)
-    at, first = divmod(int(distance.argmin()), len(ring))
+    steps = -(-len(outline) // _COMPARED), -(-len(ring) // _COMPARED)
+    some, others = outline[:: steps[0]], ring[:: steps[1]]
+    at, first = divmod(int(np.abs(some[:, None] - others[None]).sum(-1).argmin()), len(others))
+    at, first = at * steps[0], first * steps[1]
     turned = _closed(np.roll(ring, -first, axis=0))
-    at *= step
     return np.concatenate((outline[: at + 1], turned, outline[at:]))
