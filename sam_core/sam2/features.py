@@ -88,10 +88,11 @@ class SamOutput:
         masks: (B, M, 4 h, 4 w) float32 logits; -1024 everywhere for an object that is absent.
         raw_masks: the same before absence was applied, in the network's dtype.
         ious: (B, M) predicted IoU.
-        best: (B,) index of the candidate with the highest predicted IoU.
+        best: (B,) index of the candidate that is taken, in general that with the highest predicted IoU.
         low_res: (B, 1, 4 h, 4 w) float32 logits of that candidate.
         pointer: (B, d) object pointer.
         object_score: (B, 1) logit that the object is visible.
+        tokens: (B, M or 1, C) output tokens of the candidates, from which object pointers are made.
         full_size: (B, 1, S, S) float32 logits of a mask prompt at the size of the network's input, where the memory is
             made of them rather than of `low_res` (SAM 3).
     """
@@ -103,6 +104,7 @@ class SamOutput:
     low_res: Tensor
     pointer: Tensor
     object_score: Tensor
+    tokens: Tensor
     full_size: Tensor | None = None
 
     @property
@@ -112,5 +114,5 @@ class SamOutput:
 
     @property
     def best_iou(self) -> Tensor:
-        """(B,) predicted IoU of the best candidate."""
+        """(B,) predicted IoU of the candidate that is taken."""
         return self.ious.gather(1, self.best[:, None])[:, 0]
