@@ -105,7 +105,8 @@ class FrameTracker:
         """
         batches = self.bank.batches([version.memory for version in versions], frame.number)
         remember, last = self._policy.considers(frame.number), [version.last_seen for version in versions]
-        examiner = partial(self._policy.examine, last=last, shift=None) if self._policy.examines else None
+        shift = None if frame.movement is None else frame.movement.shift
+        examiner = partial(self._policy.examine, last=last, shift=shift) if self._policy.examines else None
         tracked = self._graphs.track(frame.features, batches, remember=remember and rule is None, examiner=examiner)
         seen = tracked.observe(frame.number, last, self._policy, prompted=False)
         if rule is None:

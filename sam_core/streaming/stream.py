@@ -19,6 +19,7 @@ from sam_core.streaming.arbiter import Arbiter
 from sam_core.streaming.click_views import ClickViews
 from sam_core.streaming.describe import frame_result
 from sam_core.streaming.frame_tracker import FrameTracker, on_frame
+from sam_core.streaming.global_motion import measure_movement
 from sam_core.streaming.history import Frame, FrameHistory, frame_bytes
 from sam_core.streaming.images import image_tensor
 from sam_core.streaming.network import TrackingNetwork
@@ -122,6 +123,8 @@ class Stream:
     def _new_frame(self, image: NDArray[np.uint8] | Tensor, stamp: Any, source: Any) -> Frame:
         pixels = upload(image_tensor(image), self._network.device)
         resized = self._network.resize(pixels[None])[0]
+        before, follows = self._state.history.newest, self._settings.policy.follows_camera
+        movement = measure_movement(None if before is None else before.movement, resized) if follows else None
         frame = Frame(
             number=self._state.newest + 1,
             stamp=stamp,
@@ -131,6 +134,7 @@ class Stream:
             picture=image if self.keep_pictures else None,
             source=source,
             run=self._state.history.run_of(stamp),
+            movement=movement,
         )
         return frame if self.keep_pictures else frame.without_trunk()
 

@@ -146,6 +146,8 @@ _DESCRIPTORS: dict[str, ParameterDescriptor] = {
     "memory_policy": _fixed(
         "Which images enter an object's memory. fifo: the last ones, as SAM 2 was published. strided: every third one. "
         "selective: the newest in which the object was surely seen, as in SAM 3's memory selection. "
+        "samurai: as selective, and of the network's masks the one that fits the object's motion is taken. "
+        "distractor: every fifth, and those that show a look-alike beside the object (DAM4SAM). "
         "Empty: what the model's configuration says, strided for sam2_nano, else fifo.",
         "empty or one of " + ", ".join(POLICIES),
     ),
