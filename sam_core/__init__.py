@@ -8,11 +8,23 @@ from sam_core.errors import (
     CheckpointError,
     ImageError,
     NoFrameError,
+    ObjectIdError,
     PromptError,
+    SavedObjectError,
     StampError,
     UnknownObjectError,
 )
-from sam_core.streaming import FrameResult, ObjectInfo, ObjectState, Prompt, Stream, StreamReport, Tracker
+from sam_core.streaming import (
+    FrameResult,
+    ObjectInfo,
+    ObjectState,
+    Prompt,
+    Stream,
+    StreamReport,
+    Tracker,
+    TrackRules,
+    TrackState,
+)
 
 __all__ = [
     "CapacityError",
@@ -20,13 +32,17 @@ __all__ = [
     "FrameResult",
     "ImageError",
     "NoFrameError",
+    "ObjectIdError",
     "ObjectInfo",
     "ObjectState",
     "Prompt",
     "PromptError",
+    "SavedObjectError",
     "StampError",
     "Stream",
     "StreamReport",
+    "TrackRules",
+    "TrackState",
     "Tracker",
     "UnknownObjectError",
     "build_tracker",

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from sam_core.association.concept_result import ConceptResult
 from sam_core.association.detections import ConceptDetections, Point
+from sam_core.association.events import Ending, endings
 from sam_core.association.frame_rules import FrameSearch, Judgement, judge
 from sam_core.association.hot_start import Removal
 from sam_core.association.known import last_seen_at, tracks_on
@@ -55,6 +56,7 @@ class ConceptTracker:
         self._hidden: dict[str, frozenset[int]] = {}  # key of a concept -> ids of its tracks that are not shown
         self._last_seen: dict[int, Point] = {}  # id of a track that is not seen -> where it was seen last
         self._visible: frozenset[int] = frozenset()  # ids of tracks that were seen on the newest frame
+        self.ended: Mapping[int, Ending] = {}  # why the newest step or search ended tracks, by id
 
     @property
     def max_objects(self) -> int:
@@ -88,6 +90,7 @@ class ConceptTracker:
             ImageError: not an image.
         """
         self._forget_removed()
+        self.ended = {}
         search = FrameSearch(tuple(concepts) if detect is not None else (), detect)
         judgement: Judgement | None = None
         shared: dict[str, Any] = {
@@ -208,6 +211,7 @@ class ConceptTracker:
             counted: whether the search counts for its concept's tracks; not so where somebody asked for it once.
         """
         self._forget_removed()
+        self.ended = {}
         key = concept_key(found.phrase)
         frame = self.stream.history.numbered(frame.number) or frame
         known = tracks_on(frame, self.stream, self.tracks, key, self._last_seen)
@@ -297,7 +301,14 @@ class ConceptTracker:
         self._visible |= {object_id}
         return replace(decision, object_id=object_id), result
 
+    def adopt(self, object_id: int, concept: str) -> None:
+        """Take an object of the stream, for instance a loaded one, for a confirmed track of a concept."""
+        key, start = concept_key(concept), self.rules.keep_alive_start
+        track = Track(object_id, key, self._searches.get(key, 1) - 1, 0.0, start, confirmed=True)
+        self.tracks = dict(sorted({**self.tracks, object_id: track}.items()))
+
     def _commit(self, key: str, plan: SearchPlan) -> None:
+        self.ended = {**self.ended, **endings(self.tracks, plan.removed)}
         tracks = {**self.tracks, **{track.object_id: track for track in plan.tracks}}
         self.tracks = {i: track for i, track in sorted(tracks.items()) if i not in plan.removed}
         self._hidden[key] = plan.hidden
