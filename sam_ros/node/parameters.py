@@ -16,6 +16,7 @@ from sam_core.streaming.renamed import RENAMED
 from sam_ros.conversions.encodings import MAX_PIXELS
 from sam_ros.detection.detector_manager import DetectorSettings
 from sam_ros.node.concept_parameters import CONCEPT_DESCRIPTORS
+from sam_ros.node.track_parameters import TRACK_DESCRIPTORS
 from sam_ros.runtime.declaration import declare
 
 __all__ = ["TrackerParameters", "check_parameters", "declare_parameters"]
@@ -79,6 +80,12 @@ class TrackerParameters:
     concept_overlap_iou: float = 0.7
     concept_leave_after: int = 300
     concept_publish_tentative: bool = True
+    occluded_after: int = 5
+    lost_after: float = 3.0
+    found_after: int = 2
+    events_kept: int = 100
+    objects_folder: str = ""
+    autosave: float = 0.0
 
     @classmethod
     def read(cls, node: Node) -> TrackerParameters:
@@ -246,6 +253,7 @@ _DESCRIPTORS: dict[str, ParameterDescriptor] = {
         "what it means is kept on the device."
     ),
     **CONCEPT_DESCRIPTORS,
+    **TRACK_DESCRIPTORS,
 }
 
 

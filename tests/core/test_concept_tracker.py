@@ -19,7 +19,6 @@ from sam_core.association import (
     ConceptTracker,
     Delay,
     FollowedConcept,
-    TrackState,
 )
 from sam_core.streaming import Frame
 
@@ -94,8 +93,8 @@ def test_a_new_object_is_tentative_then_confirmed_or_withdrawn(concepts: Concept
     states = []
     for stamp in range(2, 10):
         result = concepts.step(IMAGE, stamp, concepts=[CUP], detect=confirming(concepts))
-        states += [track.state for track in result.tracks.values()]
-    assert states == [TrackState.TENTATIVE] * 5 + [TrackState.CONFIRMED] * 3
+        states += [track.confirmed for track in result.tracks.values()]
+    assert states == [False] * 5 + [True] * 3
     assert result.result.origins[1].score == pytest.approx(0.9)
 
 
