@@ -6,8 +6,8 @@
 
 The scene of the twins: two red circles among things that share their colour or their shape; one is hidden for a while,
 the other leaves the picture and comes back. The busy scene has more to decide on (`busy_scene.py`). Tracker and
-detector have the weights of the package; with `--detector noisy` detections are made from the truth, with a detector's faults
-(`noisy_detector.py`).
+detector have the weights of the package; with `--detector noisy` detections are made from the truth, with the faults of
+a detector (`noisy_detector.py`).
 """
 
 from __future__ import annotations
