@@ -14,7 +14,7 @@ from rclpy.parameter import Parameter
 from sam_core.streaming import CHOICES, POLICIES, Tracker
 from sam_core.streaming.renamed import RENAMED
 from sam_ros.conversions.encodings import MAX_PIXELS
-from sam_ros.detection.detector_manager import DetectorSettings
+from sam_ros.detection.detector_settings import DetectorSettings
 from sam_ros.node.concept_parameters import CONCEPT_DESCRIPTORS
 from sam_ros.node.track_parameters import TRACK_DESCRIPTORS
 from sam_ros.runtime.declaration import declare
@@ -77,6 +77,9 @@ class TrackerParameters:
     concept_hot_start_unmatched: int = 8
     concept_hot_start_duplicate: int = 8
     concept_recondition_every: int = 16
+    concept_recondition_score: float = 0.8
+    concept_recondition_iou: float = 0.8
+    concept_least_share: float = 0.3
     concept_overlap_iou: float = 0.7
     concept_leave_after: int = 300
     concept_publish_tentative: bool = True

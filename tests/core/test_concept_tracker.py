@@ -118,6 +118,22 @@ def test_held_back_results_never_show_what_is_withdrawn(concepts: ConceptTracker
     assert shown == [(stamp, ()) for stamp in range(8)]
 
 
+def test_held_back_results_never_show_what_a_later_search_withdraws(concepts: ConceptTracker) -> None:
+    """As in the node, where another thread searches between the frames."""
+    delay: Delay[int] = Delay(9)
+    delay.push(concepts.step(IMAGE, 0, concepts=[CUP], detect=found(3)), 0)
+    frame = concepts.stream.history.newest
+    assert frame is not None
+    for _ in range(3):
+        assert list(concepts.tracks) == [1]
+        concepts.search(frame, detections("cup"), RULES)
+    after = concepts.step(IMAGE, 1)
+    assert list(after.removed) == [1]
+    delay.push(after, 1)
+    assert [result.result.object_ids for result, _ in delay.flush()] == [(), ()]
+    assert concepts.step(IMAGE, 2).removed == {}, "told once"
+
+
 def test_objects_that_somebody_prompted_are_left_as_the_network_says(micro_tracker: Tracker) -> None:
     mixed = ConceptTracker(micro_tracker.open_stream(max_objects=4, reconditioning=True), RULES)
     alone = micro_tracker.open_stream(max_objects=4, reconditioning=True)
@@ -176,8 +192,16 @@ def test_a_step_that_fails_changes_no_track(concepts: ConceptTracker) -> None:
 
 @pytest.mark.slow
 def test_nothing_grows_while_objects_come_and_go(micro_tracker: Tracker) -> None:
-    """Concepts on every frame; the long run of 3,000 frames is `python -m benchmarks.concepts.flatness`."""
+    """Concepts are searched for on every frame."""
     coming: Coming = run(micro_tracker, frames=90, first=60)
     assert coming.bytes_first == coming.bytes_last
     assert coming.born > 12
+    assert coming.removed >= coming.born - 4
+
+
+@pytest.mark.slow
+def test_nothing_grows_over_3000_frames_while_objects_come_and_go(micro_tracker: Tracker) -> None:
+    coming = run(micro_tracker, frames=3000, first=500)
+    assert coming.bytes_first == coming.bytes_last
+    assert coming.born > 500
     assert coming.removed >= coming.born - 4
