@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import colorsys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -11,22 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sam_ros.conversions.captions import draw_caption
+from sam_ros.conversions.colours import colour_of
 from sam_ros.conversions.masks import UNLABELLED, Masks
 
 if TYPE_CHECKING:
     from sam_msgs.msg import ConceptInstance
 
-__all__ = ["colour_of", "draw_instances", "draw_overlay"]
+__all__ = ["draw_instances", "draw_overlay"]
 
-GOLDEN_RATIO = 0.618033988749895
 OPACITY = 0.45  # of the mask's colour
 DETECTION_COLOUR = (0, 200, 255)  # BGR
-
-
-def colour_of(object_id: int) -> tuple[int, int, int]:
-    """Return an object's colour (blue, green, red); hues of successive ids lie a golden section apart."""
-    red, green, blue = colorsys.hsv_to_rgb((object_id * GOLDEN_RATIO) % 1.0, 0.85, 1.0)
-    return round(blue * 255), round(green * 255), round(red * 255)
 
 
 def draw_overlay(image: NDArray[np.uint8], masks: Masks) -> NDArray[np.uint8]:

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from sam_ros.conversions.overlay import colour_of
+from sam_ros.conversions.colours import colour_of
 
 __all__ = ["SpaceBox", "draw_birds_eye", "draw_boxes"]
 

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sensor_msgs.msg import PointCloud2, PointField
 
+from sam_ros.conversions.colours import colour_of
 from sam_ros.conversions.encodings import to_bytes
-from sam_ros.conversions.overlay import colour_of
 from sam_ros.localization.frame import Located
 from sam_ros.localization.messages import header_of
 

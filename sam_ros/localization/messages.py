@@ -13,7 +13,7 @@ from vision_msgs.msg import Detection3D, Detection3DArray, ObjectHypothesisWithP
 from visualization_msgs.msg import Marker, MarkerArray
 
 from sam_core.localization import Location, Motions
-from sam_ros.conversions.overlay import colour_of
+from sam_ros.conversions.colours import colour_of
 from sam_ros.conversions.rotations import quaternion_of
 from sam_ros.localization.frame import Located
 

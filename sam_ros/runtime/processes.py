@@ -18,6 +18,7 @@ EXECUTABLES = {  # modules
     "camera": "sam_ros.camera.camera_node",
     "localizer": "sam_ros.localization.localizer_node",
     "first_prompt": "sam_ros.demo.first_prompt",
+    "console": "sam_ros.console.console",
 }
 
 
@@ -25,7 +26,7 @@ class Executable:
     """One of our executables as a child process; leaving the context ends it, whatever happened.
 
     Args:
-        name: "tracker", "camera", "localizer" or "first_prompt".
+        name: One of `EXECUTABLES`, e.g. "tracker".
         parameters: ROS parameters of the node.
         remappings: Names by names, e.g. {"image": "/camera/image"}.
         without: Environment variables that the process does not get.

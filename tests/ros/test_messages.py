@@ -13,6 +13,7 @@ from std_msgs.msg import Header
 from sam_core import FrameResult, ObjectInfo, ObjectState
 from sam_core.streaming import Origin
 from sam_core.streaming.masks import logits_at_pixels
+from sam_ros.conversions.colours import colour_of
 from sam_ros.conversions.messages import (
     Masks,
     detections_message,
@@ -22,7 +23,7 @@ from sam_ros.conversions.messages import (
     objects_message,
     summary_message,
 )
-from sam_ros.conversions.overlay import colour_of, draw_overlay
+from sam_ros.conversions.overlay import draw_overlay
 from sam_ros.conversions.stamps import stamp_of, to_time
 
 HEADER = Header(stamp=Time(sec=12, nanosec=34), frame_id="camera")

@@ -10,7 +10,7 @@ import numpy as np
 
 from sam_ros.annotation.findings import BINS, TrackObserver
 from sam_ros.annotation.sources import FrameSource
-from sam_ros.conversions.overlay import colour_of
+from sam_ros.conversions.colours import colour_of
 
 __all__ = ["plot_tracks"]
 

@@ -1,0 +1,54 @@
+"""The console's process: a ROS node in one thread, a web server in the other (`ros2 run sam_ros console`)."""
+
+from __future__ import annotations
+
+import secrets
+import sys
+from collections.abc import Sequence
+
+import rclpy
+from rclpy.exceptions import ParameterException
+from rclpy.signals import SignalHandlerOptions
+
+from sam_ros.runtime.errors import FatalError
+
+__all__ = ["main"]
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Run the console until a signal ends it.
+
+    Raises:
+        SystemExit: A parameter makes no sense, the port is taken, or NiceGUI is not installed; the text says so.
+    """
+    try:
+        from sam_ros.console.web.server import free_port, serve
+    except ModuleNotFoundError as error:
+        if error.name != "nicegui":
+            raise
+        raise SystemExit("error: the console needs NiceGUI: pip install -r requirements/console.txt") from None
+    from sam_ros.console.ros.console_node import ConsoleNode, RosThread
+
+    rclpy.init(args=list(args) if args is not None else sys.argv, signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        node = ConsoleNode()
+        settings = node.settings
+        port = free_port(settings.host, settings.port)
+        token = settings.token or (secrets.token_urlsafe(16) if settings.open_to_others else "")
+        host = f"[{settings.host}]" if ":" in settings.host else settings.host
+        address = f"http://{host}:{port}/{f'?token={token}' if token else ''}"
+        node.get_logger().info(f"console at {address}{' (read-only)' if settings.read_only else ''}")
+        with RosThread(node):
+            serve(lambda: node.links, settings, port=port, token=token)
+    except (FatalError, ParameterException) as error:
+        raise SystemExit(f"error: {error}") from None
+    except OSError as error:
+        raise SystemExit(f"error: cannot listen at {settings.host}, port {settings.port}: {error.strerror}") from None
+    except KeyboardInterrupt:
+        pass
+    finally:
+        rclpy.try_shutdown()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+"""The console's parameters. All are fixed while it runs."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass, fields
+from typing import Any
+
+from rcl_interfaces.msg import IntegerRange, ParameterDescriptor
+from rclpy.node import Node
+
+from sam_ros.runtime.declaration import declare
+from sam_ros.runtime.errors import FatalError
+
+__all__ = ["ConsoleParameters", "declare_parameters", "is_loopback"]
+
+TOKEN = re.compile(r"[\w.~-]{8,200}", re.ASCII)  # what an address and a cookie can carry
+
+
+@dataclass(frozen=True)
+class ConsoleParameters:
+    """The values of all parameters; the defaults here are the parameters' defaults."""
+
+    host: str = "127.0.0.1"
+    port: int = 8088
+    token: str = ""
+    origins: tuple[str, ...] = ()
+    read_only: bool = False
+    trackers: tuple[str, ...] = ()
+    image: str = ""
+    max_browsers: int = 16
+    memory_mib: int = 128
+
+    @property
+    def open_to_others(self) -> bool:
+        """Whether other computers can reach the console, so that a token is required."""
+        return not is_loopback(self.host)
+
+
+_LISTS = ("origins", "trackers")
+
+
+def _fixed(description: str, least: int | None = None, most: int | None = None) -> ParameterDescriptor:
+    ranges = [IntegerRange(from_value=least, to_value=most)] if least is not None and most is not None else []
+    return ParameterDescriptor(description=description, integer_range=ranges, read_only=True)
+
+
+_DESCRIPTORS = {
+    "host": _fixed("Address to listen at. Other than this computer's own (127.0.0.1), a token is required."),
+    "port": _fixed("TCP port; 0: any that is free.", 0, 65535),
+    "token": _fixed(
+        "Secret that a browser must know: 8 to 200 letters, digits and -._~. Empty: none on this computer alone, a new "
+        "one, which is printed, on other addresses."
+    ),
+    "origins": _fixed(
+        "Names under which browsers may reach the console besides its address, e.g. robot.local:8088, or a proxy's."
+    ),
+    "read_only": _fixed("Show everything, change nothing: for displays."),
+    "trackers": _fixed("Full names of the trackers' nodes, e.g. /robot/tracker. Empty: every one that is found."),
+    "image": _fixed(
+        "Topic of the images, e.g. /camera/image/compressed. Empty: the one that the tracker subscribes to."
+    ),
+    "max_browsers": _fixed("Most pages that are open at once.", 1, 100),
+    "memory_mib": _fixed("Memory in MiB for the images of each tracker that is watched.", 16, 4096),
+}
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether an address reaches this computer alone."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def declare_parameters(node: Node) -> ConsoleParameters:
+    """Declare all parameters and return their values.
+
+    Raises:
+        FatalError: A value makes no sense.
+        rclpy.exceptions.InvalidParameterValueException: A value is out of range.
+    """
+    # An empty list has no type in rclpy; [""] is a list of strings that says nothing.
+    defaults: dict[str, Any] = {
+        field.name: [""] if field.name in _LISTS else field.default for field in fields(ConsoleParameters)
+    }
+    declare(node, defaults, _DESCRIPTORS)
+    values: dict[str, Any] = {name: node.get_parameter(name).value for name in defaults}
+    for name in _LISTS:
+        values[name] = tuple(text for text in values[name] if text)
+    if values["token"] and not TOKEN.fullmatch(values["token"]):
+        raise FatalError("token must have 8 to 200 letters, digits and -._~")
+    return ConsoleParameters(**values)

@@ -1,0 +1,254 @@
+"""What a browser is shown: an image with the objects that were tracked in it, matched by stamp."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, TypeAlias
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from sam_msgs.msg import TrackedObject, TrackedObjectArray
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Header
+
+from sam_ros.conversions.compressed import compressed_to_rgb
+from sam_ros.conversions.encodings import RgbImage, image_to_rgb
+from sam_ros.conversions.stamps import stamp_of
+
+__all__ = ["Frame", "FrameStore", "ImageMessage", "Outline", "SeenObject", "crop_of", "outline_of"]
+
+ImageMessage: TypeAlias = "Image | CompressedImage"
+Outline: TypeAlias = "tuple[tuple[float, ...], ...]"  # polygons, each x, y, x, y, ... in px; holes by the even-odd rule
+
+MOST_CONTOURS = 100  # of one mask: a noisy one has thousands
+SIMPLIFIED = 0.7  # px that a simplified outline may leave the mask's
+MOST_FRAMES = 90  # shown ones that a click may name
+MOST_PENDING = 30  # results that may wait for their image
+UNTRACKED_AFTER = 1.0  # s without a result after which images are shown as they come
+
+
+def crop_of(mask: Image) -> NDArray[np.uint8]:
+    """Return a cropped mask of a message, uint8 (H, W); empty where its size and its data do not agree."""
+    data = np.frombuffer(mask.data, np.uint8)
+    return (
+        data.reshape(mask.height, mask.width) if data.size == mask.height * mask.width else np.zeros((0, 0), np.uint8)
+    )
+
+
+def outline_of(crop: NDArray[np.uint8], x: int, y: int) -> Outline:
+    """Return the outline of a mask in px of its image.
+
+    Args:
+        crop: Not 0 on the object, (H, W).
+        x: Left edge of the crop in px.
+        y: Top edge of the crop in px.
+    """
+    if crop.size == 0:
+        return ()
+    contours, _ = cv2.findContours(crop, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE, offset=(x, y))
+    largest = sorted(contours, key=len, reverse=True)[:MOST_CONTOURS]
+    simple = (cv2.approxPolyDP(contour, SIMPLIFIED, True) for contour in largest)
+    return tuple(tuple((points.reshape(-1) + 0.5).tolist()) for points in simple)
+
+
+@dataclass(frozen=True, eq=False)
+class SeenObject:
+    """An object in one image.
+
+    Attributes:
+        message: As the tracker published it.
+    """
+
+    message: TrackedObject
+
+    @property
+    def id(self) -> int:
+        """Its identity."""
+        return int(self.message.id)
+
+    @cached_property
+    def crop(self) -> NDArray[np.uint8]:
+        """The mask in the object's box, not 0 on the object; empty where there is none."""
+        return crop_of(self.message.mask)
+
+    @cached_property
+    def outline(self) -> Outline:
+        """The mask's outline; the box where masks are not published."""
+        box = self.message.box
+        x, y, width, height = box.x_offset, box.y_offset, box.width, box.height
+        if self.crop.size == 0 and width:
+            return ((x, y, x + width, y, x + width, y + height, x, y + height),)
+        return outline_of(self.crop, x, y)
+
+    def covers(self, x: float, y: float) -> bool:
+        """Return whether the mask, or the box where masks are not published, covers a point (px)."""
+        box = self.message.box
+        column, row = int(x) - box.x_offset, int(y) - box.y_offset
+        if not (0 <= column < box.width and 0 <= row < box.height):
+            return False
+        if self.crop.size == 0:
+            return True
+        return row < self.crop.shape[0] and column < self.crop.shape[1] and bool(self.crop[row, column])
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """An image and the objects in it.
+
+    Attributes:
+        number: Counts the frames of one store, from 1.
+        image: As the camera published it.
+        objects: Of exactly this image.
+        tracked: Whether the tracker has processed the image.
+    """
+
+    number: int
+    image: ImageMessage
+    objects: tuple[SeenObject, ...]
+    tracked: bool
+
+    @property
+    def header(self) -> Header:
+        """The image's header."""
+        return self.image.header
+
+    @property
+    def stamp(self) -> int:
+        """The image's stamp in ns."""
+        return stamp_of(self.image.header)
+
+    def rgb(self) -> RgbImage:
+        """Decode the image, uint8 RGB (H, W, 3).
+
+        Raises:
+            ImageError: It cannot be read.
+        """
+        return compressed_to_rgb(self.image) if isinstance(self.image, CompressedImage) else image_to_rgb(self.image)
+
+    def object_at(self, x: float, y: float) -> SeenObject | None:
+        """Return the smallest object that covers a point (px)."""
+        hit = [item for item in self.objects if item.covers(x, y)]
+        return min(hit, key=lambda item: item.message.area, default=None)
+
+
+class FrameStore:
+    """Match images and results by stamp, and keep the newest frames. Any thread may call it.
+
+    Args:
+        most_bytes: Of images that wait for their result, and again of frames.
+        clock: Monotonic seconds; tests pass their own.
+    """
+
+    def __init__(self, most_bytes: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._most_bytes = most_bytes
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._images: OrderedDict[int, ImageMessage] = OrderedDict()  # by stamp, in the order of their arrival
+        self._results: OrderedDict[int, TrackedObjectArray] = OrderedDict()  # that came before their image
+        self._frames: OrderedDict[int, Frame] = OrderedDict()  # by number
+        self._count = 0
+        self._last_result = -np.inf
+        self._waiting: list[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = []
+
+    def add_image(self, message: ImageMessage) -> None:
+        """Take an image of the camera."""
+        stamp = stamp_of(message.header)
+        with self._lock:
+            result = self._results.pop(stamp, None)
+            if result is not None:
+                self._show(message, result)
+                return
+            self._images.pop(stamp, None)
+            self._images[stamp] = message
+            _bound(self._images, MOST_FRAMES, self._most_bytes, lambda image: len(image.data))
+            if self._clock() - self._last_result > UNTRACKED_AFTER:
+                self._show(message, None)
+
+    def add_result(self, message: TrackedObjectArray) -> None:
+        """Take the objects of an image."""
+        stamp = stamp_of(message.header)
+        with self._lock:
+            self._last_result = self._clock()
+            if stamp not in self._images:
+                self._results[stamp] = message
+                _bound(self._results, MOST_PENDING, self._most_bytes, _mask_bytes)
+                return
+            image = self._images[stamp]
+            while next(iter(self._images)) != stamp:  # results come in order: nothing older will be asked for
+                self._images.popitem(last=False)
+            del self._images[stamp]
+            self._show(image, message)
+
+    @property
+    def newest(self) -> Frame | None:
+        """The newest frame."""
+        with self._lock:
+            return next(reversed(self._frames.values()), None)
+
+    def frame(self, number: int) -> Frame | None:
+        """Return a frame that is still kept."""
+        with self._lock:
+            return self._frames.get(number)
+
+    def frame_of(self, stamp: int) -> Frame | None:
+        """Return the newest kept frame of a stamp (ns)."""
+        with self._lock:
+            return next((frame for frame in reversed(self._frames.values()) if frame.stamp == stamp), None)
+
+    async def newer(self, number: int, timeout: float) -> Frame | None:
+        """Wait at most `timeout` s for a frame after the given one, and return the newest."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + timeout
+        while True:
+            arrived: asyncio.Future[None] = loop.create_future()
+            with self._lock:
+                newest = next(reversed(self._frames.values()), None)
+                if newest is not None and newest.number != number:
+                    return newest
+                self._waiting.append((loop, arrived))
+            try:
+                await asyncio.wait_for(arrived, max(0.0, end - loop.time()))
+            except asyncio.TimeoutError:
+                return None
+            finally:
+                with self._lock:
+                    self._waiting = [entry for entry in self._waiting if entry[1] is not arrived]
+
+    def forget(self) -> None:
+        """Give everything back: nobody looks any more."""
+        with self._lock:
+            self._images.clear()
+            self._results.clear()
+            self._frames.clear()
+
+    def _show(self, image: ImageMessage, result: TrackedObjectArray | None) -> None:
+        self._count += 1
+        objects = tuple(SeenObject(item) for item in result.objects) if result is not None else ()
+        self._frames[self._count] = Frame(self._count, image, objects, tracked=result is not None)
+        _bound(self._frames, MOST_FRAMES, self._most_bytes, lambda frame: len(frame.image.data))
+        for loop, arrived in self._waiting:
+            loop.call_soon_threadsafe(_wake, arrived)
+
+
+def _wake(arrived: asyncio.Future[None]) -> None:
+    if not arrived.done():
+        arrived.set_result(None)
+
+
+def _mask_bytes(message: TrackedObjectArray) -> int:
+    return sum(len(item.mask.data) for item in message.objects)
+
+
+def _bound(kept: OrderedDict[int, Any], most: int, most_bytes: int, size: Callable[[Any], int]) -> None:
+    """Drop the oldest of what is kept; the newest stays, however large."""
+    total = sum(map(size, kept.values()))
+    while len(kept) > 1 and (len(kept) > most or total > most_bytes):
+        _, oldest = kept.popitem(last=False)
+        total -= size(oldest)

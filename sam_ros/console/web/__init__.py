@@ -1,0 +1,1 @@
+"""The side that speaks to browsers: the page, its pictures, and who may see them."""

@@ -1,0 +1,35 @@
+"""The list of what mouse and keys do."""
+
+from __future__ import annotations
+
+from nicegui import ui
+
+__all__ = ["show_help"]
+
+KEYS = (
+    ("Left button", "select the object there; elsewhere begin a new one"),
+    ("Right button, or X", "what is not the object"),
+    ("P  B  M  E", "point, box, brush, example for a search"),
+    ("F", "freeze the picture, or go on"),
+    ("Enter", "track, or correct"),
+    ("Z", "undo the newest mark"),
+    ("Esc", "drop the prompt, the search, the selection"),
+    ("Delete   H", "remove, or hide, the selected object"),
+    ("Arrows, Space, N", "with the picture focused: move a cursor, mark, mark negatively"),
+    ("?", "this list"),
+)
+
+
+def show_help() -> None:
+    """Open the list."""
+    with ui.dialog(value=True) as dialog, ui.card().classes("sam-help"):
+        ui.label("Mouse and keys").classes("text-base font-medium").props("role=heading aria-level=2")
+        with ui.grid(columns="auto 1fr").classes("gap-x-4 gap-y-2"):
+            for key, meaning in KEYS:
+                ui.label(key).classes("sam-key")
+                ui.label(meaning).classes("text-sm")
+        ui.label(
+            "A mark freezes the picture: the object is tracked from the very image that you marked, with its stamp."
+        ).classes("sam-sub")
+        ui.button("Close", on_click=dialog.close).props("flat no-caps").classes("self-end")
+    dialog.on("hide", dialog.delete)

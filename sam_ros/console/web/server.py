@@ -1,0 +1,101 @@
+"""The web server: the page, the pictures, and the guard before both."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from fastapi import Request, Response
+from nicegui import Client, app, ui
+
+from sam_core import ImageError
+from sam_ros.console.parameters import ConsoleParameters
+from sam_ros.console.ros.link import TrackerLink
+from sam_ros.console.web.guard import Access, Guard
+from sam_ros.console.web.page import ConsolePage
+from sam_ros.console.web.picture import FRAME_URL
+from sam_ros.console.web.stream import LEVELS, Encoder
+
+__all__ = ["free_port", "serve"]
+
+PATIENCE = 5.0  # s that a browser's question for the next picture waits
+MOST_MESSAGE = 2**17  # bytes of a WebSocket message
+STYLE = Path(__file__).with_name("style.css")
+LOCAL_NAMES = ("localhost", "127.0.0.1", "[::1]")
+
+
+def serve(
+    links: Callable[[], Mapping[str, TrackerLink]], settings: ConsoleParameters, *, port: int, token: str
+) -> None:
+    """Serve browsers until a signal ends it.
+
+    Args:
+        links: Returns the trackers by their names.
+        settings: The console's parameters.
+        port: TCP port.
+        token: What a browser must know; empty: nothing.
+    """
+    encoder = Encoder()
+
+    @ui.page("/", title="Console", response_timeout=20.0)
+    def page() -> None:
+        if sum(client.has_socket_connection for client in Client.instances.values()) >= settings.max_browsers:
+            ui.label(f"{settings.max_browsers} pages are open already (parameter max_browsers).").classes("m-8")
+            return
+        ui.add_css(STYLE)
+        ConsolePage(links, read_only=settings.read_only)
+
+    @app.get(FRAME_URL)
+    async def frame(request: Request, tracker: str = "", after: int = 0, level: int = 0) -> Response:
+        link = links().get(tracker)
+        if link is None:
+            return Response("No tracker was found yet. Start one: ros2 launch sam_ros tracker.launch.py", 404)
+        link.look()
+        newest = await link.frames.newer(after, PATIENCE)
+        if newest is None:
+            return Response(status_code=204, headers={"x-reason": _why_no_picture(link)})
+        try:
+            data = await encoder.encode(newest, min(max(level, 0), len(LEVELS) - 1))
+        except ImageError as error:
+            return Response(f"The image cannot be shown: {error}"[:400], 415)
+        return Response(data, media_type="application/octet-stream", headers={"cache-control": "no-store"})
+
+    names = frozenset({*settings.origins, *(f"{name}:{port}" for name in (*LOCAL_NAMES, settings.host))})
+    app.add_middleware(Guard, access=Access(frozenset() if settings.open_to_others and token else names, token))
+    app.on_shutdown(encoder.stop)
+    ui.run(
+        host=settings.host,
+        port=port,
+        title="Console",
+        favicon="🎯",
+        dark=None,
+        show=False,
+        reload=False,
+        show_welcome_message=False,
+        reconnect_timeout=10.0,
+        ws_max_size=MOST_MESSAGE,
+        endpoint_documentation="none",
+    )
+
+
+def free_port(host: str, port: int) -> int:
+    """Return the port, or one that is free where it is 0.
+
+    Raises:
+        OSError: The port is taken, or the address not this computer's.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind((host, port))
+        return int(probe.getsockname()[1])
+
+
+def _why_no_picture(link: TrackerLink) -> str:
+    health = link.health
+    if not health.present:
+        return f"{link.name} is not running. The page goes on by itself when it comes back."
+    if health.state != "active":
+        return f"{link.name} is {health.state}: activate it to see its images."
+    return f"No image comes on {link.image_topic}." if link.image_topic else "The topic of the images is not known."

@@ -1,0 +1,150 @@
+"""The tracker's lifecycle, and its parameters with ranges and descriptions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from nicegui import ui
+from rcl_interfaces.msg import ParameterDescriptor, ParameterType, ParameterValue
+from rcl_interfaces.srv import DescribeParameters, GetParameters, ListParameters
+from rclpy.parameter import Parameter, parameter_value_to_python
+
+from sam_ros.runtime.errors import RefusedError
+
+if TYPE_CHECKING:
+    from sam_ros.console.web.page import ConsolePage
+
+__all__ = ["SettingsPanel"]
+
+MOST_PARAMETERS = 200
+AFTER = {  # what can be done in a state
+    "unconfigured": ("configure",),
+    "inactive": ("activate", "cleanup"),
+    "active": ("deactivate",),
+}
+
+
+class SettingsPanel:
+    """Build and refresh lifecycle buttons and parameters.
+
+    Args:
+        page: The page that it belongs to.
+    """
+
+    def __init__(self, page: ConsolePage) -> None:
+        self._page = page
+        self._shown: tuple[str, str] = ("", "")
+        with ui.column().classes("w-full gap-2 p-3"):
+            ui.label("Lifecycle").classes("sam-head")
+            self._state = ui.label().classes("text-sm")
+            self._buttons = ui.row().classes("w-full gap-2")
+            with ui.row().classes("w-full items-center"):
+                ui.label("Parameters").classes("sam-head grow")
+                ui.button(icon="refresh", on_click=self._read).props(
+                    'flat round dense aria-label="Read parameters again"'
+                )
+            self._parameters = ui.column().classes("w-full gap-2")
+            with ui.expansion("Fixed while it runs").classes("w-full sam-figures"):
+                self._fixed = ui.column().classes("w-full gap-1")
+
+    async def refresh(self) -> None:
+        """Show what the tracker can do now; read its parameters when it is another or has changed its state."""
+        view = self._page.view
+        link = view.link
+        health = link.health if link is not None else None
+        state = health.state if health is not None else ""
+        paused = health.paused if health is not None else False
+        self._state.set_text(f"{state}{', paused' if paused else ''}" if state else "not running")
+        shown = (link.name if link is not None else "", f"{state} {paused}")
+        if shown == self._shown:
+            return
+        self._shown = shown
+        self._buttons.clear()
+        with self._buttons:
+            if not view.read_only:
+                self._build_buttons(state, paused)
+        if state:
+            await self._read()
+
+    def _build_buttons(self, state: str, paused: bool) -> None:
+        for transition in AFTER.get(state, ()):
+            ui.button(
+                transition.capitalize(),
+                on_click=lambda _, one=transition: self._page.attempt(
+                    lambda commands: commands.change_state(one), f"{one}d" if one.endswith("e") else "done"
+                ),
+            ).props("outline dense no-caps")
+        if state == "active":
+            ui.button(
+                "Resume" if paused else "Pause",
+                on_click=lambda: self._page.attempt(lambda commands: commands.pause(not paused)),
+            ).props("outline dense no-caps")
+
+    async def _read(self) -> None:
+        link = self._page.view.link
+        if link is None:
+            return
+        try:
+            names = sorted((await link.call("list_parameters", ListParameters.Request())).result.names)
+            names = [name for name in names if "." not in name][:MOST_PARAMETERS]
+            described = await link.call("describe_parameters", DescribeParameters.Request(names=names))
+            values = await link.call("get_parameters", GetParameters.Request(names=names))
+        except RefusedError as error:
+            self._parameters.clear()
+            with self._parameters:
+                ui.label(str(error)).classes("sam-sub")
+            return
+        self._show(list(zip(names, described.descriptors, values.values, strict=False)))
+
+    def _show(self, parameters: Iterable[tuple[str, ParameterDescriptor, ParameterValue]]) -> None:
+        self._parameters.clear()
+        self._fixed.clear()
+        for name, descriptor, value in parameters:
+            if descriptor.read_only or self._page.view.read_only:
+                with self._fixed, ui.row().classes("w-full no-wrap gap-2 sam-figure"):
+                    ui.label(name).classes("grow").tooltip(descriptor.description)
+                    ui.label(str(parameter_value_to_python(value))[:200]).classes("text-right sam-wrap")
+            elif name != "use_sim_time":
+                with self._parameters:
+                    self._control(name, descriptor, value)
+
+    def _control(self, name: str, descriptor: ParameterDescriptor, value: ParameterValue) -> None:
+        async def change(event: Any) -> None:
+            read = _read_value(descriptor.type or value.type, event.value)
+            if read is not None:
+                await self._page.attempt(
+                    lambda commands: commands.set_parameter(Parameter(name, value=read).to_parameter_msg()),
+                    f"{name} is {read}",
+                )
+
+        current = parameter_value_to_python(value)
+        if value.type == ParameterType.PARAMETER_BOOL:
+            ui.switch(name, value=current, on_change=change).props("dense")
+        elif value.type in (ParameterType.PARAMETER_INTEGER, ParameterType.PARAMETER_DOUBLE):
+            whole = value.type == ParameterType.PARAMETER_INTEGER
+            ranges = descriptor.integer_range if whole else descriptor.floating_point_range
+            least, most = (ranges[0].from_value, ranges[0].to_value) if ranges else (None, None)
+            hint = f' suffix="{least:g} … {most:g}"' if least is not None and most is not None else ""
+            form = ("%d", 1) if whole else (None, None)
+            number = ui.number(name, value=current, min=least, max=most, format=form[0], step=form[1])
+            number.props(f"outlined dense debounce=700{hint}").classes("w-full").on_value_change(change)
+        else:
+            ui.input(name, value=str(current)).props("outlined dense debounce=700 maxlength=200").classes(
+                "w-full"
+            ).on_value_change(change)
+        ui.label(descriptor.description).classes("sam-sub sam-wrap")
+
+
+def _read_value(kind: int, value: Any) -> bool | int | float | str | None:
+    """Read what was entered as a parameter's type; None where it is unfinished."""
+    try:
+        if kind == ParameterType.PARAMETER_BOOL:
+            return bool(value)
+        if kind == ParameterType.PARAMETER_INTEGER:
+            return int(value)
+        if kind == ParameterType.PARAMETER_DOUBLE:
+            return float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return str(value)[:200]
