@@ -21,9 +21,13 @@ ARGUMENTS = {
     "tracker.launch.py": {
         *("namespace", "params_file", "model", "checkpoint", "device"),
         *("image", "autostart", "respawn", "use_sim_time", "log_level"),
+        *("console", "console_host", "console_port"),
         *("depth", "depth_image", "depth_camera_info", "camera_info", "target_frame", "localizer_params_file"),
     },
-    "demo.launch.py": {"namespace", "source", "model", "checkpoint", "device", "prompt", "respawn", "log_level"},
+    "demo.launch.py": {
+        *("namespace", "source", "model", "checkpoint", "device", "prompt", "respawn", "log_level"),
+        *("console", "console_host", "console_port"),
+    },
 }
 
 
@@ -85,7 +89,7 @@ def test_the_demo_plays_the_clip_that_has_a_prompt() -> None:
     assert defaults["prompt"] == ""
 
 
-@pytest.mark.parametrize("name", ["tracker", "camera", "localizer"])
+@pytest.mark.parametrize("name", ["tracker", "camera", "localizer", "console"])
 def test_parameter_files_give_every_parameter_its_default(name: str, tmp_path: Path) -> None:
     """A node started with its file of parameters has the same values as one started without."""
     pytest.importorskip("rclpy")
@@ -93,6 +97,7 @@ def test_parameter_files_give_every_parameter_its_default(name: str, tmp_path: P
         "tracker": ("node.tracker_node", "TrackerNode"),
         "camera": ("camera.camera_node", "CameraNode"),
         "localizer": ("localization.localizer_node", "LocalizerNode"),
+        "console": ("console.ros.console_node", "ConsoleNode"),
     }[name]
     script = tmp_path / "dump.py"
     script.write_text(

@@ -18,6 +18,7 @@ ROOMS: dict[str, set[str]] = {  # what each room may import, besides itself
     "localization": {"conversions", "runtime"},
     "camera": {"conversions", "runtime"},
     "demo": {"conversions", "runtime", "camera"},
+    "console": {"conversions", "runtime"},
 }
 
 
