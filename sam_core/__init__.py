@@ -1,8 +1,9 @@
-"""Segment and track anything in a live camera: SAM 2, SAM 2.1 and SAM 3 in PyTorch, without ROS."""
+"""Segment and track anything in a live camera and in images: SAM 1, SAM 2, SAM 2.1 and SAM 3, without ROS."""
 
 from __future__ import annotations
 
-from sam_core.build import build_tracker, model_names
+from sam_core.automatic_masks import AutomaticMasks, FoundMask
+from sam_core.build import build_predictor, build_tracker, model_names, predictor_names
 from sam_core.errors import (
     CapacityError,
     CheckpointError,
@@ -12,13 +13,19 @@ from sam_core.errors import (
     StampError,
     UnknownObjectError,
 )
+from sam_core.still_images import EncodedImage, ImageMasks, ImagePredictor
 from sam_core.streaming import FrameResult, ObjectInfo, ObjectState, Prompt, Stream, StreamReport, Tracker
 
 __all__ = [
+    "AutomaticMasks",
     "CapacityError",
     "CheckpointError",
+    "EncodedImage",
+    "FoundMask",
     "FrameResult",
     "ImageError",
+    "ImageMasks",
+    "ImagePredictor",
     "NoFrameError",
     "ObjectInfo",
     "ObjectState",
@@ -29,6 +36,8 @@ __all__ = [
     "StreamReport",
     "Tracker",
     "UnknownObjectError",
+    "build_predictor",
     "build_tracker",
     "model_names",
+    "predictor_names",
 ]

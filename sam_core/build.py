@@ -1,4 +1,4 @@
-"""From a model's name to a tracker: Hydra configuration, modules, strict checkpoint."""
+"""From a model's name to a tracker or a predictor of still images: Hydra configuration, modules, strict checkpoint."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import logging
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from omegaconf import DictConfig, OmegaConf
-from torch import Tensor
+from torch import Tensor, nn
 
 from sam_core.backends.cpu import optimise_for_cpu
 from sam_core.checkpoints import load_checkpoint
@@ -21,9 +21,12 @@ from sam_core.isolation import build_context
 from sam_core.sam2 import Sam2
 
 if TYPE_CHECKING:
+    from sam_core.still_images import ImagePredictor
     from sam_core.streaming import Tracker
 
 _log = logging.getLogger(__name__)
+
+N = TypeVar("N", bound=nn.Module)
 
 
 def model_names() -> list[str]:
@@ -122,14 +125,65 @@ def build_tracker(
     """
     from sam_core.streaming import Tracker
 
+    config = _model_config(name, overrides)
+    model, source = _ready_model(config, name, checkpoint, device, dtype)
+    return Tracker(model, name=name, checkpoint=source, **tracking_choices(config))
+
+
+@build_context()
+def build_predictor(
+    name: str,
+    checkpoint: str | Path | None = None,
+    device: str | torch.device | None = None,
+    dtype: str | torch.dtype | None = None,
+    overrides: Sequence[str] = (),
+) -> ImagePredictor:
+    """Build a predictor of still images from SAM 1, SAM 2, SAM 2.1 or SAM 3.
+
+    Arguments and errors are those of `build_tracker`; the names are those of `predictor_names`.
+    """
+    from sam_core.sam1.build import build_sam1, sam1_names
+    from sam_core.still_images import ImagePredictor, Sam2Images
+
+    if name in sam1_names():
+        source = Path(checkpoint) if checkpoint else shipped_weights(name)
+        sam1 = _placed(build_sam1(name, source, overrides), name, source, device, dtype)
+        return ImagePredictor(sam1, name, source)
+    if name not in model_names():
+        raise ValueError(f"There is no predictor {name!r}; known are {', '.join(predictor_names())}.")
+    model, source = _ready_model(_model_config(name, overrides), name, checkpoint, device, dtype)
+    return ImagePredictor(Sam2Images(model), name, source)
+
+
+def predictor_names() -> list[str]:
+    """List the models that `build_predictor` knows by name: SAM 1's, and those of `model_names`."""
+    from sam_core.sam1.build import sam1_names
+
+    return sam1_names() + model_names()
+
+
+def _ready_model(
+    config: DictConfig,
+    name: str,
+    checkpoint: str | Path | None,
+    device: str | torch.device | None,
+    dtype: str | torch.dtype | None,
+) -> tuple[Sam2, Path | None]:
+    """Build a model with its weights on its device, and say which file they are from."""
+    resolve_dtype(dtype, resolve_device(device))  # refuses what there is not, before a large file is read
+    source = Path(checkpoint) if checkpoint else shipped_weights(name)
+    return _placed(_loaded(config, source, name), name, source, device, dtype), source
+
+
+def _placed(
+    model: N, name: str, source: Path | None, device: str | torch.device | None, dtype: str | torch.dtype | None
+) -> N:
+    """Bring a model to its device and dtype, on a CPU with the backend for CPUs; warn where it has random weights."""
     target = resolve_device(device)
     kind = resolve_dtype(dtype, target)
-    config = _model_config(name, overrides)
-    source = Path(checkpoint) if checkpoint else shipped_weights(name)
-    model = _loaded(config, source, name)
     if source is None:
         _log.warning("%s has random weights: no checkpoint was given, so its masks mean nothing.", name)
     model.requires_grad_(False).to(device=target, dtype=kind)
     if target.type == "cpu":
         optimise_for_cpu(model)
-    return Tracker(model, name=name, checkpoint=source, **tracking_choices(config))
+    return model

@@ -86,8 +86,8 @@ class Environment:
                 self.install("--upgrade", "--require-hashes", "--requirement", wanted)
 
     def install(self, *arguments: str | Path) -> None:
-        """Run `pip install`, quietly."""
-        _run([self.python, "-m", "pip", "install", "--quiet", *arguments])
+        """Run `pip install`, quietly. Python compiles the modules that are used; pip would compile all of them."""
+        _run([self.python, "-m", "pip", "install", "--quiet", "--no-compile", *arguments])
 
     def install_locked(self, requirements: Path) -> None:
         """Install a file of requirements, each in the version and with a digest that requirements/lock.txt has."""

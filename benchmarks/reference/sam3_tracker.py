@@ -79,7 +79,7 @@ def toy_pair(
     make_lively(ours, object_score_bias)
     give_to_reference(ours, reference)
     ours.requires_grad_(False)
-    return (optimise_for_cpu(ours) if optimise else ours), reference  # type: ignore[return-value]
+    return (optimise_for_cpu(ours) if optimise else ours), reference
 
 
 @torch.no_grad()

@@ -10,6 +10,7 @@ from sam_core.association.concept_tracker import ConceptTracker
 from sam_core.association.delay import Delay
 from sam_core.association.detections import ConceptDetections, Instance, Selection, select
 from sam_core.association.frame_detector import FrameDetector
+from sam_core.association.frame_rules import Detect
 from sam_core.association.handover import Handover, hand_over
 from sam_core.association.hot_start import Removal, Survey, survey
 from sam_core.association.matching import Match, mask_ious, match
@@ -31,6 +32,7 @@ __all__ = [
     "ConceptTracker",
     "Decision",
     "Delay",
+    "Detect",
     "FollowedConcept",
     "FrameDetector",
     "Handover",

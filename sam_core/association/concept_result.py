@@ -18,10 +18,12 @@ class ConceptResult:
         result: the objects on the frame, new ones included, removed ones left out.
         tracks: what the rules know of those that were found by a concept, by id.
         born: ids of tracks that began on this frame.
-        removed: ids of tracks that ended on it, and why.
+        reidentified: ids of tracks that were lost before and found by this frame's search.
+        removed: ids of tracks that ended on it, or since the frame before, and why.
         reconditioned: ids of tracks that got a conditioning memory.
         lost: keys of concepts of which an object was seen before and is not any more.
         searched: phrases that were searched for in this step.
+        search_failed: whether the detector failed, so that nothing was searched.
         problems: why detections are not tracked or not there, in full sentences.
         detection_seconds: time of the detector in this step, s.
         association_seconds: time of the rules in this step, s; prompts of new objects included.
@@ -30,10 +32,12 @@ class ConceptResult:
     result: FrameResult
     tracks: Mapping[int, Track]
     born: tuple[int, ...] = ()
+    reidentified: tuple[int, ...] = ()
     removed: Mapping[int, Removal] = field(default_factory=dict)
     reconditioned: tuple[int, ...] = ()
     lost: frozenset[str] = frozenset()
     searched: tuple[str, ...] = ()
+    search_failed: bool = False
     problems: tuple[str, ...] = ()
     detection_seconds: float = 0.0
     association_seconds: float = 0.0

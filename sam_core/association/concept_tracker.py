@@ -8,7 +8,7 @@ frame that they were found on.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,7 +19,7 @@ from torch import Tensor
 
 from sam_core.association.concept_result import ConceptResult
 from sam_core.association.detections import ConceptDetections, Point
-from sam_core.association.frame_rules import FrameSearch, Judgement, judge
+from sam_core.association.frame_rules import Detect, FrameSearch, Judgement, judge
 from sam_core.association.hot_start import Removal
 from sam_core.association.known import last_seen_at, tracks_on
 from sam_core.association.merging import as_detected, merged, with_origins
@@ -32,8 +32,6 @@ from sam_core.errors import CapacityError, PromptError
 from sam_core.isolation import inference
 from sam_core.streaming import Frame, FrameResult, ObjectPhase, ObjectState, Prompt, Stream
 from sam_core.streaming.tracking import Tracked
-
-Detect = Callable[[Frame, tuple[str, ...]], Iterable[ConceptDetections]]  # one for each phrase, in their order
 
 
 class ConceptTracker:
@@ -55,6 +53,7 @@ class ConceptTracker:
         self._hidden: dict[str, frozenset[int]] = {}  # key of a concept -> ids of its tracks that are not shown
         self._last_seen: dict[int, Point] = {}  # id of a track that is not seen -> where it was seen last
         self._visible: frozenset[int] = frozenset()  # ids of tracks that were seen on the newest frame
+        self._ended: dict[int, Removal] = {}  # tracks that later searches ended since the newest frame
 
     @property
     def max_objects(self) -> int:
@@ -120,7 +119,8 @@ class ConceptTracker:
         if judgement is None and search.concepts:
             judgement = judge(search, frame, (), None, tracks={}, hidden=frozenset(), **shared)
         if judgement is None:
-            return ConceptResult(with_origins(result, self.tracks), self.tracks, lost=self._observe())
+            ended, self._ended = self._ended, {}
+            return ConceptResult(with_origins(result, self.tracks), self.tracks, removed=ended, lost=self._observe())
         return self._execute(frame, result, search, judgement, began)
 
     def _followed(self) -> dict[int, Track]:
@@ -149,7 +149,9 @@ class ConceptTracker:
         """Do what was planned, and put the frame's result together."""
         changed: dict[int, FrameResult] = {}
         removed: dict[int, Removal] = {}
-        born, problems = [], list(search.problems)
+        born: list[int] = []
+        back: list[int] = []
+        problems = list(search.problems)
         for concept, _, plan in judgement.plans:
             self._commit(concept.key, plan)
         occluded = judgement.last_occluded
@@ -167,20 +169,22 @@ class ConceptTracker:
                 assert decision.object_id is not None
                 logits = clean(found.logits[position : position + 1], area)[0]
                 changed[decision.object_id] = as_detected(shown, logits, self.stream.mask_threshold)
-                if decision.association is Association.NEW:
-                    born.append(decision.object_id)
+                (born if decision.association is Association.NEW else back).append(decision.object_id)
             removed |= plan.removed
         reconditioned = self._recondition(frame, judgement)
         self._remove(removed)
         lost = self._observe()
+        ended, self._ended = self._ended, {}
         return ConceptResult(
             result=with_origins(merged(result, changed, removed), self.tracks),
             tracks=self.tracks,
             born=tuple(born),
-            removed=removed,
+            reidentified=tuple(back),
+            removed=ended | removed,
             reconditioned=reconditioned,
             lost=lost,
             searched=tuple(concept.phrase for concept, *_ in judgement.plans),
+            search_failed=search.failed,
             problems=tuple(problems),
             detection_seconds=search.seconds,
             association_seconds=judgement.seconds + time.perf_counter() - began,
@@ -225,6 +229,7 @@ class ConceptTracker:
                 if object_id not in plan.removed:
                     self.stream.recondition(object_id, frame.number)
             self._remove(plan.removed)
+            self._ended |= plan.removed
         return plan
 
     def begin(

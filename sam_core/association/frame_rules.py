@@ -22,6 +22,9 @@ from sam_core.streaming.tracking import Tracked
 
 _PRESENT = 10.0  # logit of being visible with which a mask that is not empty is remembered, as released
 
+# Gives the detections of each phrase, in their order; None where a phrase is not searched for any more.
+Detect = Callable[[Frame, tuple[str, ...]], Iterable[ConceptDetections | None]]
+
 Planned = tuple[FollowedConcept, ConceptDetections, SearchPlan]
 
 
@@ -33,12 +36,14 @@ class FrameSearch:
         concepts: what is searched for.
         detect: the detector.
         seconds: time that it took, s.
+        failed: whether the detector failed.
         problems: why there are no detections, in full sentences.
     """
 
     concepts: tuple[FollowedConcept, ...]
-    detect: Callable[[Frame, tuple[str, ...]], Iterable[ConceptDetections]] | None
+    detect: Detect | None
     seconds: float = 0.0
+    failed: bool = False
     problems: list[str] = field(default_factory=list)
 
     def run(self, frame: Frame, grid: int, device: torch.device) -> list[tuple[FollowedConcept, ConceptDetections]]:
@@ -50,12 +55,15 @@ class FrameSearch:
         try:
             everything = self.detect(frame, tuple(concept.phrase for concept in self.concepts))
             for concept, one in zip(self.concepts, everything, strict=True):
+                if one is None:
+                    continue
                 kept = one.taken(select(one, concept.rules).kept)
                 found.append((concept, kept.on_grid(grid, device)))
         except Exception as error:
             if isinstance(error, torch.cuda.OutOfMemoryError):
                 torch.cuda.empty_cache()
             self.problems.append(f"the detector failed on this image: {type(error).__name__}: {error}")
+            self.failed = True
             found = []
         self.seconds = time.perf_counter() - began
         return found

@@ -114,7 +114,7 @@ def plan_search(
     if rules.across_concepts:
         _recognise_others(found, known, rules, result, decisions)
     twins = _twins(found, scores, decisions, rules)
-    back = _reidentify(found, known, scores, decisions, twins) if rules.reidentify else {}
+    back = _reidentify(found, _lost(known, rules), scores, decisions, twins) if rules.reidentify else {}
     births = [i for i in result.new if decisions[i].association is Association.UNSURE and i not in twins]
     room = places if rules.max_objects is None else min(places, rules.max_objects - len(known.tracks))
     out_of_places = len(births) > room and (rules.max_objects is None or places < rules.max_objects - len(known.tracks))
@@ -176,9 +176,19 @@ def _twins(
     return twins
 
 
+def _lost(known: Known, rules: ConceptRules) -> dict[int, Point | None]:
+    """Return the lost tracks that a detection may stand for, and where they were seen last.
+
+    A track may still be found on the search on which it would leave. Where it does not begin again then, for instance
+    because the mask is too small for the network, it leaves on the next one.
+    """
+    overdue = {t.object_id for t in known.tracks if rules.leave_after and t.not_seen >= rules.leave_after}
+    return {i: where for i, where in known.lost.items() if i not in overdue}
+
+
 def _reidentify(
     found: ConceptDetections,
-    known: Known,
+    lost: dict[int, Point | None],
     scores: Sequence[float],
     decisions: list[Decision],
     twins: Mapping[int, int],
@@ -188,7 +198,7 @@ def _reidentify(
     Of several that come back on one frame the best score takes the nearest, the next of what is left, which need not be
     the nearest for all: nothing else tells lost siblings apart.
     """
-    lost, back = dict(known.lost), {}
+    back: dict[int, int] = {}
     for i in sorted(range(len(found)), key=lambda i: -scores[i]):
         if not lost or decisions[i].association is not Association.UNSURE or i in twins:
             continue
@@ -203,12 +213,12 @@ def _reidentify(
 def _with_found_again(
     after: Survey, before: Sequence[Track], back: Mapping[int, int], scores: Sequence[float]
 ) -> tuple[Track, ...]:
-    """Return the tracks that stay; those that were found again stay in any case."""
+    """Return the tracks that stay: those that were found again, too, which count as not seen until they begin again."""
     stay = {track.object_id: track for track in after.tracks}
     for track in before:
         if track.object_id in back:
-            known = stay.get(track.object_id, track)
-            stay[track.object_id] = replace(known, score=scores[back[track.object_id]], not_seen=0)
+            known = stay.get(track.object_id, replace(track, not_seen=track.not_seen + 1))
+            stay[track.object_id] = replace(known, score=scores[back[track.object_id]])
     return tuple(stay[i] for i in sorted(stay))
 
 

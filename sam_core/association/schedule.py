@@ -118,7 +118,7 @@ class RedetectionSchedule:
             return any(c.every_n_frames and self._due[k] < math.inf for k, c in self._concepts.items())
 
     def lost(self, keys: Iterable[str]) -> bool:
-        """Make concepts due at once, because one of their objects was lost; return whether any of them is followed."""
+        """Make concepts due at once: an object, or a search, was lost; return whether any of them is followed."""
         with self._lock:
             now = self._clock()
             concerned = [key for key in keys if key in self._due]
@@ -126,19 +126,31 @@ class RedetectionSchedule:
                 self._due[key] = min(self._due[key], now)
         return bool(concerned)
 
-    def wait(self) -> float | None:
-        """Return the seconds until a concept is due, 0 if one is now; None where nothing is followed."""
+    def wait(self, *, counts_frames: bool | None = None) -> float | None:
+        """Return the seconds until a concept is due, 0 if one is now; None where none is in sight.
+
+        Args:
+            counts_frames: look only at concepts that count frames, or only at those that go by the clock; None: at all.
+        """
         with self._lock:
-            soonest = min(self._due.values(), default=math.inf)
+            soonest = min((self._due[key] for key in self._keys(counts_frames)), default=math.inf)
             return max(0.0, soonest - self._clock()) if soonest < math.inf else None
 
-    def take_due(self) -> tuple[FollowedConcept, ...]:
-        """Return the concepts that are due; each is due again after its period, or its number of frames."""
+    def take_due(self, *, counts_frames: bool | None = None) -> tuple[FollowedConcept, ...]:
+        """Return the concepts that are due; each is due again after its period, or its number of frames.
+
+        Args:
+            counts_frames: see `wait`.
+        """
         with self._lock:
             now = self._clock()
-            due = [key for key, when in self._due.items() if when <= now]
+            due = [key for key in self._keys(counts_frames) if self._due[key] <= now]
             for key in due:
                 concept = self._concepts[key]
                 self._due[key] = math.inf if concept.every_n_frames else now + concept.period
                 self._frames[key] = concept.every_n_frames
             return tuple(self._concepts[key] for key in due)
+
+    def _keys(self, counts_frames: bool | None) -> list[str]:
+        everything = self._concepts.items()
+        return [key for key, one in everything if counts_frames is None or bool(one.every_n_frames) is counts_frames]

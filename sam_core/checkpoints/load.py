@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from torch import Tensor, nn
@@ -12,33 +12,43 @@ from sam_core.checkpoints.identify import KnownModels, origin_of, same_tensors
 from sam_core.checkpoints.state_dict import read_state_dict
 from sam_core.errors import CheckpointError
 
+Rename = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
+
 _SHOWN = 4  # names listed in a message before it says "and N more"
 
 
+def as_sam2(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Rename a state dict of SAM 2, in Meta's layout or that of Hugging Face, to the names of `sam_core.sam2.Sam2`."""
+    return rename_hugging_face_sam2(state) if is_hugging_face_sam2(state) else state
+
+
 def load_checkpoint(
-    model: nn.Module, path: str | Path, model_name: str = "the model", known: KnownModels = tuple
+    model: nn.Module,
+    path: str | Path,
+    model_name: str = "the model",
+    known: KnownModels = tuple,
+    as_ours: Rename = as_sam2,
 ) -> None:
-    """Load a SAM 2 or 2.1 checkpoint: every name and shape must be the model's, and every number finite.
+    """Load a checkpoint strictly: every name and shape must be the model's, and every number finite.
 
     Args:
-        model: the network to fill.
+        model: the network to fill; one on the device `meta` takes over the file's tensors, in their dtypes.
         path: Meta's layout or the Hugging Face layout of the same checkpoint; see `read_state_dict`.
         model_name: what to call the model in messages.
         known: models that a file which does not fit may be of, so that the message can name the right one.
+        as_ours: from the names in a file of the model to those of `model`.
 
     Raises:
         CheckpointError: the file cannot be read, or does not fit; the message names what differs.
     """
-    state = read_state_dict(path)
-    if is_hugging_face_sam2(state):
-        state = rename_hugging_face_sam2(state)
+    state = as_ours(read_state_dict(path))
     expected = model.state_dict()
     differences = describe_differences(expected, state)
     if differences:
         origin = "" if same_tensors(expected, state) else origin_of(state, model_name, known)
         reason = f"the file {origin}; {differences}" if origin else differences
         raise CheckpointError(f"{Path(path).name} does not fit {model_name}: {reason}.")
-    model.load_state_dict(state, strict=True)
+    model.load_state_dict(state, strict=True, assign=any(tensor.is_meta for tensor in expected.values()))
 
 
 def describe_differences(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:

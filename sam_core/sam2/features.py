@@ -13,8 +13,9 @@ class ImageFeatures:
 
     Attributes:
         embedding: (B, d, h, w) features at stride 16 (SAM 3: 14), not conditioned on any memory.
-        high_res: skips of the mask decoder, (B, d / 8, 4 h, 4 w) and (B, d / 4, 2 h, 2 w).
-        position: (1, d, h, w) sine encoding of the grid.
+        high_res: skips of the mask decoder, (B, d / 8, 4 h, 4 w) and (B, d / 4, 2 h, 2 w); without channels for SAM 1,
+            which has none.
+        position: (1, d, h, w) encoding of the grid.
         trunk: (B, c, h, w) the trunk's map, from which a detector on the same trunk goes on; None for other networks,
             and where it is not kept.
     """
@@ -36,6 +37,32 @@ class ImageFeatures:
     def select(self, index: Tensor | slice) -> ImageFeatures:
         """Take some images of the batch."""
         return ImageFeatures(self.embedding[index], (self.high_res[0][index], self.high_res[1][index]), self.position)
+
+
+@dataclass(frozen=True)
+class PromptBatch:
+    """B prompts of one kind, as a network takes them.
+
+    Attributes:
+        points: (B, K, 2) float32 xy in px of the network's input. A box is two points, which come first.
+        labels: (B, K) int64: 1 positive, 0 negative, 2 and 3 a box's upper left and lower right corner.
+        has_box: whether each prompt has a box.
+        logits: (B, 1, m, m) float32 mask logits; None for prompts without a mask.
+    """
+
+    points: Tensor
+    labels: Tensor
+    has_box: bool = False
+    logits: Tensor | None = None
+
+    def __len__(self) -> int:
+        """Return B."""
+        return self.points.shape[0]
+
+    def select(self, rows: slice) -> PromptBatch:
+        """Take some of the prompts."""
+        logits = None if self.logits is None else self.logits[rows]
+        return PromptBatch(self.points[rows], self.labels[rows], self.has_box, logits)
 
 
 @dataclass(frozen=True)
@@ -61,10 +88,11 @@ class SamOutput:
         masks: (B, M, 4 h, 4 w) float32 logits; -1024 everywhere for an object that is absent.
         raw_masks: the same before absence was applied, in the network's dtype.
         ious: (B, M) predicted IoU.
-        best: (B,) index of the candidate with the highest predicted IoU.
+        best: (B,) index of the candidate that is taken, in general that with the highest predicted IoU.
         low_res: (B, 1, 4 h, 4 w) float32 logits of that candidate.
         pointer: (B, d) object pointer.
         object_score: (B, 1) logit that the object is visible.
+        tokens: (B, M or 1, C) output tokens of the candidates, from which object pointers are made.
         full_size: (B, 1, S, S) float32 logits of a mask prompt at the size of the network's input, where the memory is
             made of them rather than of `low_res` (SAM 3).
     """
@@ -76,6 +104,7 @@ class SamOutput:
     low_res: Tensor
     pointer: Tensor
     object_score: Tensor
+    tokens: Tensor
     full_size: Tensor | None = None
 
     @property
@@ -85,5 +114,5 @@ class SamOutput:
 
     @property
     def best_iou(self) -> Tensor:
-        """(B,) predicted IoU of the best candidate."""
+        """(B,) predicted IoU of the candidate that is taken."""
         return self.ious.gather(1, self.best[:, None])[:, 0]

@@ -91,6 +91,7 @@ class MaskDecoder(nn.Module):
         dense: Tensor,
         high_res: tuple[Tensor, Tensor],
         multimask: bool,
+        alternatives: bool = False,
     ) -> DecodedMasks:
         """Decode masks.
 
@@ -101,16 +102,20 @@ class MaskDecoder(nn.Module):
             dense: (B, C, H, W) or (1, C, 1, 1) embedding of a mask prompt or of its absence.
             high_res: (1 or B, C / 8, 4 H, 4 W) and (1 or B, C / 4, 2 H, 2 W) skips, after `conv_s0` and `conv_s1`.
             multimask: return the three candidates (with their tokens) rather than one mask.
+            alternatives: where one mask is asked for, return the three candidates behind it.
 
         Returns:
-            Three masks, or one.
+            Three masks; or one; or that one and the three.
         """
         may_fall_back = self.stability_fallback and not self.training
-        wanted = slice(1, None) if multimask else slice(None if may_fall_back else 1)
+        wanted = slice(1, None) if multimask else slice(None if may_fall_back or alternatives else 1)
         masks, ious, tokens, object_score = self._decode(image, image_position, sparse, dense, high_res, wanted)
         if not multimask and may_fall_back:
-            masks, ious = self._stable_or_best(masks, ious)
-            tokens = tokens[:, :1]
+            single, single_iou = self._stable_or_best(masks, ious)
+            if alternatives:
+                masks, ious = torch.cat((single, masks[:, 1:]), 1), torch.cat((single_iou, ious[:, 1:]), 1)
+            else:
+                masks, ious, tokens = single, single_iou, tokens[:, :1]
         return DecodedMasks(masks, ious, tokens, object_score)
 
     def _decode(

@@ -6,6 +6,8 @@ are those of Meta's checkpoints.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -246,6 +248,7 @@ class Sam2(nn.Module):
         mask: Tensor | None = None,
         *,
         multimask: bool,
+        alternatives: bool = False,
     ) -> SamOutput:
         """Predict the masks of B objects.
 
@@ -255,7 +258,8 @@ class Sam2(nn.Module):
             points: (B, K, 2) xy in px of the model's input; none at all is encoded as one padding point.
             labels: (B, K) 1 positive, 0 negative, 2 and 3 a box's corners, -1 padding.
             mask: (B, 1, 4 h, 4 w) logits of an earlier mask of this frame.
-            multimask: three candidates rather than one mask.
+            multimask: three candidates rather than one mask, of which that with the highest predicted IoU is taken.
+            alternatives: where one mask is predicted, return the three candidates behind it; the one is taken.
 
         Returns:
             Masks, their predicted IoU, object pointers and presence.
@@ -266,14 +270,23 @@ class Sam2(nn.Module):
         else:
             sparse = encoder.embed_points(points, labels)
         dense, position = encoder.embed_mask(mask), encoder.dense_position()
-        decoded = self.sam_mask_decoder(embedding, position, sparse, dense, features.high_res, multimask)
+        decoded = self.sam_mask_decoder(embedding, position, sparse, dense, features.high_res, multimask, alternatives)
         visible = decoded.object_score > 0  # (B, 1)
         masks = torch.where(visible[:, :, None, None], decoded.masks.float(), ABSENT_LOGIT)
         best = decoded.ious.argmax(-1)
+        if alternatives and not multimask:
+            best = torch.zeros_like(best)
         token = _chosen(decoded.tokens, best)
         pointer = self._pointer_or_absent(self.obj_ptr_proj(token), visible)
         low_res = _chosen(masks, best)[:, None]
-        return SamOutput(masks, decoded.masks, decoded.ious, best, low_res, pointer, decoded.object_score)
+        score = decoded.object_score
+        return SamOutput(masks, decoded.masks, decoded.ious, best, low_res, pointer, score, decoded.tokens)
+
+    def take(self, output: SamOutput, best: Tensor) -> SamOutput:
+        """Return the output with other candidates, of index `best` (B,), and the object pointers of these."""
+        token = _chosen(output.tokens, best)
+        pointer = self._pointer_or_absent(self.obj_ptr_proj(token), output.object_score > 0)
+        return replace(output, best=best, low_res=_chosen(output.masks, best)[:, None], pointer=pointer)
 
     def adopt_mask(self, features: ImageFeatures, mask: Tensor) -> SamOutput:
         """Take a mask prompt as the output itself; the decoder runs only for the object pointer.
@@ -299,6 +312,7 @@ class Sam2(nn.Module):
             low_res=low_res,
             pointer=self._pointer_or_absent(decoded.pointer, visible),
             object_score=visible.float() * _MASK_SCALE + _MASK_BIAS,
+            tokens=decoded.tokens,
         )
 
     def _pointer_or_absent(self, pointer: Tensor, visible: Tensor) -> Tensor:

@@ -50,18 +50,21 @@ class PromptEncoder(nn.Module):
         """Return the (count, 2, C) embeddings of objects without a prompt: two padding points each."""
         return self.not_a_point_embed.weight.expand(count, 2, -1)
 
-    def embed_points(self, points: Tensor, labels: Tensor) -> Tensor:
+    def embed_points(self, points: Tensor, labels: Tensor, *, pad: bool = True) -> Tensor:
         """Embed points and one padding point.
 
         Args:
             points: (B, K, 2) xy in px of the model's input; pixel centres lie at + 0.5.
             labels: (B, K) integer labels (see the constants of this module).
+            pad: whether there is the padding point; SAM 1 has none beside a box.
 
         Returns:
-            (B, K + 1, C).
+            (B, K + 1, C), or (B, K, C) without the padding point.
         """
-        points = torch.cat((points.float() + 0.5, points.new_zeros(points.shape[0], 1, 2)), dim=1)
-        labels = torch.cat((labels, labels.new_full((labels.shape[0], 1), PADDING)), dim=1)
+        points = points.float() + 0.5
+        if pad:
+            points = torch.cat((points, points.new_zeros(points.shape[0], 1, 2)), dim=1)
+            labels = torch.cat((labels, labels.new_full((labels.shape[0], 1), PADDING)), dim=1)
         position = self.pe_layer(points / self.image_size)
         kinds = torch.cat([self.not_a_point_embed.weight, *self.point_embeddings.parameters()])  # (5, C)
         is_point = (labels != PADDING)[..., None]

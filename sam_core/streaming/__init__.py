@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from sam_core.streaming.cropped_mask import CroppedMask
 from sam_core.streaming.history import Frame, FrameHistory, ObjectOnFrame
-from sam_core.streaming.memory import POLICIES, FifoPolicy, MemoryPolicy, Observation, SelectivePolicy, StridedPolicy
+from sam_core.streaming.memory import (
+    POLICIES,
+    DistractorPolicy,
+    FifoPolicy,
+    MemoryPolicy,
+    Observation,
+    SamuraiPolicy,
+    SelectivePolicy,
+    StridedPolicy,
+)
 from sam_core.streaming.network import TrackingNetwork
 from sam_core.streaming.postprocessing import MaskPostprocessor
 from sam_core.streaming.prompt import Prompt
@@ -17,6 +26,7 @@ __all__ = [
     "CHOICES",
     "POLICIES",
     "CroppedMask",
+    "DistractorPolicy",
     "FifoPolicy",
     "Frame",
     "FrameHistory",
@@ -30,6 +40,7 @@ __all__ = [
     "Observation",
     "Origin",
     "Prompt",
+    "SamuraiPolicy",
     "SelectivePolicy",
     "Stream",
     "StreamReport",

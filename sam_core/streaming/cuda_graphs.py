@@ -19,7 +19,7 @@ from torch import Tensor
 
 from sam_core.streaming.memory import MemoryBank, MemoryBatches, MemoryIndices
 from sam_core.streaming.network import ImageFeatures, TrackingNetwork
-from sam_core.streaming.tracking import Tracked, track
+from sam_core.streaming.tracking import Examiner, Tracked, track
 
 _log = logging.getLogger(__name__)
 _WARM_UP_CALLS = 3
@@ -121,15 +121,25 @@ class FrameGraphs:
         """Encode one resized image (3, S, S)."""
         return self._features(*self._encode(self._model.normalise_picture(image[None])))
 
-    def track(self, features: ImageFeatures, batches: MemoryBatches, *, remember: bool = True) -> Tracked:
-        """Track some objects; see `sam_core.streaming.tracking`. A recording makes memories that nobody asked for."""
-        if len(batches.indices) == 1:
+    def track(
+        self,
+        features: ImageFeatures,
+        batches: MemoryBatches,
+        *,
+        remember: bool = True,
+        examiner: Examiner | None = None,
+    ) -> Tracked:
+        """Track some objects; see `sam_core.streaming.tracking`. A recording makes memories that nobody asked for.
+
+        What an examiner looks at is not recorded.
+        """
+        if len(batches.indices) == 1 and examiner is None:
             count = len(batches.order)
             size = next((size for size in self._sizes if size >= count), count)
             inputs = (features.embedding, *features.high_res, *batches.indices[0].padded(size).tensors())
             if self._track.is_recorded(*inputs):
-                return Tracked(*self._track(*inputs)).first(count)
-        return track(self._model, self._bank, features, batches, remember=remember)
+                return Tracked.from_tensors(self._track(*inputs)).first(count)
+        return track(self._model, self._bank, features, batches, remember=remember, examiner=examiner)
 
     def _features(self, embedding: Tensor, fine: Tensor, middle: Tensor, trunk: Tensor | None = None) -> ImageFeatures:
         return ImageFeatures(embedding, (fine, middle), self._model.image_position(embedding), trunk)

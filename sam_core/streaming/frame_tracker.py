@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -84,10 +85,10 @@ class FrameTracker:
             dtype=settings.memory_dtype,
             policy=settings.policy,
             max_pointer_distance=settings.max_pointer_distance,
-            pin_first=settings.pin_first_frame,
-            spare_conditioning=int(settings.reconditioning),
+            pin_first=settings.pin_first_frame or settings.policy.conditioning_frames > 1,
+            spare_conditioning=int(settings.reconditioning or settings.policy.conditioning_frames > 1),
         )
-        on_gpu = settings.cuda_graphs and network.device.type == "cuda"
+        on_gpu = settings.cuda_graphs and network.device.type == "cuda" and not settings.policy.examines
         self._graphs = FrameGraphs(network, self.bank, settings.max_objects, enabled=on_gpu)
 
     def encode(self, image: Tensor) -> ImageFeatures:
@@ -103,9 +104,10 @@ class FrameTracker:
             rule: decides on the masks before they are remembered; None remembers what the network says.
         """
         batches = self.bank.batches([version.memory for version in versions], frame.number)
-        remember = self._policy.considers(frame.number)
-        tracked = self._graphs.track(frame.features, batches, remember=remember and rule is None)
-        seen = tracked.observe(frame.number, [v.last_seen.absent_for for v in versions], prompted=False)
+        remember, last = self._policy.considers(frame.number), [version.last_seen for version in versions]
+        examiner = partial(self._policy.examine, last=last, shift=None) if self._policy.examines else None
+        tracked = self._graphs.track(frame.features, batches, remember=remember and rule is None, examiner=examiner)
+        seen = tracked.observe(frame.number, last, self._policy, prompted=False)
         if rule is None:
             return self._outcome(versions, tracked, seen, conditioning=False)
         ruling = rule(tracked)
@@ -138,7 +140,7 @@ class FrameTracker:
 
     def answered(self, version: ObjectVersion, tracked: Tracked, frame: int, *, conditioning: bool) -> Outcome:
         """Return what becomes of a version that was prompted on a frame, given its number."""
-        seen = tracked.observe(frame, [0], prompted=True)
+        seen = tracked.observe(frame, [version.last_seen], self._policy, prompted=True)
         return self._outcome([version], tracked, seen, conditioning=conditioning)
 
     def _outcome(
@@ -146,10 +148,13 @@ class FrameTracker:
     ) -> Outcome:
         slots, updated = [], []
         for version, observation in zip(versions, seen, strict=True):
-            spatial = self._policy.admits(observation)
-            dropped = None if self._policy.retains(version.last_seen) else version.frame
+            spatial, for_long = self._policy.admits(observation), self._policy.makes_conditioning(observation)
             index, at = version.index.remember(
-                observation.frame, conditioning=conditioning, spatial=spatial, dropped=dropped
+                observation.frame,
+                conditioning=conditioning or for_long,
+                spatial=spatial,
+                pointer=self._policy.keeps_pointer(observation),
+                dropped=self._policy.passing(version.last_seen) if spatial and not for_long else None,
             )
             slots.append(at)
             updated.append(replace(version, index=index, last_seen=observation, suppressed=False, empty=False))
@@ -179,18 +184,20 @@ class FrameTracker:
             and frame.number not in version.index.conditioning.frames
         }
         recent, pointers = version.index.recent, version.index.pointers
-        admitted = [n for n, frame in known.items() if self._holds(frame.objects[object_id].seen, version.frame)]
+        passing = self._policy.passing(version.last_seen)
+        admitted = [n for n, frame in known.items() if self._holds(frame.objects[object_id].seen, passing)]
         wanted = sorted({*recent.before(version.frame + 1), *admitted})[-recent.capacity :]
         missing = [n for n in wanted if n not in recent.frames]
-        wanted = sorted({*pointers.before(version.frame + 1), *known})[-pointers.capacity :]
+        pointed = [n for n, frame in known.items() if self._policy.keeps_pointer(frame.objects[object_id].seen)]
+        wanted = sorted({*pointers.before(version.frame + 1), *pointed})[-pointers.capacity :]
         index = version.index
         for number in sorted({*missing, *(n for n in wanted if n not in pointers.frames)}):
             index = self._restore_frame(version.row, index, known[number], object_id, spatial=number in missing)
         return replace(version, index=index)
 
-    def _holds(self, seen: Observation, newest: int) -> bool:
-        """Tell whether the memory of a frame is in the bank once a version has come to frame `newest`."""
-        return self._policy.admits(seen) and (seen.frame == newest or self._policy.retains(seen))
+    def _holds(self, seen: Observation, passing: int | None) -> bool:
+        """Tell whether the memory of a frame is in the bank, if `passing` is the one that gives way next."""
+        return self._policy.admits(seen) and (seen.frame == passing or self._policy.retains(seen))
 
     def _restore_frame(
         self, row: int, index: MemoryIndex, frame: Frame, object_id: int, *, spatial: bool

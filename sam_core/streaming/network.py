@@ -85,8 +85,12 @@ class TrackingNetwork(Protocol):
         mask: Tensor | None = None,
         *,
         multimask: bool,
+        alternatives: bool = False,
     ) -> SamOutput:
         """Predict the masks of B objects."""
+
+    def take(self, output: SamOutput, best: Tensor) -> SamOutput:
+        """Take other candidates of an output."""
 
     def adopt_mask(self, features: ImageFeatures, mask: Tensor) -> SamOutput:
         """Take a mask prompt as the output."""

@@ -166,7 +166,7 @@ class PromptPlanner:
         frames = state.history.with_objects(target.object_id, known).frames
         earlier = known.get(frame.number) or frame.objects.get(target.object_id)
         earlier_frames = [f for f in frames if f.number < frame.number]
-        last_seen = replace(version.last_seen, frame=frame.number - 1)
+        last_seen = replace(version.last_seen, frame=frame.number - 1, policy_state=None)
         if earlier_frames and target.object_id in earlier_frames[-1].objects:
             last_seen = earlier_frames[-1].objects[target.object_id].seen
         version = replace(version, index=version.index.forget_from(frame.number), last_seen=last_seen)

@@ -111,7 +111,7 @@ class StreamSettings:
     def conditioning_slots(self) -> int:
         """Conditioning memories to keep room for, per object."""
         several = self.corrections_are_conditioning or self.reconditioning
-        return self.max_conditioning_frames if several else 1
+        return max(self.max_conditioning_frames if several else 1, self.policy.conditioning_frames)
 
 
 def _check_number(name: str, value: Any, kind: type, least: float) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from tqdm import tqdm  # type: ignore[import-untyped]
+from tqdm import tqdm
 
 from sam_core.devices import resolve_device
 from sam_core.training.curve import draw_curve

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sam_ros.camera.depth_sources import ROOM, RoomSource, TumSource, is_tum
+from sam_ros.camera.names import IMAGE_SUFFIXES, image_files
 from sam_ros.camera.pictures import Picture, Skipped, SourceError
 
 __all__ = [
@@ -31,9 +32,6 @@ __all__ = [
 
 SCENES = ("scene", "twins")  # of sam_core.synthetic, which is imported only for them
 CLIPS = {"cup": Path(__file__).with_name("clips") / "cup.mp4"}  # camera recordings that the package ships, see NOTICE
-IMAGE_SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
-
-
 _PATIENCE = 10  # frames in a row that cannot be read, after which a video or a webcam has ended
 _MOST_RATE = 1000.0  # Hz; network streams tell the rate of their clock, 90 kHz, where they know none
 
@@ -148,14 +146,7 @@ class FolderSource:
         self.rate: float | None = None
         self.skipped = Skipped()
         self._folder = folder
-        self._paths = sorted(
-            (
-                path
-                for path in folder.iterdir()
-                if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
-            ),
-            key=_natural_order,
-        )
+        self._paths = image_files(folder)
         if not self._paths:
             raise SourceError(f"{folder} holds no images ({', '.join(sorted(IMAGE_SUFFIXES))})")
 
@@ -177,12 +168,6 @@ def _read(path: Path) -> NDArray[np.uint8] | None:
         return cv2.imread(str(path), cv2.IMREAD_COLOR)  # type: ignore[return-value]
     except cv2.error:  # a size beyond OpenCV's limits, for one
         return None
-
-
-def _natural_order(path: Path) -> tuple[list[str | int], str]:
-    """Return a key to sort by; texts and numbers alternate, so that like is compared with like."""
-    parts = re.split(r"(\d+)", path.name.casefold())
-    return [int(part) if index % 2 else part for index, part in enumerate(parts)], path.name
 
 
 def _rate_of(capture: cv2.VideoCapture) -> float | None:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from sensor_msgs.msg import CompressedImage
 
 from sam_core import ImageError
 from sam_ros.conversions.encodings import ENCODINGS, MAX_PIXELS, RgbImage, check_size, to_rgb
 from sam_ros.conversions.image_header import ImageHeader, read_header
+
+if TYPE_CHECKING:  # any object with the message's fields will do, so it works without ROS
+    from sensor_msgs.msg import CompressedImage
 
 __all__ = ["compressed_to_rgb"]
 

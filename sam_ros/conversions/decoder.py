@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
-from sensor_msgs.msg import CompressedImage, Image
 
 from sam_ros.conversions.compressed import compressed_to_rgb
 from sam_ros.conversions.encodings import ENCODINGS, MAX_PIXELS, RgbImage, image_to_rgb
+
+if TYPE_CHECKING:  # any object with the message's fields will do, so it works without ROS
+    from sensor_msgs.msg import CompressedImage, Image
 
 __all__ = ["ImageDecoder"]
 
@@ -38,7 +41,7 @@ class ImageDecoder:
         Raises:
             ImageError: It cannot be read, or is too large.
         """
-        if isinstance(message, CompressedImage):
+        if hasattr(message, "format"):  # CompressedImage has one, Image has not
             return compressed_to_rgb(message, max_pixels=self._max_pixels, white_level=self._white_level)
         image = image_to_rgb(message, max_pixels=self._max_pixels, white_level=self._white_level)
         if self._looks_at_range and ENCODINGS[message.encoding].sample is np.uint16:

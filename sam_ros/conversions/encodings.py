@@ -15,15 +15,17 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from sensor_msgs.msg import Image
-from std_msgs.msg import Header
 
 from sam_core import ImageError
+
+if TYPE_CHECKING:  # reading takes any object with the message's fields, so it works without ROS
+    from sensor_msgs.msg import Image
+    from std_msgs.msg import Header
 
 try:
     from cv_bridge import CvBridge, CvBridgeError
@@ -286,6 +288,8 @@ def array_to_image(pixels: NDArray[Any], encoding: str, header: Header) -> Image
     Returns:
         A message without row padding, in the byte order of this machine.
     """
+    from sensor_msgs.msg import Image
+
     image = Image()
     image.header = header
     image.height, image.width = pixels.shape[:2]

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from sam_msgs.msg import ConceptInstance
 
 from sam_ros.conversions.captions import draw_caption
 from sam_ros.conversions.colours import colour_of
-from sam_ros.conversions.messages import UNLABELLED, Masks
+from sam_ros.conversions.masks import UNLABELLED, Masks
+
+if TYPE_CHECKING:
+    from sam_msgs.msg import ConceptInstance
 
 __all__ = ["draw_instances", "draw_overlay"]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sam_msgs.msg import LabeledPoint
+from sam_msgs.msg import ImagePrompt, LabeledPoint
 from sam_msgs.srv import AddPrompt
 
 from sam_core import Prompt, PromptError
@@ -13,8 +13,8 @@ from sam_ros.conversions.stamps import nanoseconds
 __all__ = ["prompt_of"]
 
 
-def prompt_of(request: AddPrompt.Request) -> Prompt:
-    """Return the prompt of a service request. The stream, which knows the image, checks the rest.
+def prompt_of(request: AddPrompt.Request | ImagePrompt) -> Prompt:
+    """Return the prompt of a service request or of a message. Who knows the image checks the rest.
 
     Raises:
         PromptError: The box has neither 0 nor 4 numbers, or there are too many points.
@@ -31,5 +31,5 @@ def prompt_of(request: AddPrompt.Request) -> Prompt:
         labels=[point.label for point in points] or None,
         box=box or None,
         mask=mask_image_to_array(request.mask) if has_mask else None,
-        stamp=nanoseconds(request.stamp) or None,
+        stamp=None if isinstance(request, ImagePrompt) else nanoseconds(request.stamp) or None,
     )

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from builtin_interfaces.msg import Time
-from std_msgs.msg import Header
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # any object with the message's fields will do, so it works without ROS
+    from builtin_interfaces.msg import Time
+    from std_msgs.msg import Header
 
 __all__ = ["format_stamp", "nanoseconds", "stamp_of", "to_time"]
 
@@ -20,6 +23,8 @@ def stamp_of(header: Header) -> int:
 
 def to_time(stamp: int) -> Time:
     """Return nanoseconds as a message."""
+    from builtin_interfaces.msg import Time
+
     return Time(sec=stamp // 10**9, nanosec=stamp % 10**9)
 
 

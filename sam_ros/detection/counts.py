@@ -10,7 +10,7 @@ __all__ = ["DetectionCounts"]
 
 @dataclass
 class DetectionCounts:
-    """Counts since the node was started; the detector thread writes, others read.
+    """Counts since the node was started; the thread that has the detector writes, others read.
 
     Attributes:
         detections: Detections done.

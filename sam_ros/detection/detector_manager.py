@@ -18,6 +18,7 @@ from sam_core.streaming import Tracker
 from sam_ros.detection.counts import DetectionCounts
 from sam_ros.detection.detector_thread import DetectorFacts, DetectorThread
 from sam_ros.detection.redetector import Redetector
+from sam_ros.detection.step_search import StepSearch
 from sam_ros.runtime.errors import RefusedError
 from sam_ros.runtime.lifecycle import TRANSITIONS, state_of
 from sam_ros.runtime.logs import forwarded_logs
@@ -247,7 +248,7 @@ class DetectorManager:
 
         def build() -> ConceptDetector:
             with forwarded_logs("sam_core.sam3", logger):
-                return build_detector(
+                detector = build_detector(
                     settings.model,
                     checkpoint=settings.checkpoint or None,
                     device=settings.device,
@@ -256,6 +257,8 @@ class DetectorManager:
                     beside=tracker,
                     text_on_cpu=settings.text_on_cpu,
                 )
+            redetector.in_step = detector.shares_trunk
+            return detector
 
         redetector = Redetector(
             lambda: inference.history,
@@ -279,6 +282,7 @@ class DetectorManager:
             torch.set_num_threads(torch.get_num_threads())
             session.stream.keep_pictures = True
             session.watch = partial(loaded.saw, session)
+            session.drive = StepSearch(thread, redetector, self.counts)
 
         return loaded, begin
 
@@ -309,7 +313,7 @@ class DetectorManager:
 
             def forget(session: Session) -> None:
                 session.stream.keep_pictures = False
-                session.watch = None
+                session.watch = session.drive = None
                 session.concepts.release()
 
             self._inference.submit(forget)

@@ -8,8 +8,9 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -113,6 +114,8 @@ class DetectorThread:
         self._jobs: deque[_Job[Any]] = deque()
         self._working = False
         self._stopping = False
+        self._detector: ConceptDetector | None = None  # while the thread serves
+        self._lent = False
         self._changed = threading.Condition()
         self.loaded: Future[DetectorFacts] = Future()
         self.ended: Future[None] = Future()
@@ -145,6 +148,32 @@ class DetectorThread:
         """Detections at work and waiting."""
         with self._changed:
             return len(self._jobs) + self._working
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the thread is about to end, or has ended."""
+        return self._stopping
+
+    @contextmanager
+    def lend(self) -> Iterator[ConceptDetector | None]:
+        """Lend the detector to the thread that tracks, for the step of a frame; None where it is not free.
+
+        Nobody waits here. Calls and background work that wait go first. Those that come while the detector is lent, and
+        the end of the thread, wait until it is given back; a thread that is to end breaks off the borrower's detection.
+        """
+        with self._changed:
+            wait = self._background.wait()
+            busy = self._stopping or self._working or self._jobs or (wait is not None and wait <= 0)
+            detector = None if busy else self._detector
+            self._lent = lent = detector is not None
+        try:
+            yield detector
+        finally:
+            detector = None
+            if lent:
+                with self._changed:
+                    self._lent = False
+                    self._changed.notify()
 
     def submit(self, call: Callable[[ConceptDetector], R]) -> Future[R]:
         """Queue a call and return its future result.
@@ -179,6 +208,7 @@ class DetectorThread:
         finally:
             with self._changed:
                 self._stopping = True
+                self._detector = None
             for job in self._jobs:
                 job.future.set_exception(CalledOffError("the detector was unloaded before this detection's turn came"))
             self._jobs.clear()
@@ -214,6 +244,8 @@ class DetectorThread:
                 shares_trunk=detector.shares_trunk,
             )
         )
+        with self._changed:
+            self._detector = detector
         with own_stream(detector.device, priority=LOWEST):
             while (job := self._next()) is not None:
                 self._do(job, detector)
@@ -222,7 +254,10 @@ class DetectorThread:
     def _next(self) -> _Job[Any] | None:
         """Wait for something to do; None ends the thread."""
         with self._changed:
-            while not self._stopping:
+            while self._lent or not self._stopping:
+                if self._lent:
+                    self._changed.wait()
+                    continue
                 if self._jobs:
                     self._working = True
                     return self._jobs.popleft()

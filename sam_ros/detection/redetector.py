@@ -28,7 +28,11 @@ class _UnfollowedError(Exception):
 
 
 class Redetector:
-    """Detect the concepts that are due (a `detector_thread.Background`).
+    """Know what is followed, and detect the concepts that are due (a `detector_thread.Background`).
+
+    Attributes:
+        in_step: Whether concepts that count frames are searched for in the steps of frames (see `StepSearch`). Then
+            they alone never begin a search here.
 
     Args:
         history: Gives the newest frames.
@@ -47,6 +51,7 @@ class Redetector:
         refuse: Callable[[Exception], str],
         logger: RcutilsLogger,
     ) -> None:
+        self.in_step = False
         self._history = history
         self._submit = submit
         self._counts = counts
@@ -97,9 +102,22 @@ class Redetector:
         """Look for all concepts at once, because there is a first image; return whether there are any."""
         return self._schedule.lost(map(concept_key, self._schedule.phrases))
 
+    def follows(self, concept: FollowedConcept) -> bool:
+        """Tell whether a concept is still followed as it was asked for."""
+        return self._schedule.follows(concept)
+
+    @property
+    def step_is_due(self) -> bool:
+        """Whether the next frame is searched in its step."""
+        return self.in_step and self._schedule.wait(counts_frames=True) == 0
+
+    def take_due_in_step(self) -> tuple[FollowedConcept, ...]:
+        """Return what the frame at work is searched for in its step; it is due again after its number of frames."""
+        return self._schedule.take_due(counts_frames=True)
+
     def wait(self) -> float | None:
-        """Return the seconds until a concept is due; None where nothing is followed."""
-        return self._schedule.wait()
+        """Return the seconds until a concept is due that is searched for here; None where there is none."""
+        return self._schedule.wait(counts_frames=False if self.in_step else None)
 
     def run(self, detector: ConceptDetector) -> None:
         """Search the newest image for the concepts that are due, all in one detection."""
@@ -155,10 +173,17 @@ class Redetector:
         self, concept: FollowedConcept, frame: Frame, findings: Sequence[Finding], problems: Sequence[str]
     ) -> None:
         for problem in problems:
-            self._refuse(SearchError(f"following {concept.phrase!r}: {problem}"))
+            self.refuse(f"following {concept.phrase!r}: {problem}")
         for object_id, decision in {item.object_id: item.decision for item in findings if item.object_id}.items():
             if decision is not None and decision.association in (Association.NEW, Association.REIDENTIFIED):
-                self._logger.info(
-                    f"following {concept.phrase!r}: object {object_id} is {decision.association.value}, "
-                    f"in the image of {format_stamp(frame.stamp)}"
-                )
+                self.tell(concept.phrase, object_id, decision.association, frame.stamp)
+
+    def refuse(self, problem: str) -> None:
+        """Count and log why an instance is not tracked."""
+        self._refuse(SearchError(problem))
+
+    def tell(self, phrase: str, object_id: int, association: Association, stamp: int) -> None:
+        """Log that a search found an object in the image of a stamp."""
+        self._logger.info(
+            f"following {phrase!r}: object {object_id} is {association.value}, in the image of {format_stamp(stamp)}"
+        )

@@ -95,6 +95,8 @@ def no_clock(facts: Facts) -> str:
 def no_results(facts: Facts) -> str:
     """Images come, but nothing comes of them."""
     age, silence = facts.without_result, facts.silence
+    if facts.condition.held_back < facts.parameters.hold_back_frames:
+        return ""  # the first results are still held back
     if age is None or silence is None or age < facts.patience or silence >= age or inference_stuck(facts):
         return ""
     return f"no result for {age:.1f} s, though images arrive: all are dropped, see the counts of dropped images"

@@ -72,6 +72,7 @@ class Condition:
         failure: Why the newest transition failed; empty where it did not.
         working: Seconds since the inference thread began its frame or command; None while it waits for one.
         clock: Whether the node's clock runs: simulated time stands still at 0 until `/clock` comes.
+        held_back: Results that are held back (parameter `hold_back_frames`).
     """
 
     state: str
@@ -84,6 +85,7 @@ class Condition:
     failure: str = ""
     working: float | None = None
     clock: bool = True
+    held_back: int = 0
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,8 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from sam_ros.conversions.stamps import to_time
 from sam_ros.detection.detector_manager import DetectorReport
 from sam_ros.node.checks import findings
-from sam_ros.node.condition import Condition, Facts
+from sam_ros.node.condition import Facts
 from sam_ros.runtime.texts import legible
-from sam_ros.tracking.statistics import Snapshot
 
 __all__ = ["device_memory", "diagnostic_array", "diagnostic_status"]
 
@@ -37,7 +36,7 @@ def diagnostic_status(name: str, facts: Facts) -> DiagnosticStatus:
     found = findings(facts)
     status.level = found[0].level if found else DiagnosticStatus.OK
     status.message = "; also: ".join(finding.sentence for finding in found) or _all_is_well(facts)
-    status.values = [KeyValue(key=key, value=value) for key, value in _values(facts.snapshot, facts.condition)]
+    status.values = [KeyValue(key=key, value=value) for key, value in _values(facts)]
     return status
 
 
@@ -56,7 +55,9 @@ def _all_is_well(facts: Facts) -> str:
     return f"tracking {objects} objects at {facts.snapshot.rate_out:.1f} Hz"
 
 
-def _values(snapshot: Snapshot, condition: Condition) -> list[tuple[str, str]]:
+def _values(facts: Facts) -> list[tuple[str, str]]:
+    snapshot, condition = facts.snapshot, facts.condition
+
     def milliseconds(percentiles: tuple[float, float]) -> str:
         return "unknown" if math.isnan(percentiles[0]) else " / ".join(f"{part * 1e3:.1f}" for part in percentiles)
 
@@ -76,6 +77,7 @@ def _values(snapshot: Snapshot, condition: Condition) -> list[tuple[str, str]]:
         ("images processed", str(snapshot.processed)),
     ]
     values += [(f"images dropped: {cause.value}", str(count)) for cause, count in snapshot.drops.items()]
+    values.append(("results held back", f"{condition.held_back} of {facts.parameters.hold_back_frames}"))
     values.append(("restarts of the images' stamps", str(snapshot.restarts)))
     values.append(("prompts refused", str(snapshot.refused_prompts)))
     if condition.stream is not None:

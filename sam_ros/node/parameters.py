@@ -27,6 +27,7 @@ _CHOICES = {
     **{name: ("", *choices) for name, choices in CHOICES.items()},
     **{old: ("", *values) for old, (_, values) in RENAMED.items()},
 }
+MAX_HELD = 60  # results that can be held back
 _LISTS = ("overrides", "detector_overrides")  # of strings
 
 
@@ -56,6 +57,7 @@ class TrackerParameters:
     white_level: float = 0.0
     autostart: bool = False
     publish_masks: bool = True
+    hold_back_frames: int = 0
     expected_rate: float = 0.0
     image_timeout: float = 2.0
     result_timeout: float = 10.0
@@ -195,6 +197,12 @@ _DESCRIPTORS: dict[str, ParameterDescriptor] = {
     ),
     "autostart": _fixed("Configure and activate at start, without a lifecycle manager."),
     "publish_masks": _live("Put the cropped masks into ~/objects; without them the message is small."),
+    "hold_back_frames": _fixed(
+        "Results that are held back: each is published so many processed images later, with its own stamp, and without "
+        "objects of followed concepts that were withdrawn meanwhile. SAM 3 was published with 15; a robot that acts on "
+        "what it sees takes 0. Each keeps its image, and its objects' masks at the image's size.",
+        integer_range=[IntegerRange(from_value=0, to_value=MAX_HELD)],
+    ),
     "expected_rate": _live(
         "Rate of images and of results in Hz; diagnostics warn below 80 % of it. 0: no expectation.",
         floating_point_range=[FloatingPointRange(from_value=0.0, to_value=1000.0)],

@@ -44,6 +44,7 @@ from sam_ros.runtime.parameter_service import AnsweringParameterService
 from sam_ros.runtime.qos import SERVICE_QOS
 from sam_ros.runtime.run import run
 from sam_ros.runtime.waiting import ENDING_TIMEOUT, STOP_TIMEOUT
+from sam_ros.still_images.services import StillImageServices
 from sam_ros.tracking.arrivals import UNSUPPORTED, Arrivals
 from sam_ros.tracking.inference import InferenceThread
 from sam_ros.tracking.prompt_services import PromptServices
@@ -80,6 +81,7 @@ class TrackerNode(ManagedNode):
         self._statistics = Statistics()
         self._prompts = PromptServices(self, inference=lambda: self._inference, statistics=self._statistics)
         self._detections = DetectionServices(self, self._prompts)
+        self._still_images = StillImageServices(self, self._prompts)
         self._settings = declare_parameters(self)
         self.add_post_set_parameters_callback(self._apply_parameters)
         self.create_service(SetBool, "~/set_paused", self._on_set_paused, qos_profile=SERVICE_QOS)
@@ -124,18 +126,19 @@ class TrackerNode(ManagedNode):
         )
         self._device = tracker.device
         self._outputs = Publishers(self)
+        decode = ImageDecoder(
+            max_pixels=settings.max_image_pixels, white_level=settings.white_level, warn=self.get_logger().warning
+        )
         self._inference = InferenceThread(
             Session(stream),
-            decode=ImageDecoder(
-                max_pixels=settings.max_image_pixels,
-                white_level=settings.white_level,
-                warn=self.get_logger().warning,
-            ),
+            decode=decode,
             deliver=self._deliver,
             statistics=self._statistics,
             logger=self.get_logger(),
             device=tracker.device,
+            hold_back=settings.hold_back_frames,
         )
+        self._still_images.configure(tracker, decode)
         self._inference.start()
         if settings.cpu_threads:
             self._inference.submit(lambda _: torch.set_num_threads(settings.cpu_threads))  # counts in its own thread
@@ -176,7 +179,7 @@ class TrackerNode(ManagedNode):
 
     @transition
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Stop receiving and finish the frame at work; objects and memory stay."""
+        """Stop receiving, finish the frame at work and publish what is held back; objects and memory stay."""
         self._stop_receiving()
         self._finish_frame()
         return super().on_deactivate(state)
@@ -205,6 +208,7 @@ class TrackerNode(ManagedNode):
             self._release(ENDING_TIMEOUT)
         else:
             self.get_logger().warning(f"ended while {state_of(self)}; what that works on is left behind")
+        self._still_images.destroy()
         super().destroy_node()
 
     def note_error(self, text: str) -> None:
@@ -221,14 +225,15 @@ class TrackerNode(ManagedNode):
                 self._inference.discard()
 
     def _finish_frame(self) -> None:
-        """Wait until the frame or command at work is done, but not for ever."""
-        if self._inference is not None and wait([self._inference.submit(lambda _: None)], STOP_TIMEOUT).not_done:
+        """Wait until the frame or command at work is done and what is held back is published, but not for ever."""
+        if self._inference is not None and wait([self._inference.flush()], STOP_TIMEOUT).not_done:
             self.note_error(f"the inference thread has worked on one frame or command for more than {STOP_TIMEOUT:g} s")
 
     def _release(self, timeout: float | None = None) -> None:
         """Let go of everything; wait `timeout` s for each thread, or `STOP_TIMEOUT`."""
         timeout = STOP_TIMEOUT if timeout is None else timeout
         self._stop_receiving()
+        self._still_images.release()
         self._detections.release(timeout)
         inference, self._inference = self._inference, None
         if inference is not None and not inference.stop(timeout):
@@ -287,8 +292,10 @@ class TrackerNode(ManagedNode):
         """Count what the middleware knows to be lost in transport (executor thread)."""
         self._statistics.dropped(DropCause.LOST, info.total_count_change)
 
-    def _deliver(self, message: ImageMessage, image: NDArray[np.uint8], result: FrameResult, seconds: float) -> None:
-        """Publish a processed frame (inference thread); `seconds` is the model's time."""
+    def _deliver(
+        self, message: ImageMessage, image: NDArray[np.uint8], result: FrameResult, seconds: float, held: float
+    ) -> None:
+        """Publish a processed frame (inference thread): the model's time in s, and that for which it was held back."""
         outputs, settings = self._outputs, self._settings
         if outputs is None:
             return
@@ -298,7 +305,7 @@ class TrackerNode(ManagedNode):
             )
             stamp, now = stamp_of(message.header), self.get_clock().now().nanoseconds
             latency = (now - stamp) * 1e-9 if stamp and now else None  # simulated time is 0 until /clock comes
-            self._statistics.frame_processed(None if latency is None else Timing(latency, seconds))
+            self._statistics.frame_processed(None if latency is None else Timing(latency, seconds, held))
             outputs.publish_overlay(image, masks, message.header)
         except Exception:
             if self.context.ok():  # otherwise a signal came in the middle of it, and nobody listens any more
@@ -342,6 +349,7 @@ class TrackerNode(ManagedNode):
             detector=self._detections.report(),
             failure=self.failure,
             working=inference.working if inference is not None else None,
+            held_back=0 if inference is None else inference.held,
             clock=self.get_clock().now().nanoseconds > 0,
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import signal
 import sys
@@ -12,12 +13,13 @@ from threading import Event, Thread
 
 import rclpy
 from rclpy.exceptions import ParameterException
-from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import Executor, ExternalShutdownException
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from sam_ros.runtime.allocation import keep_freed_memory
 from sam_ros.runtime.errors import FatalError
+from sam_ros.runtime.executor import RecoveringExecutor
 from sam_ros.runtime.shared_memory import remove_stale_segments
 
 __all__ = ["run"]
@@ -39,11 +41,12 @@ def run(create: Callable[[], Node], args: Sequence[str] | None = None) -> None:
     Raises:
         SystemExit: The node's parameters make no sense; the text says why.
     """
+    faulthandler.enable()  # a crash within a library says where it happened before the process ends
     keep_freed_memory()  # before anything large is allocated
     # Not rclpy's handlers: they shut the context down under whatever is just being published or answered.
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     try:
-        executor = SingleThreadedExecutor()
+        executor = RecoveringExecutor()
         ended = _on_signal(executor)
         removed = remove_stale_segments()
         node = create()
@@ -91,7 +94,7 @@ def _on_signal(executor: Executor) -> Event:
     return ended
 
 
-def _spin_once(executor: SingleThreadedExecutor, node: Node) -> None:
+def _spin_once(executor: Executor, node: Node) -> None:
     """Run one callback; if it fails, that is logged and costs nothing else.
 
     Raises:

@@ -6,7 +6,8 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import replace
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -16,6 +17,7 @@ from rclpy.impl.rcutils_logger import RcutilsLogger
 from std_msgs.msg import Header
 
 from sam_core import FrameResult, ImageError
+from sam_core.association import ConceptResult, Delay
 from sam_core.streaming import FrameHistory, StreamReport
 from sam_ros.conversions.stamps import stamp_of
 from sam_ros.runtime.cuda_stream import own_stream
@@ -36,6 +38,23 @@ QUIET = 5.0  # s between two log lines of one kind
 CAPACITY = 64  # commands of clients that may wait in each lane
 
 
+@dataclass(frozen=True, eq=False)
+class _Tracked(Generic[M]):
+    """A frame whose result is ready.
+
+    Attributes:
+        message: The image's message.
+        image: RGB array (H, W, 3), uint8.
+        seconds: The model's time, s.
+        ready: `time.perf_counter` when it was done.
+    """
+
+    message: M
+    image: NDArray[np.uint8]
+    seconds: float
+    ready: float
+
+
 class InferenceThread(Generic[M]):
     """Own a session in a thread of its own.
 
@@ -45,11 +64,14 @@ class InferenceThread(Generic[M]):
     Args:
         session: What the thread owns from now on.
         decode: From a message to an RGB array (H, W, 3), uint8; raises ImageError.
-        deliver: Called in this thread with message, RGB array, result and the model's time in s.
+        deliver: Called in this thread with message, RGB array, result, the model's time in s, and the time that the
+            result was held back in s.
         statistics: Where drops and errors are counted.
         logger: Where they are told.
         device: Where the model is; on a GPU the thread works in a stream that goes before a detector's.
         capacity: Most commands of clients that may wait in a lane.
+        hold_back: Results that are held back: each is delivered so many frames later, without objects that were
+            withdrawn meanwhile.
     """
 
     def __init__(
@@ -57,11 +79,12 @@ class InferenceThread(Generic[M]):
         session: Session,
         *,
         decode: Callable[[M], NDArray[np.uint8]],
-        deliver: Callable[[M, NDArray[np.uint8], FrameResult, float], None],
+        deliver: Callable[[M, NDArray[np.uint8], FrameResult, float, float], None],
         statistics: Statistics,
         logger: RcutilsLogger,
         device: torch.device | None = None,
         capacity: int = CAPACITY,
+        hold_back: int = 0,
     ) -> None:
         self._decode = decode
         self._deliver = deliver
@@ -70,6 +93,7 @@ class InferenceThread(Generic[M]):
         self._device = device
         self._queue: WorkQueue[M] = WorkQueue(capacity)
         self._order = StampOrder()
+        self._held: Delay[_Tracked[M]] = Delay(hold_back + 1)
         self._report = session.stream.report()
         self._history = session.stream.history
         self._stopping = False
@@ -137,6 +161,15 @@ class InferenceThread(Generic[M]):
         if self._queue.discard():
             self._statistics.dropped(DropCause.INACTIVE)
 
+    @property
+    def held(self) -> int:
+        """Number of results that are held back."""
+        return len(self._held)
+
+    def flush(self) -> Future[None]:
+        """Deliver what is held back, oldest first, when the frame or command at work is done."""
+        return self.submit(lambda _: self._flush())
+
     def submit(self, call: Callable[[Session], R], lane: Lane = Lane.NODE) -> Future[R]:
         """Queue a command.
 
@@ -159,17 +192,19 @@ class InferenceThread(Generic[M]):
         with own_stream(self._device, priority=URGENT):
             while (item := self._queue.take()) is not None:
                 self._began = time.monotonic()
-                if isinstance(item, Command):
-                    self._carry_out(item, session)
-                else:
-                    self._process(item.message, session)
-                    self._observe(session)
+                with suppress(MemoryError):  # even an account of what failed needs some; the next one is tried
+                    if isinstance(item, Command):
+                        self._carry_out(item, session)
+                    else:
+                        self._process(item.message, session)
+                        self._observe(session)
                 self._began = None
                 del item  # a future holds its result: nothing of it stays behind while the thread waits
         self._history = replace(self._history, frames=())  # whoever holds the thread holds no frames
 
     def _observe(self, session: Session) -> None:
-        self._report, self._history = session.stream.report(), session.stream.history
+        with suppress(MemoryError):  # what was seen before stands; the command or frame is done all the same
+            self._report, self._history = session.stream.report(), session.stream.history
 
     def _carry_out(self, command: Command[Any], session: Session) -> None:
         """Run a command. What it changed shows before its answer does."""
@@ -192,8 +227,10 @@ class InferenceThread(Generic[M]):
             result = outcome.result
             if result.masks.is_cuda:  # not the whole device: a detection may run on it
                 torch.cuda.current_stream(result.masks.device).synchronize()
-            if not self._stopping:
-                self._deliver(message, image, result, time.perf_counter() - started)
+            now = time.perf_counter()
+            ready = self._held.push(outcome, _Tracked(message, image, now - started, now))
+            if ready is not None:
+                self._hand_on(*ready)
             if session.watch is not None:
                 self._history = session.stream.history
                 session.watch(outcome)
@@ -206,6 +243,18 @@ class InferenceThread(Generic[M]):
             self._failed(f"the device ran out of memory: {error}")
         except Exception as error:
             self._failed(f"{type(error).__name__}: {error}")
+
+    def _hand_on(self, outcome: ConceptResult, tracked: _Tracked[M]) -> None:
+        if not self._stopping:
+            held = time.perf_counter() - tracked.ready
+            self._deliver(tracked.message, tracked.image, outcome.result, tracked.seconds, held)
+
+    def _flush(self) -> None:
+        for outcome, tracked in self._held.flush():
+            try:
+                self._hand_on(outcome, tracked)
+            except Exception as error:
+                self._failed(f"{type(error).__name__}: {error}")
 
     def _failed(self, text: str) -> None:
         self._statistics.dropped(DropCause.ERROR)

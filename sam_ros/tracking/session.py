@@ -7,17 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sam_core import FrameResult, Prompt, StampError
 from sam_core.association import ConceptResult, ConceptTracker, merged
-from sam_core.streaming import Stream
+from sam_core.streaming import Frame, Stream
 from sam_ros.conversions.stamps import format_stamp
 
-__all__ = ["Session"]
+__all__ = ["Drive", "Session"]
+
+# Tracks all objects on the next image (array, stamp, source), and does what else belongs to its step.
+Drive: TypeAlias = "Callable[[ConceptTracker, NDArray[np.uint8], int, Any], ConceptResult]"
 
 
 @dataclass
@@ -27,12 +30,14 @@ class Session:
     Attributes:
         stream: The stream.
         watch: Called after each step, with what came of it; None while nobody watches.
+        drive: Makes the step of a frame, where a detector searches it; None: `ConceptTracker.step`.
         shows_tentative: Whether results have objects that may still be withdrawn.
         concepts: The tracks that were found by a concept.
     """
 
     stream: Stream
     watch: Callable[[ConceptResult], None] | None = None
+    drive: Drive | None = None
     shows_tentative: bool = True
     concepts: ConceptTracker = field(init=False)
 
@@ -42,7 +47,8 @@ class Session:
 
     def step(self, image: NDArray[np.uint8], stamp: int, source: Any) -> ConceptResult:
         """Track all objects on the next image (see `Stream.step`)."""
-        outcome = self.concepts.step(image, stamp, source)
+        drive = ConceptTracker.step if self.drive is None else self.drive
+        outcome = drive(self.concepts, image, stamp, source)
         if self.shows_tentative:
             return outcome
         tentative = {i for i, track in outcome.tracks.items() if not track.confirmed}
@@ -61,14 +67,29 @@ class Session:
         try:
             return self.stream.add_prompt(prompt, object_id=object_id, label=label, or_newest=or_newest)
         except StampError as error:
-            history = self.stream.history
-            assert history.oldest is not None
-            assert history.newest is not None
-            raise StampError(
-                f"the image of {format_stamp(prompt.stamp)} was not processed, or too long ago; the oldest at hand has "
-                f"the stamp {format_stamp(history.oldest.stamp)}, the newest processed image has the stamp "
-                f"{format_stamp(history.newest.stamp)}. A stamp of zero means the newest image"
-            ) from error
+            raise self._not_at_hand(prompt.stamp) from error
+
+    def frame_at(self, stamp: int | None, *, or_newest: bool = False) -> Frame:
+        """Return the processed image of a stamp in ns (None: the newest), as `add_prompt` finds it.
+
+        Raises:
+            StampError: It is not at hand.
+            NoFrameError: No image was processed yet.
+        """
+        try:
+            return self.stream.history.frame_at(stamp, or_newest=or_newest)
+        except StampError as error:
+            raise self._not_at_hand(stamp) from error
+
+    def _not_at_hand(self, stamp: Any) -> StampError:
+        history = self.stream.history
+        assert history.oldest is not None
+        assert history.newest is not None
+        return StampError(
+            f"the image of {format_stamp(stamp)} was not processed, or too long ago; the oldest at hand has the stamp "
+            f"{format_stamp(history.oldest.stamp)}, the newest processed image has the stamp "
+            f"{format_stamp(history.newest.stamp)}. A stamp of zero means the newest image"
+        )
 
     def click(self, x: float, y: float, stamp: int | None = None) -> tuple[int, bool]:
         """Apply one positive click: it corrects the object whose mask it hits, and starts a new object elsewhere.

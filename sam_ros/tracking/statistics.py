@@ -39,15 +39,17 @@ class Timing:
         latency: From the image's stamp until its objects were published, s.
         model: Inside `Stream.step` until its result is ready, s: upload, resize and normalisation of the RGB image, the
             networks, the memory bank, masks at the image's size with their boxes, areas and centroids.
+        held: While the result was held back on purpose, s.
     """
 
     latency: float
     model: float
+    held: float = 0.0
 
     @property
     def overhead(self) -> float:
-        """Everything but the model, s: publishing and receiving the image, waiting, its conversion to RGB, messages."""
-        return self.latency - self.model
+        """Everything else, s: publishing and receiving the image, waiting, its conversion to RGB, messages."""
+        return self.latency - self.model - self.held
 
 
 @dataclass(frozen=True)

@@ -175,6 +175,7 @@ def test_a_step_that_fails_changes_no_track(concepts: ConceptTracker) -> None:
     assert concepts.tracks is before
 
 
+@pytest.mark.slow
 def test_nothing_grows_while_objects_come_and_go(micro_tracker: Tracker) -> None:
     """Concepts on every frame; the long run of 3,000 frames is `python -m benchmarks.concepts.flatness`."""
     coming: Coming = run(micro_tracker, frames=90, first=60)

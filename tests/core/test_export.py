@@ -93,7 +93,7 @@ def assert_same(found: tuple[Tensor, ...], expected: tuple[Tensor, ...]) -> None
         assert relative_error(mine, reference) <= TOLERANCE
 
 
-@pytest.mark.parametrize("strict", [False, True])
+@pytest.mark.parametrize("strict", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_export(network: tuple[nn.Module, tuple[Tensor, ...]], strict: bool) -> None:
     module, inputs = network
     expected = module(*inputs)

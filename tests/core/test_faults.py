@@ -108,10 +108,7 @@ PROMPTS: dict[str, Callable[[Stream], FrameResult]] = {
 
 @pytest.mark.parametrize(
     "name",
-    [
-        name if name in ("a new object", "a correction") else pytest.param(name, marks=pytest.mark.slow)
-        for name in PROMPTS
-    ],
+    [name if name == "a correction" else pytest.param(name, marks=pytest.mark.slow) for name in PROMPTS],
 )
 def test_a_prompt_takes_effect_whole_or_not_at_all(micro_tracker: Tracker, name: str) -> None:
     assert force_everywhere(micro_tracker, PROMPTS[name]) > 100

@@ -131,7 +131,10 @@ CORRECTIONS = {
 
 
 @pytest.mark.parametrize("kind", CORRECTIONS)
-@pytest.mark.parametrize("policy", ["fifo", "strided", pytest.param("selective", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "policy",
+    ["fifo", *(pytest.param(x, marks=pytest.mark.slow) for x in ("strided", "selective", "samurai", "distractor"))],
+)
 def test_a_late_correction_ends_as_one_in_time(micro_tracker: Tracker, kind: str, policy: str) -> None:
     """Not a bit differs, whatever the delay: it starts from the mask and the memories that the object had then."""
     given, last, correction = 21, 54, CORRECTIONS[kind]  # the latest has caught up on frame 51

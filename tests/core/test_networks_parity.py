@@ -180,7 +180,13 @@ def test_absent_object() -> None:
         assert error <= TOLERANCE
 
 
-@pytest.mark.parametrize("name", OFFICIAL_CONFIGS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        name if name.endswith(("tiny", "large")) else pytest.param(name, marks=pytest.mark.slow)
+        for name in OFFICIAL_CONFIGS
+    ],
+)
 def test_state_dicts_load_both_ways(name: str) -> None:
     overrides = ("model.image_size=256",)
     ours = build_model(name, overrides)

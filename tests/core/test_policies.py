@@ -190,8 +190,8 @@ def test_a_model_names_its_policy(micro_tracker: Tracker) -> None:
     assert micro_tracker.memory_policy == "fifo"
     assert build_tracker("sam2_nano", device="cpu").memory_policy == "strided"
     assert build_tracker("sam2_nano", device="cpu", overrides=["memory_policy=fifo"]).memory_policy == "fifo"
-    assert sorted(POLICIES) == ["fifo", "selective", "strided"]
-    with pytest.raises(ValueError, match="no memory policy 'visible'; known are fifo, strided, selective"):
+    assert sorted(POLICIES) == ["distractor", "fifo", "samurai", "selective", "strided"]
+    with pytest.raises(ValueError, match="no memory policy 'visible'; known are fifo, strided, selective, samurai"):
         build_tracker("sam2_nano", device="cpu", overrides=["memory_policy=visible"])
 
 

@@ -17,7 +17,7 @@ BACK = 74  # the frame on which it is wholly out again on the far side, for one 
 LATER = 12  # frames
 
 
-@pytest.mark.parametrize("late", [0, 3])
+@pytest.mark.parametrize("late", [pytest.param(0, marks=pytest.mark.slow), 3])
 def test_a_renewed_object_is_tracked_on_under_its_id(late: int) -> None:
     """With the shipped tracker; also where the prompt is of an earlier frame and the object has to catch up."""
     scene = TwinScene(width=320, height=240, fps=FPS)

@@ -94,8 +94,11 @@ def disc(x: int, y: int, radius: int) -> np.ndarray:
 PROMPTS = {"click": CLICK, "box": BOX, "mask": {"mask": disc(50, 70, 25)}}
 
 
-@pytest.mark.parametrize("version", ["sam2", "sam2.1"])
-@pytest.mark.parametrize("kind", PROMPTS)
+@pytest.mark.parametrize(
+    ("version", "kind"),
+    [("sam2", "click"), *(("sam2.1", kind) for kind in PROMPTS)]
+    + [pytest.param("sam2", kind, marks=pytest.mark.slow) for kind in ("box", "mask")],
+)
 def test_one_object(version: str, kind: str, figure: Figure) -> None:
     pair = Pair(version)
     for i, image in enumerate(camera()):
@@ -152,8 +155,15 @@ def test_three_objects_one_added_one_removed(figure: Figure) -> None:
     figure("worst frame", pair.worst)
 
 
-@pytest.mark.parametrize("conditioning", [False, True], ids=["ordinary", "conditioning"])
-@pytest.mark.parametrize("label", [1, 0], ids=["positive", "negative"])
+@pytest.mark.parametrize(
+    ("label", "conditioning"),
+    [
+        pytest.param(1, False, id="positive-ordinary"),
+        pytest.param(0, True, id="negative-conditioning"),
+        pytest.param(1, True, id="positive-conditioning", marks=pytest.mark.slow),
+        pytest.param(0, False, id="negative-ordinary", marks=pytest.mark.slow),
+    ],
+)
 def test_correction_click(label: int, conditioning: bool, figure: Figure) -> None:
     pair = Pair(corrections_are_conditioning=conditioning)
     target = 0

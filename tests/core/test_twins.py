@@ -85,6 +85,7 @@ def test_while_one_is_lost_its_id_does_not_go_to_the_other(tracker: Tracker, los
     assert len(play.stream.objects) == 2
 
 
+@pytest.mark.slow
 def test_both_lost_and_back_in_turn_keep_their_ids_where_each_comes_back_near_its_place(tracker: Tracker) -> None:
     play = Play(tracker, {HIDING: (1.0, 3.0), LEAVING: (1.0, 2.0)})
     ids: list[dict[int, int | None]] = []

@@ -12,7 +12,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 VISION = ROOT / "msg" / "pip" / "vision_msgs"
 TF = ROOT / "msg" / "pip" / "tf2_msgs"
-FOLDERS = ((ROOT, "msg/*.msg"), (ROOT, "srv/*.srv"), (VISION, "msg/*.msg"), (TF, "msg/*.msg"))
+OURS = ("msg/*.msg", "srv/*.srv", "action/*.action")
+FOLDERS = (*((ROOT, pattern) for pattern in OURS), (VISION, "msg/*.msg"), (TF, "msg/*.msg"))
 INTERFACES = sorted(path for folder, pattern in FOLDERS for path in folder.glob(pattern))
 
 # Types and fields, in order, of vision_msgs 4.1.1 as published; a type's hash follows from them.
@@ -62,7 +63,7 @@ def test_every_field_has_a_comment(path: Path) -> None:
 
 def listed(cmake: Path) -> set[str]:
     """Return the interface files that a CMakeLists.txt names."""
-    return set(re.findall(r'"(?:\$\{interface_root\}:)?((?:msg|srv)/\w+\.(?:msg|srv))"', cmake.read_text()))
+    return set(re.findall(r'"(?:\$\{interface_root\}:)?(\w+/\w+\.(?:msg|srv|action))"', cmake.read_text()))
 
 
 def test_every_interface_is_built() -> None:
@@ -88,7 +89,7 @@ def test_built_interfaces_are_those_of_the_sources() -> None:
     if not (share / "sam_msgs").is_dir():
         pytest.skip("sam_msgs isn't laid out as pip and colcon do")
 
-    for path in [*ROOT.glob("msg/*.msg"), *ROOT.glob("srv/*.srv")]:
+    for path in (path for pattern in OURS for path in ROOT.glob(pattern)):
         assert fields(share / "sam_msgs" / path.parent.name / path.name) == fields(path)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import json
 import os
 import shutil
 import subprocess
@@ -89,43 +90,55 @@ def test_the_demo_plays_the_clip_that_has_a_prompt() -> None:
     assert defaults["prompt"] == ""
 
 
-@pytest.mark.parametrize("name", ["tracker", "camera", "localizer", "console"])
-def test_parameter_files_give_every_parameter_its_default(name: str, tmp_path: Path) -> None:
-    """A node started with its file of parameters has the same values as one started without."""
+NODES = {
+    "tracker": "sam_ros.node.tracker_node.TrackerNode",
+    "camera": "sam_ros.camera.camera_node.CameraNode",
+    "localizer": "sam_ros.localization.localizer_node.LocalizerNode",
+    "console": "sam_ros.console.ros.console_node.ConsoleNode",
+}
+DUMP = """
+import json, sys
+from importlib import import_module
+
+import rclpy
+
+from sam_core.streaming.renamed import RENAMED
+
+values = {}
+for name, (path, file) in json.loads(sys.argv[1]).items():
+    module, node_class = path.rsplit(".", 1)
+    for key, arguments in ((name, []), (f"{name} with its file", ["--ros-args", "--params-file", file])):
+        rclpy.init(args=arguments)
+        node = getattr(import_module(module), node_class)()
+        # Former names are accepted, not shown.
+        hidden = {"use_sim_time", "start_type_description_service", *RENAMED}
+        values[key] = {k: v.value for k, v in node._parameters.items() if "." not in k and k not in hidden}
+        node.destroy_node()
+        rclpy.shutdown()
+print(json.dumps(values, default=list))
+"""
+
+
+@pytest.fixture(scope="module")
+def parameters() -> dict[str, dict[str, object]]:
+    """Values of each node's parameters, started without and with its file of parameters."""
     pytest.importorskip("rclpy")
-    module, node = {
-        "tracker": ("node.tracker_node", "TrackerNode"),
-        "camera": ("camera.camera_node", "CameraNode"),
-        "localizer": ("localization.localizer_node", "LocalizerNode"),
-        "console": ("console.ros.console_node", "ConsoleNode"),
-    }[name]
-    script = tmp_path / "dump.py"
-    script.write_text(
-        "import json, sys, rclpy\n"
-        f"from sam_ros.{module} import {node}\n"
-        "rclpy.init(args=sys.argv)\n"
-        f"node = {node}()\n"
-        "values = {key: value.value for key, value in node._parameters.items() if '.' not in key}\n"
-        "values.pop('use_sim_time', None)\n"
-        "values.pop('start_type_description_service', None)\n"
-        "from sam_core.streaming.renamed import RENAMED\n"
-        "[values.pop(old, None) for old in RENAMED]\n"  # former names are accepted, not shown
-        "print(json.dumps(values, default=list, sort_keys=True))\n"
-        "node.destroy_node()\n"
-    )
+    nodes = {name: (path, str(ROOT / "config" / "ros" / f"{name}.yaml")) for name, path in NODES.items()}
     environment = os.environ | {"PYTHONPATH": str(ROOT), "ROS_AUTOMATIC_DISCOVERY_RANGE": "OFF"}
-    file = ROOT / "config" / "ros" / f"{name}.yaml"
+    done = subprocess.run(
+        [sys.executable, "-c", DUMP, json.dumps(nodes)], env=environment, check=False, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    values: dict[str, dict[str, object]] = json.loads(done.stdout.splitlines()[-1])
+    return values
 
-    def dump(*arguments: str | Path) -> str:
-        done = subprocess.run(
-            [sys.executable, script, *arguments], env=environment, check=False, capture_output=True, text=True
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout.splitlines()[-1]
 
-    plain = dump()
-    assert dump("--ros-args", "--params-file", file) == plain
-    assert set(yaml.safe_load(file.read_text())["/**"]["ros__parameters"]) == set(yaml.safe_load(plain))
+@pytest.mark.parametrize("name", NODES)
+def test_parameter_files_give_every_parameter_its_default(name: str, parameters: dict[str, dict[str, object]]) -> None:
+    """A node started with its file of parameters has the same values as one started without."""
+    assert parameters[f"{name} with its file"] == parameters[name]
+    file = yaml.safe_load((ROOT / "config" / "ros" / f"{name}.yaml").read_text())
+    assert set(file["/**"]["ros__parameters"]) == set(parameters[name])
 
 
 @pytest.mark.skipif(

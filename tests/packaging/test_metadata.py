@@ -123,7 +123,7 @@ def test_colcon_has_what_pip_builds_the_interfaces_with() -> None:
                  for requirement in requirements(ROOT / "requirements" / name)}  # fmt: skip
 
     wheels = {requirement.name for requirement in build_requirements() if requirement.name.startswith("ros-")}
-    assert wheels - installed == {"ros-builtin-interfaces"}, "which ros-std-msgs brings"
+    assert wheels - installed == {"ros-action-msgs", "ros-builtin-interfaces"}, "which ros-rclpy brings"
 
 
 def test_robots_keep_their_numpy_and_opencv() -> None:

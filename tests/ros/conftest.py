@@ -262,6 +262,12 @@ def make_lasting_client(ros: None) -> Iterator[Callable[..., Client]]:
     yield from _clients()
 
 
+@pytest.fixture(scope="package")
+def make_package_client(ros: None) -> Iterator[Callable[..., Client]]:
+    """Make clients that stay for the tests of all modules."""
+    yield from _clients()
+
+
 @pytest.fixture(scope="session")
 def running_tracker(tmp_path_factory: pytest.TempPathFactory, ros: None, micro: dict[str, Any]) -> Iterator[Executable]:
     """Run one tracker process for all tests that leave it as they found it."""

@@ -76,7 +76,7 @@ class Bench:
         )
         self.thread.start()
 
-    def _deliver(self, message: Image, image: np.ndarray, result: FrameResult, seconds: float) -> None:
+    def _deliver(self, message: Image, image: np.ndarray, result: FrameResult, seconds: float, held: float) -> None:
         self.gate.wait(TIMEOUT)
         assert seconds > 0
         self.delivered.append((result.stamp, result))
@@ -114,6 +114,29 @@ def test_frames_and_commands_keep_their_order(bench: Bench) -> None:
     assert bench.delivered[1][1].object_ids == answer.object_ids == (1,)
     assert bench.delivered[1][1].labels == ("cup",)
     assert bench.thread.report.objects == 1
+
+
+def test_the_thread_outlives_an_account_for_which_there_is_no_memory(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.track(frame(1 * SECOND))
+    before = bench.thread.report
+    with monkeypatch.context() as short:
+        short.setattr(Stream, "report", _no_memory)
+        answer = bench.thread.submit(lambda s: s.add_prompt(Prompt(points=[[5, 5]]), None, "cup")).result(TIMEOUT)
+        assert bench.thread.report is before, "a command that is done is answered, seen or not"
+        bench.track(frame(2 * SECOND))
+        short.setattr(bench.statistics, "error", _no_memory)
+        bench.track(frame(3 * SECOND, encoding="no such"))
+    bench.track(frame(4 * SECOND))
+    assert [stamp for stamp, _ in bench.delivered] == [1 * SECOND, 2 * SECOND, 4 * SECOND]
+    assert bench.delivered[-1][1].object_ids == answer.object_ids
+    assert bench.thread.report.objects == 1
+    assert bench.thread.working is None
+
+
+def _no_memory(*_: Any) -> Any:
+    raise MemoryError
 
 
 def test_the_newest_frame_wins_while_the_thread_works(bench: Bench) -> None:

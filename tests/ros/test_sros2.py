@@ -17,6 +17,13 @@ import pytest
 from rclpy.node import NodeNameNonExistentError
 
 POLICY = Path(__file__).resolve().parents[2] / "config" / "sros2" / "policy.xml"
+# What an action consists of: the rule that allows an action, and what it comes to.
+ACTIONS = {
+    "publish": ("execute", ("feedback", "status")),
+    "reply": ("execute", ("send_goal", "cancel_goal", "get_result")),
+    "subscribe": ("call", ("feedback", "status")),
+    "request": ("call", ("send_goal", "cancel_goal", "get_result")),
+}
 RULES = {"publisher": "publish", "subscriber": "subscribe", "service": "reply", "client": "request"}
 
 
@@ -25,6 +32,9 @@ def allowed(node: str, rule: str) -> set[str]:
     (profile,) = ElementTree.parse(POLICY).getroot().findall(f".//profile[@node='{node}']")
     assert profile.get("ns") == "/"
     names = [item.text or "" for group in profile if group.get(rule) == "ALLOW" for item in group]
+    action_rule, parts = ACTIONS[rule]
+    actions = [item.text or "" for group in profile if group.get(action_rule) == "ALLOW" for item in group]
+    names += [f"{action}/_action/{part}" for action in actions for part in parts]
     assert len(names) == len(set(names))
     return {"/" + name.replace("~", node) if not name.startswith("/") else name for name in names}
 

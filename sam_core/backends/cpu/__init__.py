@@ -10,6 +10,8 @@ the bit. PyTorch by itself chooses other kernels, which round differently, for s
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 from torch import nn
 
 from sam_core.backends.cpu.attention import BlockedAttention, RawValueAttention
@@ -41,17 +43,21 @@ _REPLACEMENTS: dict[type[nn.Module], type[nn.Module]] = {
 }
 
 
-def optimise_for_cpu(model: Sam2) -> Sam2:
+N = TypeVar("N", bound=nn.Module)
+
+
+def optimise_for_cpu(model: N) -> N:
     """Replace modules of a network by faster ones of the same weights, in place.
 
     Args:
-        model: built, in evaluation mode. Weights may still be loaded, changed or moved afterwards: what was computed
-            from them is computed again.
+        model: SAM 1, SAM 2 or SAM 3's tracker, built, in evaluation mode. Weights may still be loaded, changed or moved
+            afterwards: what was computed from them is computed again.
 
     Returns:
         The same model.
     """
-    merge_skips(model)
+    if isinstance(model, Sam2):
+        merge_skips(model)
     for module in _modules(model):
         replacement = _REPLACEMENTS.get(type(module))
         if replacement is not None:
@@ -59,7 +65,7 @@ def optimise_for_cpu(model: Sam2) -> Sam2:
     return model
 
 
-def _modules(model: Sam2) -> list[nn.Module]:
+def _modules(model: nn.Module) -> list[nn.Module]:
     """List the modules to replace. SAM 3's trunk stays: a detector may share it, and packing copies its weights."""
     is_plain = isinstance(model.image_encoder, ImageEncoder)
     return [m for name, m in model.named_modules() if is_plain or not name.startswith("image_encoder.trunk.")]

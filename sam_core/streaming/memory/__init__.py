@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from sam_core.streaming.memory.bank import Memory, MemoryBank, MemoryBatches, MemoryIndices
 from sam_core.streaming.memory.index import MemoryIndex, Slots, SlotTable
-from sam_core.streaming.memory.policies import POLICIES, FifoPolicy, SelectivePolicy, StridedPolicy
-from sam_core.streaming.memory.policy import MemoryPolicy, Observation
+from sam_core.streaming.memory.policies import (
+    POLICIES,
+    DistractorPolicy,
+    FifoPolicy,
+    SamuraiPolicy,
+    SelectivePolicy,
+    StridedPolicy,
+)
+from sam_core.streaming.memory.policy import Examination, MemoryPolicy, Observation
 
 __all__ = [
     "POLICIES",
+    "DistractorPolicy",
+    "Examination",
     "FifoPolicy",
     "Memory",
     "MemoryBank",
@@ -17,6 +26,7 @@ __all__ = [
     "MemoryIndices",
     "MemoryPolicy",
     "Observation",
+    "SamuraiPolicy",
     "SelectivePolicy",
     "SlotTable",
     "Slots",

@@ -109,7 +109,7 @@ class MemoryBank:
         self.rows = rows
         self.empty_index = MemoryIndex.empty(
             conditioning_slots,
-            network.num_memories,
+            network.num_memories + policy.spare_memories,
             network.max_object_pointers,
             pin_first=pin_first,
             spare_conditioning=spare_conditioning,
@@ -147,9 +147,12 @@ class MemoryBank:
             target = upload(torch.tensor([place[1:] for place in kept]), spatial.device).unbind(1)
             chosen = spatial if len(kept) == len(rows) else spatial[[source for source, *_ in kept]]
             self.spatial.index_put_(target, chosen.to(self.spatial.dtype).flatten(2).transpose(1, 2))
-        places = [(row, at.pointer) for row, at in zip(rows, slots, strict=True)]
-        target = upload(torch.tensor(places), pointers.device).unbind(1)
-        self.pointers.index_put_(target, pointers.to(self.pointers.dtype))
+        kept = [(source, row, at.pointer) for source, (row, at) in enumerate(zip(rows, slots, strict=True))]
+        kept = [place for place in kept if place[2] is not None]
+        if kept:
+            target = upload(torch.tensor([place[1:] for place in kept]), pointers.device).unbind(1)
+            chosen = pointers if len(kept) == len(rows) else pointers[[source for source, *_ in kept]]
+            self.pointers.index_put_(target, chosen.to(self.pointers.dtype))
 
     def batches(self, memories: Sequence[Memory], now: int) -> MemoryBatches:
         """Split objects into batches whose memories before frame `now` line up."""
@@ -201,16 +204,16 @@ class MemoryBank:
 
     def _select(self, index: MemoryIndex, now: int) -> _Selection:
         chosen, offset = _Selection(), len(index.conditioning.frames)
-        for frame in index.conditioning.before(now):
+        conditioning, recent = index.conditioning.before(now), index.recent.before(now)
+        for frame, place in self._policy.attend(now, conditioning, recent, self._network.num_memories):
+            chosen.t_pos.append(place)
+            if frame not in conditioning:
+                chosen.spatial.append(offset + index.recent.slot_of(frame))
+                continue
             slot = index.conditioning.slot_of(frame)
             chosen.spatial.append(slot)
-            chosen.t_pos.append(0)
             chosen.pointers.append(slot)
             chosen.distances.append(self._clamp(now - frame))
-        stored = index.recent.before(now)
-        for frame, place in self._policy.place_in_time(now, stored, self._network.num_memories):
-            chosen.spatial.append(offset + index.recent.slot_of(frame))
-            chosen.t_pos.append(place)
         for frame in reversed(index.pointers.before(now, reach=self._network.max_object_pointers - 1)):
             chosen.pointers.append(offset + index.pointers.slot_of(frame))
             chosen.distances.append(now - frame)

@@ -82,11 +82,11 @@ class Slots:
 
     Attributes:
         spatial: slot of the spatial memory; None where it is not kept.
-        pointer: slot of the object pointer.
+        pointer: slot of the object pointer; None where it is not kept.
     """
 
     spatial: int | None
-    pointer: int
+    pointer: int | None
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ class MemoryIndex:
         )
 
     def remember(
-        self, frame: int, *, conditioning: bool, spatial: bool, dropped: int | None = None
+        self, frame: int, *, conditioning: bool, spatial: bool, pointer: bool = True, dropped: int | None = None
     ) -> tuple[MemoryIndex, Slots]:
         """Give a frame its slots.
 
@@ -141,6 +141,7 @@ class MemoryIndex:
             frame: number of the frame.
             conditioning: whether it is a conditioning frame, which is kept as long as there is room; see `pin_first`.
             spatial: whether its spatial memory is kept; a conditioning frame's always is.
+            pointer: whether its object pointer is kept; a conditioning frame's always is.
             dropped: a frame whose spatial memory gives way, if it is not a conditioning frame.
         """
         offset = len(self.conditioning.frames)
@@ -154,9 +155,11 @@ class MemoryIndex:
             recent, place = self.recent.store(frame, dropped=dropped)
         else:
             recent = _without(recent, dropped)
-        pointers, pointer = self.pointers.store(frame)
+        pointed = None
+        if pointer:
+            pointers, pointed = self.pointers.store(frame)
         index = replace(self, recent=recent, pointers=pointers)
-        return index, Slots(None if place is None else offset + place, offset + pointer)
+        return index, Slots(*(None if slot is None else offset + slot for slot in (place, pointed)))
 
     @property
     def spatial_used(self) -> int:

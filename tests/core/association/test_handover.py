@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +12,7 @@ import pytest
 import torch
 
 from sam_core import CapacityError, Prompt, StampError, Tracker
-from sam_core.association import LIVE, Association, ConceptTracker, Decision, Instance, hand_over
+from sam_core.association import LIVE, Association, ConceptRules, ConceptTracker, Decision, Instance, hand_over
 from sam_core.streaming import Frame, ObjectState, Stream
 from tests.core.association.drawn import box, cup
 
@@ -49,6 +51,27 @@ class Camera:
         (decision,) = outcome.decisions
         assert decision is not None
         return decision
+
+    def search(self, instance: Instance, rules: ConceptRules) -> tuple[Exception, ...]:
+        """Search the newest frame as a concept that is followed does; return what went wrong."""
+        frame = self.stream.history.newest
+        assert frame is not None
+        outcome = hand_over(lambda call: call(self.concepts), frame, instance.phrase, [instance], rules, counted=True)
+        return outcome.problems
+
+
+@contextmanager
+def blinded(tracker: Tracker) -> Iterator[None]:
+    """Let the network say that nothing is there any more."""
+    bias = tracker.model.sam_mask_decoder.pred_obj_score_head.layers[-1].bias
+    kept = bias.detach().clone()
+    with torch.inference_mode():
+        bias.fill_(-100.0)
+    try:
+        yield
+    finally:
+        with torch.inference_mode():
+            bias.copy_(kept)
 
 
 def test_an_instance_is_tracked_from_the_frame_that_it_was_found_on(micro_tracker: Tracker) -> None:
@@ -113,11 +136,7 @@ def test_a_lost_object_keeps_its_id_and_goes_on_from_the_detection(micro_tracker
     first = camera.track(0, cup(box(10, 10, 50, 40, SIZE)))
     camera.step()
     last = camera.stream.history.frame_at().mask_of(1, 0.0)
-    bias = micro_tracker.model.sam_mask_decoder.pred_obj_score_head.layers[-1].bias
-    kept = bias.detach().clone()
-    with torch.inference_mode():
-        bias.fill_(-100.0)  # nothing is there any more, says the network
-    try:
+    with blinded(micro_tracker):
         assert camera.step() == {"cup"}
         for _ in range(6):
             assert camera.step() == frozenset()
@@ -125,15 +144,29 @@ def test_a_lost_object_keeps_its_id_and_goes_on_from_the_detection(micro_tracker
         assert last is not None
         height, width = SIZE
         assert camera.concepts._last_seen == {1: (last.centre[0] / width, last.centre[1] / height)}
-    finally:
-        with torch.inference_mode():
-            bias.copy_(kept)
     back = camera.track(8, cup(box(60, 20, 90, 60, SIZE), 0.55, phrase="Cup"))
     assert (back.association, back.object_id) == (Association.REIDENTIFIED, first.object_id)
     assert camera.track(8, cup(box(62, 22, 90, 60, SIZE))).association is Association.TRACKED
     camera.step()
     assert [(o.object_id, o.label, o.state) for o in camera.stream.objects] == [(1, "cup", ObjectState.TRACKED)]
     assert camera.stream.objects[0].first_frame == 8, "it was renewed"
+
+
+def test_a_lost_object_whose_mask_is_always_too_small_leaves(micro_tracker: Tracker) -> None:
+    """The detector finds a bit of it again and again, of which nothing is left at the size of the network's masks."""
+    camera = Camera(micro_tracker)
+    camera.step()
+    rules = replace(LIVE, leave_after=3)
+    camera.search(cup(box(10, 10, 50, 40, SIZE)), rules)
+    ids, problems = [], []
+    with blinded(micro_tracker):
+        for _ in range(5):
+            camera.step()
+            problems.append(len(camera.search(cup(box(22, 20, 26, 26, SIZE), 0.6), rules)))
+            ids.append([one.object_id for one in camera.stream.objects])
+    assert problems[:3] == [1, 1, 1], "each time it is found, and refused"
+    assert ids == [[1], [1], [1], [], []]
+    assert dict(camera.concepts.tracks) == {}
 
 
 def test_frames_of_equal_stamps_are_told_apart_by_their_numbers(micro_tracker: Tracker) -> None:

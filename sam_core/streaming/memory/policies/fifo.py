@@ -4,23 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sam_core.streaming.memory.policy import Observation
+from sam_core.streaming.memory.policy import MemoryPolicy
 
 
-class FifoPolicy:
+class FifoPolicy(MemoryPolicy):
     """Keep the last `num_memories` - 1 frames, whatever they show (SAM 2 paper, section 4, "Memory bank")."""
-
-    def considers(self, frame: int) -> bool:
-        """Consider every frame."""
-        return True
-
-    def admits(self, observation: Observation) -> bool:
-        """Admit every frame."""
-        return True
-
-    def retains(self, observation: Observation) -> bool:
-        """Retain what was admitted."""
-        return True
 
     def place_in_time(self, now: int, stored: Sequence[int], num_memories: int) -> list[tuple[int, int]]:
         """Place a frame by its distance to `now`; a missing frame leaves a gap."""

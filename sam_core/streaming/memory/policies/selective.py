@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from sam_core.streaming.memory.policy import Observation, newest_positions
+from sam_core.streaming.memory.policy import MemoryPolicy, Observation, newest_positions
 
 
-class SelectivePolicy:
+class SelectivePolicy(MemoryPolicy):
     """Keep frames whose score is above a threshold, and in any case the previous frame.
 
     The score is max(0, 2 σ(object score) - 1) · predicted IoU: 0 where the object counts as absent. Source: SAM 3
@@ -29,14 +29,6 @@ class SelectivePolicy:
             raise ValueError(f"threshold must be in [0, 1) and reach at least 1, not {threshold} and {reach}.")
         self.threshold = threshold
         self.reach = reach
-
-    def considers(self, frame: int) -> bool:
-        """Consider every frame."""
-        return True
-
-    def admits(self, observation: Observation) -> bool:
-        """Admit every frame: it is the previous one of the next."""
-        return True
 
     def retains(self, observation: Observation) -> bool:
         """Retain frames of a score above the threshold, and prompted ones."""

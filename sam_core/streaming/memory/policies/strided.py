@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sam_core.streaming.memory.policy import Observation, newest_positions
+from sam_core.streaming.memory.policy import MemoryPolicy, Observation, newest_positions
 
 
-class StridedPolicy:
+class StridedPolicy(MemoryPolicy):
     """Keep every `stride`-th frame, and of an absence only its first `patience` frames.
 
     The memory reaches `stride` times as far back, so that a wrong mask takes as many times longer to fill it. XMem
@@ -37,10 +37,6 @@ class StridedPolicy:
         """Admit prompted frames, and considered ones unless the object has been absent for too long."""
         considered = self.considers(observation.frame) and observation.absent_for <= self.patience
         return observation.prompted or considered
-
-    def retains(self, observation: Observation) -> bool:
-        """Retain what was admitted."""
-        return True
 
     def place_in_time(self, now: int, stored: Sequence[int], num_memories: int) -> list[tuple[int, int]]:
         """Give the newest stored frames the newest temporal positions."""

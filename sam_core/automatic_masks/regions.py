@@ -1,0 +1,56 @@
+"""Remove small holes and islands of masks.
+
+Source: "Segment Anything" (Kirillov et al., 2023), appendix B, "Postprocessing".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from sam_core.automatic_masks.found import FoundMask
+from sam_core.automatic_masks.nms import suppress
+from sam_core.automatic_masks.rle import Rle
+from sam_core.streaming.cropped_mask import CroppedMask
+
+Mask = NDArray[np.bool_]
+
+
+def without_small_regions(found: Sequence[FoundMask], min_area: int, iou_threshold: float) -> list[FoundMask]:
+    """Remove regions smaller than `min_area` px, then masks that became doubles; unchanged masks go before."""
+    cleaned, unchanged = [], []
+    for item in found:
+        before = item.rle.decode()
+        mask = without_islands(without_holes(before, min_area), min_area)
+        same = bool((mask == before).all())
+        unchanged.append(float(same))
+        cleaned.append(item if same else replace(item, rle=Rle.of(mask), box=CroppedMask.of(mask).box))
+    return [cleaned[index] for index in suppress([item.box for item in cleaned], unchanged, iou_threshold)]
+
+
+def without_holes(mask: Mask, min_area: int) -> Mask:
+    """Fill regions of background that are smaller than an area in px; eight neighbours a pixel."""
+    labels, small, _ = _regions(~mask, min_area)
+    return mask | small[labels]
+
+
+def without_islands(mask: Mask, min_area: int) -> Mask:
+    """Remove regions of a mask (H, W) that are smaller than an area in px; where all are, the largest stays."""
+    labels, small, largest = _regions(mask, min_area)
+    if small[1:].all() and len(small) > 1:
+        small[largest] = False
+    return mask & ~small[labels]
+
+
+def _regions(pixels: Mask, min_area: int) -> tuple[NDArray[np.int32], Mask, int]:
+    """Label connected regions; return the labels (H, W), which are small (label 0 never), and the largest one."""
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(pixels.astype(np.uint8), connectivity=8)
+    areas = stats[:, cv2.CC_STAT_AREA]
+    small = areas < min_area
+    small[0] = False
+    largest = int(areas[1:].argmax()) + 1 if len(areas) > 1 else 0
+    return np.asarray(labels, np.int32), small, largest

@@ -1,0 +1,1 @@
+"""Annotate recorded data: bags, videos and folders in; masks, labels and a report out. Needs no ROS."""

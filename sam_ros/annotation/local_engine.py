@@ -1,0 +1,94 @@
+"""Track passes in this process, one after the other, with a bar that shows how far it is."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from tqdm import tqdm
+
+from sam_ros.annotation.models import Models, load_models
+from sam_ros.annotation.passes import Pass
+from sam_ros.annotation.records import FrameRecord
+from sam_ros.annotation.sources import FrameSource
+from sam_ros.annotation.store import PassStore
+from sam_ros.annotation.tracking import Watch, track_pass
+
+if TYPE_CHECKING:
+    from sam_ros.annotation.run import Request
+
+__all__ = ["LocalEngine", "stop_on_signals"]
+
+
+@contextmanager
+def stop_on_signals() -> Iterator[threading.Event]:
+    """Set an event at Ctrl-C and at SIGTERM instead of ending at once; a second one ends at once."""
+    stopping = threading.Event()
+
+    def stop(number: int, _: Any) -> None:
+        stopping.set()
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stopping
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class LocalEngine:
+    """The engine of one machine. The models are loaded once, however many recordings there are.
+
+    Args:
+        stopping: Set where the run should stop and save.
+        show: Whether bars are shown.
+    """
+
+    def __init__(self, stopping: threading.Event, *, show: bool = True) -> None:
+        self._stopping = stopping
+        self._show = show
+        self._models: Models | None = None
+        self._with_concepts = False
+
+    def is_independent(self, request: Request) -> bool:
+        """Tell whether, with the request's model, an object's masks depend on no other object."""
+        return self._load(request, with_concepts=self._with_concepts).is_independent
+
+    def track(self, request: Request, source: FrameSource, passes: Sequence[tuple[Pass, PassStore]]) -> None:
+        """Track the passes that are not finished."""
+        for number, (work, store) in enumerate(passes, 1):
+            if store.is_finished:
+                continue
+            models = self._load(request, with_concepts=bool(work.concepts))
+            bar = tqdm(
+                desc=f"{source.name} {'backward' if work.step < 0 else 'forward'} ({number}/{len(passes)})",
+                unit="frame",
+                disable=not self._show,
+                file=sys.stderr,
+            )
+            with bar:
+                track_pass(work, source, models, store, self._watch(bar))
+
+    def _load(self, request: Request, *, with_concepts: bool) -> Models:
+        if self._models is None or (with_concepts and not self._with_concepts):
+            self._models = load_models(request.model, with_concepts=with_concepts)
+            self._with_concepts = with_concepts
+        return self._models
+
+    def _watch(self, bar: Any) -> Watch:
+        def began(frames: int, done: int) -> None:
+            bar.reset(total=frames)
+            bar.initial = done
+            bar.update(done)
+
+        def frame(record: FrameRecord) -> None:
+            seen = sum(one.area > 0 for one in record.objects)
+            bar.set_postfix_str(f"{seen} of {len(record.objects)} objects", refresh=False)
+            bar.update(1)
+
+        return Watch(began, frame, self._stopping.is_set)

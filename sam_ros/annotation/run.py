@@ -1,0 +1,300 @@
+"""A run: its folder, what was asked for, and the steps from a recording to outputs."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from sam_core.streaming.prompt import check_prompt
+from sam_ros.annotation.errors import AnnotationError
+from sam_ros.annotation.models import ModelSettings
+from sam_ros.annotation.passes import DIRECTIONS, Pass, missing, object_key, plan_passes
+from sam_ros.annotation.prompts import PromptFile, digest_of, prompts_of_phrases, read_prompts
+from sam_ros.annotation.results import PASSES, PassResults, Results
+from sam_ros.annotation.sources import FrameSource, InputSettings, open_source
+from sam_ros.annotation.store import PassStore, write_whole
+from sam_ros.annotation.writers import WRITERS, OutputSettings
+from sam_ros.annotation.writing import write_outputs
+
+__all__ = ["Engine", "Request", "Run"]
+
+_FORMAT = 1  # of run.json
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked for.
+
+    Attributes:
+        recording: Bag, video or folder.
+        folder: Of the run.
+        prompts: Prompt file; None to look for phrases alone.
+        phrases: What to look for besides.
+        every: Phrases are looked for on every n-th frame.
+        direction: `forward`, `backward` or `both`.
+        outputs: Names of the writers.
+        update: Whether a finished run of other prompts may be corrected.
+        reading: How the recording is read.
+        model: The networks.
+        writing: How results are written.
+    """
+
+    recording: Path
+    folder: Path
+    prompts: Path | None = None
+    phrases: tuple[str, ...] = ()
+    every: int = 10
+    direction: str = "both"
+    outputs: tuple[str, ...] = ("report",)
+    update: bool = False
+    reading: InputSettings = field(default_factory=InputSettings)
+    model: ModelSettings = field(default_factory=ModelSettings)
+    writing: OutputSettings = field(default_factory=OutputSettings)
+
+    def __post_init__(self) -> None:
+        """Refuse what is unknown."""
+        if self.direction not in DIRECTIONS:
+            raise AnnotationError(f"The direction must be one of {', '.join(DIRECTIONS)}, not {self.direction}.")
+        for name in self.outputs:
+            if name not in WRITERS:
+                raise AnnotationError(f"There is no output {name}; known are {', '.join(WRITERS)}.")
+        if self.prompts is None and not self.phrases:
+            raise AnnotationError("There is nothing to track: give a prompt file (--prompts) or a phrase (--phrase).")
+
+
+class Engine(Protocol):
+    """Where passes are tracked."""
+
+    def track(self, request: Request, source: FrameSource, passes: Sequence[tuple[Pass, PassStore]]) -> None:
+        """Track the passes that are not finished."""
+
+    def is_independent(self, request: Request) -> bool:
+        """Tell whether, with the request's model, an object's masks depend on no other object."""
+
+
+class Run:
+    """The run of a recording.
+
+    Args:
+        request: What is asked for.
+
+    Raises:
+        AnnotationError: The recording or the prompts cannot be used, or the folder holds something else.
+    """
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
+        self.folder = request.folder
+        self._check_folder()
+        self.source: FrameSource = open_source(request.recording, request.reading)
+        try:
+            self.prompts = self._read_prompts()
+            self._check_prompts()
+            self.facts = self._facts()
+        except BaseException:
+            self.source.close()
+            raise
+
+    def close(self) -> None:
+        """Close the recording."""
+        self.source.close()
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes out of the folder.
+
+        Raises:
+            AnnotationError: Another process works there, or the folder cannot be made.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock = (self.folder / ".lock").open("w")
+        except OSError as error:
+            raise AnnotationError(f"The folder {self.folder} cannot be used: {error.strerror}.") from error
+        with lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise AnnotationError(f"Another process is at work in {self.folder}.") from error
+            yield
+
+    # --- what is asked for --------------------------------------------------------------------------------------------
+
+    def _check_folder(self) -> None:
+        if self.folder.is_file():
+            raise AnnotationError(f"{self.folder} is a file; name a folder.")
+        strange = self.folder.is_dir() and not (self.folder / "run.json").is_file()
+        if strange and any(path.name != ".lock" for path in self.folder.iterdir()):
+            raise AnnotationError(f"{self.folder} is not empty and holds no run: nothing is overwritten; name another.")
+
+    def _read_prompts(self) -> PromptFile:
+        request = self.request
+        prompts = PromptFile() if request.prompts is None else read_prompts(request.prompts, self.source.index)
+        words = prompts_of_phrases(list(request.phrases), request.every)
+        return PromptFile(prompts.objects, prompts.concepts + words.concepts)
+
+    def _check_prompts(self) -> None:
+        """Try each prompt on its image, before hours of work come to it.
+
+        Raises:
+            AnnotationError: The image cannot be used, or the prompt does not fit it.
+        """
+        for target in self.prompts.objects:
+            for one in target.prompts:
+                try:
+                    height, width = self.source.image(one.frame).shape[:2]
+                    check_prompt(one.prompt, height, width)
+                except ValueError as error:  # ImageError and PromptError
+                    raise AnnotationError(
+                        f"The prompt of object {target.object_id} on frame {one.frame} cannot be used: {error}"
+                    ) from error
+
+    def _facts(self) -> dict[str, Any]:
+        """Return what results depend on, as plain values."""
+        reading = asdict(self.request.reading)
+        return {
+            "recording": str(self.request.recording.resolve()),
+            "index": self.source.index.digest(),
+            "reading": {name: reading[name] for name in ("max_pixels", "white_level")},
+            "model": self.request.model.facts(),
+            "direction": self.request.direction,
+        }
+
+    @property
+    def fingerprint(self) -> str:
+        """What results depend on besides prompts."""
+        return digest_of({name: value for name, value in self.facts.items() if name != "direction"})
+
+    # --- steps --------------------------------------------------------------------------------------------------------
+
+    def track(self, engine: Engine) -> Results:
+        """Track what is not tracked yet, and return the results.
+
+        Raises:
+            AnnotationError: The folder holds a run of something else, or a finished one of other prompts.
+            Interrupted: The run was asked to stop.
+        """
+        known = self._known()
+        asked = {**self.facts, "prompts": self.prompts.facts()}
+        if known and known["facts"] != asked:
+            self._check_correction(known["facts"], asked)
+        independent = engine.is_independent(self.request)
+        wanted = plan_passes(self.prompts, len(self.source.index), self.request.direction)
+        earlier: list[str] = list(known["passes"]) if known else []
+        self._note(asked, earlier, known)
+        work = []
+        for one in wanted:
+            done: set[str] = set()
+            for name in earlier:
+                store = PassStore(self._pass_folder(name))
+                if store.is_finished:
+                    done |= set(store.summary().objects)
+            fresh = missing(one, done, independent=independent) if independent else one
+            if fresh is not None:
+                work.append((fresh, PassStore(self._pass_folder(fresh.key(self.fingerprint)))))
+        names = list(dict.fromkeys([*(store.folder.name for _, store in work), *earlier]))
+        self._note(asked, names, known)
+        engine.track(self.request, self.source, work)
+        stores = [PassStore(self._pass_folder(name)) for name in names]
+        results = self._results(wanted, work, stores, independent)
+        self._save({**(self._known() or {}), "results": results.plain()})
+        return results
+
+    def _results(
+        self, wanted: list[Pass], work: list[tuple[Pass, PassStore]], stores: list[PassStore], independent: bool
+    ) -> Results:
+        labels = {one.object_id: one.label for one in self.prompts.objects}
+        own = {store.folder.name for _, store in work}
+        chosen: list[PassResults] = []
+        everything = (0, len(self.source.index))
+        for one in wanted:
+            backward = one.step < 0
+            needed = {object_key(target, backward): target.object_id for target in one.objects}
+            for store in stores:
+                summary = store.summary() if store.is_finished else None
+                if summary is None or (not independent and store.folder.name not in own):
+                    continue
+                ids = {summary.objects[key]: needed.pop(key) for key in list(needed) if key in summary.objects}
+                found: dict[int, int] = {}
+                if store.folder.name == one.key(self.fingerprint):
+                    found = {i: i for i in summary.labels if i not in summary.withdrawn}
+                    labels |= {i: summary.labels[i] for i in found}
+                if ids or found or store.folder.name == one.key(self.fingerprint):
+                    chosen.append(PassResults(store, backward, ids | found, everything))
+        return Results(len(self.source.index), labels, tuple(chosen))
+
+    def write(self, results: Results, progress: Callable[[int], None] = lambda frames: None) -> list[str]:
+        """Write the outputs that are not there yet; return what could not be written.
+
+        Raises:
+            AnnotationError: An output cannot be written, or something else stands in its place.
+        """
+        known = self._known() or {}
+        digest = digest_of([known.get("facts"), asdict(self.request.writing)])
+        written: dict[str, str] = known.get("written", {})
+        kinds = []
+        for name in self.request.outputs:
+            there = (self.folder / WRITERS[name].target).exists()
+            if there and written.get(name) == digest:
+                continue
+            if there and not self.request.update:
+                raise AnnotationError(
+                    f"{self.folder / WRITERS[name].target} is there already, of other prompts or settings: nothing is "
+                    "overwritten; add --update to replace it."
+                )
+            kinds.append(WRITERS[name])
+        if not kinds:
+            return []
+        threshold = self.request.model.mask_threshold
+        problems = write_outputs(kinds, self.folder, self.source, results, self.request.writing, threshold, progress)
+        self._save({**known, "written": {**written, **{kind.name: digest for kind in kinds}}})
+        return problems
+
+    # --- run.json -----------------------------------------------------------------------------------------------------
+
+    def _known(self) -> dict[str, Any] | None:
+        path = self.folder / "run.json"
+        if not path.is_file():
+            return None
+        try:
+            known: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            if known["format"] != _FORMAT or not isinstance(known["passes"], list):
+                raise ValueError("another format")
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise AnnotationError(f"{path} is damaged ({error}): name another folder.") from error
+        return known
+
+    def _note(self, asked: dict[str, Any], passes: list[str], known: dict[str, Any] | None) -> None:
+        written = (known or {}).get("written", {})
+        results = known.get("results") if known and known["facts"] == asked else None
+        self._save({"format": _FORMAT, "facts": asked, "passes": passes, "written": written, "results": results})
+
+    def _save(self, content: dict[str, Any]) -> None:
+        with suppress(FileNotFoundError):
+            if json.loads((self.folder / "run.json").read_text(encoding="utf-8")) == content:
+                return
+        write_whole(self.folder / "run.json", json.dumps(content, indent=1, sort_keys=True))
+
+    def _pass_folder(self, name: str) -> Path:
+        return self.folder / PASSES / name
+
+    def _check_correction(self, before: dict[str, Any], asked: dict[str, Any]) -> None:
+        """Refuse what would mix results of different things."""
+        texts = {
+            "recording": "another recording",
+            "index": "a recording that has changed since, or another choice of its images",
+            "reading": "other settings of reading",
+            "model": "another model or other settings of it",
+        }
+        for name, text in texts.items():
+            if before.get(name) != asked[name]:
+                raise AnnotationError(f"{self.folder} holds a run of {text}: nothing is overwritten; name another.")
+        if not self.request.update:
+            raise AnnotationError(
+                f"{self.folder} holds a run of other prompts: add --update to correct it, or name another folder."
+            )
