@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import signal
+import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -140,4 +143,66 @@ def test_click_correct_and_remove_in_a_frozen_frame(stage: Stage) -> None:
     stage.client.until(lambda: not stage.ids(), "nothing to be tracked")
     page.says("Nothing is tracked yet")
     assert page.errors == []
+    page.page.context.close()
+
+
+@pytest.mark.slow
+def test_words_find_and_the_chosen_is_tracked_by_another_tracker(stage: Stage) -> None:
+    tracking = {"autostart": True, "device": "cpu", "cpu_threads": 1, "history_frames": 200, "detector": "sam3_nano"}
+    finder = Executable("tracker", tracking, remappings={"__node": "finder"}, log=stage.folder / "finder.log")
+    with finder:
+        page = stage.open()
+        page.page.get_by_label("Tracker").click()
+        page.page.get_by_role("option", name="/finder").click()
+        page.says("active ·")
+        page.tab("Words")
+        page.page.get_by_label("What to look for").fill("red circle, blue circle")
+        page.wait_for_picture(after=page.statistics["number"])
+        page.freeze()
+        find = page.page.get_by_role("button", name="Find")
+        find.wait_for()
+        find.click()
+        page.says("red circle · 0.")
+        page.page.get_by_role("button", name="Track chosen").click()
+        page.says("tracked")
+        page.tab("Objects")
+        page.says("red circle")
+        assert page.errors == []
+        page.page.context.close()
+
+
+@pytest.mark.slow
+def test_a_tracker_that_dies_is_missed_and_welcomed_back(stage: Stage) -> None:
+    page = stage.open()
+    stage.tracker.stop(signal.SIGKILL)
+    page.says("not running for")
+    page.tab("Health")
+    page.says("not running for")
+    stage.tracker.start()
+    page.says("active ·")
+    before = page.statistics["number"]
+    page.wait_for_picture(after=before + 2)
+    assert page.errors == []
+    page.page.context.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_to_complain_about(stage: Stage, scheme: str, tmp_path: Path) -> None:
+    """The accessibility rules of WCAG 2 A and AA, by axe-core from npm."""
+    if shutil.which("npm") is None:
+        pytest.skip("no npm")
+    done = subprocess.run(["npm", "install", "--prefix", tmp_path, "axe-core@4"], capture_output=True, check=False)
+    script = tmp_path / "node_modules" / "axe-core" / "axe.min.js"
+    if done.returncode or not script.is_file():
+        pytest.skip("axe-core cannot be installed")
+    page = stage.open(color_scheme=scheme)
+    page.page.add_script_tag(path=script)
+    found = {}
+    for tab in ("Objects", "Words", "Health", "Settings"):
+        page.tab(tab)
+        page.page.wait_for_timeout(3000)
+        for violation in page.page.evaluate("axe.run({runOnly: ['wcag2a', 'wcag2aa']})")["violations"]:
+            found[tab, violation["id"]] = [node["html"][:200] for node in violation["nodes"]][:3]
+    assert found == {}
     page.page.context.close()
