@@ -76,7 +76,9 @@ def flat(maps: Tensor) -> Tensor:
 def test_image_encoder(networks: Networks, figure: Figure) -> None:
     ours, reference = networks
     images = torch.randn(2, 3, SIDE, SIDE)
-    for level, stage in zip(ours.image_encoder.trunk(images), reference.vision_encoder.backbone(images)[0], strict=True):
+    for level, stage in zip(
+        ours.image_encoder.trunk(images), reference.vision_encoder.backbone(images)[0], strict=True
+    ):
         check(figure, f"trunk {level.shape[-1]}", level, stage)
     mine, theirs = ours.encode_image(images), reference.get_image_features(images)
     for one, other in zip((*mine.high_res, mine.embedding), theirs.fpn_hidden_states, strict=True):
