@@ -2,7 +2,7 @@
 
 Levels: those of ``benchmarks.quality``, *distractors*, and *absence-N* of N seconds at 30 Hz. Of the last two only the
 object itself is prompted, with a box; a user tracks one of two things that look alike. Policies have their published
-settings.
+settings. With ``--time`` they are timed instead, in turns.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ import torch
 from benchmarks.quality.clips import LEVELS, make_benchmark_clip
 from benchmarks.quality.look_alikes import SIZE, make_absence_clip, make_distractor_clip
 from benchmarks.quality.metrics import ObjectFigures, average
+from benchmarks.quality.policy_times import print_times
 from benchmarks.quality.run import track
-from sam_core import build_tracker
+from sam_core import Tracker, build_tracker
 from sam_core.streaming import POLICIES
 from sam_core.training.generator import Clip
 
@@ -59,6 +60,8 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=0, help="number of the first clip")
     parser.add_argument("--frames", type=int, default=60, help="of clips that are no absences")
     parser.add_argument("--size", type=int, default=SIZE, help="side of the pictures, px")
+    parser.add_argument("--time", type=int, default=0, metavar="ROUNDS", help="measure the time of a frame instead")
+    parser.add_argument("--objects", type=int, default=8, help="of --time")
     parser.add_argument("--json", type=Path, default=None, help="write all figures here")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -66,6 +69,16 @@ def main() -> None:
     tracker = build_tracker(
         arguments.model, arguments.checkpoint, arguments.device, arguments.dtype, arguments.overrides
     )
+    if arguments.time:
+        everything = print_times(tracker, arguments.policies, arguments.objects, arguments.time)
+    else:
+        everything = _print_quality(tracker, arguments)
+    if arguments.json is not None:
+        arguments.json.write_text(json.dumps(everything, indent=1) + "\n")
+
+
+def _print_quality(tracker: Tracker, arguments: argparse.Namespace) -> dict[str, dict[str, float]]:
+    """Track the clips of each level with each policy."""
     everything: dict[str, dict[str, float]] = {}
     print(f"| level | policy | objects | {' | '.join(_COLUMNS.values())} |")
     print(f"|---|---|---|{'---|' * len(_COLUMNS)}", flush=True)
@@ -83,8 +96,7 @@ def main() -> None:
             cells = " | ".join("–" if np.isnan(means[name]) else f"{means[name]:.3f}" for name in _COLUMNS)
             print(f"| {level} | {policy} | {len(found)} | {cells} |", flush=True)
     print(f"\n{arguments.clips} clips a level from number {arguments.first}, {arguments.size} px, {arguments.model}")
-    if arguments.json is not None:
-        arguments.json.write_text(json.dumps(everything, indent=1) + "\n")
+    return everything
 
 
 if __name__ == "__main__":

@@ -115,7 +115,7 @@ class Ours:
         graphs: Any = self.stream._tracker._graphs
         graphs.track = self._track
 
-    def _track(self, features: Any, batches: Any, *, remember: bool) -> Tracked:
+    def _track(self, features: Any, batches: Any, *, remember: bool, examiner: None = None) -> Tracked:
         assert not remember, "the rules decide before anything is remembered"
         frame = self.stream.history.frames[-1].number + 1
         found = [self._script.track(frame, i - 1, *self._births[i]) for i in self.concepts.tracks]

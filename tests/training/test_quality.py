@@ -6,6 +6,7 @@ import pytest
 pytest.importorskip("vos_benchmark")
 
 from benchmarks.quality.clips import make_benchmark_clip
+from benchmarks.quality.look_alikes import make_absence_clip, make_distractor_clip
 from benchmarks.quality.metrics import average, judge
 from benchmarks.quality.run import prompt_for, track
 from sam_core import build_tracker
@@ -79,6 +80,32 @@ def test_benchmark_clips_are_fixed_and_hold_their_events() -> None:
     assert not away[0]
     with pytest.raises(ValueError, match="unknown level"):
         make_benchmark_clip("easy", 0)
+
+
+def test_a_look_alike_passes_in_front_or_enters_or_stays() -> None:
+    """Of the object's own sprite, so of about its size; what happens is that of the clip's number."""
+    passes, enters, beside = (make_distractor_clip(seed, frames=24, size=96).labels for seed in range(3))
+    hidden = [(clip == 1).sum((1, 2)) / (clip[0] == 1).sum() for clip in (passes, enters, beside)]
+    twin = [(clip == 2).sum((1, 2)) for clip in (passes, enters, beside)]
+    assert hidden[0].min() < 0.6, "partly covered"
+    assert hidden[1].min() == 0, "away"
+    assert twin[1][0] == 0
+    assert twin[1][hidden[1] == 0].max() > 0, "and the look-alike comes meanwhile"
+    assert hidden[1][-1] > 0.9
+    assert hidden[2].min() > 0.8
+    assert twin[2].min() > 0
+    again = make_distractor_clip(0, frames=24, size=96)
+    assert np.array_equal(again.labels, passes)
+
+
+def test_an_absence_lasts_as_long_as_asked() -> None:
+    clip = make_absence_clip(40, 0, size=96)
+    gone = (clip.labels == 1).sum((1, 2)) == 0
+    assert len(gone) == 100
+    assert 36 <= gone.sum() <= 44
+    assert not gone[:20].any()
+    assert not gone[-20:].any()
+    assert (clip.labels == 2).any((1, 2)).all()
 
 
 def test_prompts_lie_in_the_object() -> None:
