@@ -68,7 +68,7 @@ setup(
     package_data={
         "sam_core": ["data/*", "weights/*.safetensors", "py.typed"],
         "sam_core.config": ["models/**/*.yaml", "training/**/*.yaml"],
-        "sam_ros": ["camera/clips/*.mp4", "py.typed"],
+        "sam_ros": ["camera/clips/*.mp4", "console/web/*.css", "console/web/*.js", "py.typed"],
         "sam_ros.interfaces": ["TrackedObject.msg", "TrackedObjectArray.msg"],
         "sam_ros.config": ["ros/*.yaml", "dds/*.xml", "sros2/*.xml"],
     },
@@ -85,6 +85,7 @@ setup(
         "console_scripts": [
             "sam-tracker = sam_ros.node.tracker_node:main",
             "sam-camera = sam_ros.camera.camera_node:main",
+            "sam-console = sam_ros.console.console:main",
             "sam-localizer = sam_ros.localization.localizer_node:main",
             "sam-demo = sam_ros.demo.__main__:main",
             "sam-annotate = sam_ros.annotation.__main__:main",

@@ -41,9 +41,17 @@ ARGUMENTS = (
     DeclareLaunchArgument(
         "respawn", default_value="false", description="Start the tracker again, and lead it to active, when it dies."
     ),
+    DeclareLaunchArgument("console", default_value="false", description="Start the operator's console, too."),
+    DeclareLaunchArgument(
+        "console_host", default_value="127.0.0.1", description="Address of the console; 0.0.0.0: any, with a token."
+    ),
+    DeclareLaunchArgument("console_port", default_value="8088", description="TCP port of the console."),
     DeclareLaunchArgument("log_level", default_value="info", description="debug, info, warn, error or fatal."),
 )
-FOR_THE_TRACKER = ("namespace", "model", "checkpoint", "device", "respawn", "log_level")
+FOR_THE_TRACKER = (
+    *("namespace", "model", "checkpoint", "device", "respawn", "log_level"),
+    *("console", "console_host", "console_port"),
+)
 
 
 def generate_launch_description() -> LaunchDescription:

@@ -21,7 +21,7 @@ from launch.conditions import IfCondition
 from launch.event_handlers import OnProcessStart
 from launch.events import matches_action
 from launch.substitutions import EnvironmentVariable, LaunchConfiguration
-from launch_ros.actions import LifecycleNode
+from launch_ros.actions import LifecycleNode, Node
 from launch_ros.event_handlers import OnStateTransition
 from launch_ros.events.lifecycle import ChangeState
 from launch_ros.parameter_descriptions import ParameterValue
@@ -53,6 +53,11 @@ ARGUMENTS = (
         default_value=str(CONFIG / "ros" / "localizer.yaml"),
         description="File with the localizer's parameters.",
     ),
+    DeclareLaunchArgument("console", default_value="false", description="Start the operator's console, too."),
+    DeclareLaunchArgument(
+        "console_host", default_value="127.0.0.1", description="Address of the console; 0.0.0.0: any, with a token."
+    ),
+    DeclareLaunchArgument("console_port", default_value="8088", description="TCP port of the console."),
     DeclareLaunchArgument("autostart", default_value="true", description="Configure and activate at once."),
     DeclareLaunchArgument(
         "respawn", default_value="false", description="Start the node again, and lead it to active, when it dies."
@@ -90,7 +95,28 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         entities += lifecycle_node(
             context, "localizer", LaunchConfiguration("localizer_params_file"), frame, remappings
         )
+    if IfCondition(LaunchConfiguration("console")).evaluate(context):
+        entities.append(console())
     return entities
+
+
+def console() -> Node:
+    """Describe the operator's console. It finds the tracker by itself, and ends alone when it ends."""
+    return Node(
+        package="sam_ros",
+        executable="console",
+        name="console",
+        namespace=LaunchConfiguration("namespace"),
+        parameters=[
+            str(CONFIG / "ros" / "console.yaml"),
+            {
+                "host": ParameterValue(LaunchConfiguration("console_host"), value_type=str),
+                "port": ParameterValue(LaunchConfiguration("console_port"), value_type=int),
+            },
+        ],
+        arguments=["--ros-args", "--log-level", LaunchConfiguration("log_level")],
+        output="screen",
+    )
 
 
 def lifecycle_node(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import secrets
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -29,6 +31,8 @@ def main(args: Sequence[str] | None = None) -> None:
         raise SystemExit("error: the console needs NiceGUI: pip install -r requirements/console.txt") from None
     from sam_ros.console.ros.console_node import ConsoleNode, RosThread
 
+    for kind in (signal.SIGINT, signal.SIGTERM):  # the web server has its own handlers while it runs
+        signal.signal(kind, signal.default_int_handler)
     rclpy.init(args=list(args) if args is not None else sys.argv, signal_handler_options=SignalHandlerOptions.NO)
     try:
         node = ConsoleNode()
@@ -48,6 +52,9 @@ def main(args: Sequence[str] | None = None) -> None:
         pass
     finally:
         rclpy.try_shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)  # at once: threads that wait in a library would hold up the end
 
 
 if __name__ == "__main__":

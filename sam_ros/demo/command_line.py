@@ -98,6 +98,9 @@ def parse(args: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--detector", default="sam3_nano", help="model that looks for it (default: sam3_nano)")
     parser.add_argument("--detector-checkpoint", default="", help="its weights (default: those that the package ships)")
+    parser.add_argument(
+        "--console", action="store_true", help="start the operator's console, too, and print its address"
+    )
     parser.add_argument("--out", type=Path, default=Path("demo_output"), help="folder for the results")
     parser.add_argument(
         "--animation",

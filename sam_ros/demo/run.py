@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import signal
 import time
 from contextlib import ExitStack, closing, suppress
@@ -37,6 +38,8 @@ from sam_ros.runtime.processes import Executable
 
 __all__ = ["run"]
 
+CONSOLE_HISTORY = 200  # images that a prompt may name: people freeze a picture and take their time
+
 
 def run(options: argparse.Namespace) -> int:
     """Run camera, tracker and observer; return the exit code."""
@@ -64,9 +67,11 @@ def run(options: argparse.Namespace) -> int:
         "non_overlap": options.non_overlap,
         "mask_refinement": options.mask_refinement,
         "click_augmentation": options.click_augmentation,
-        "detector": options.detector if options.phrase or options.follow else "",
+        "detector": options.detector if options.phrase or options.follow or options.console else "",
         "detector_checkpoint": options.detector_checkpoint,
     }
+    if options.console:
+        tracker_parameters["history_frames"] = CONSOLE_HISTORY
     camera_parameters = {"source": options.source, "rate": options.rate, "wait_for_subscriber": True}
     tracker = Executable("tracker", tracker_parameters, log=options.out / "tracker.log")
     camera = Executable("camera", camera_parameters, log=options.out / "camera.log")
@@ -80,6 +85,8 @@ def run(options: argparse.Namespace) -> int:
     started = {"tracker": tracker}
     if options.depth:
         started["localizer"] = localizer
+    if options.console:
+        started["console"] = Executable("console", {"port": 0}, log=options.out / "console.log")
 
     def go_on() -> None:
         if interrupted.is_set():
@@ -118,6 +125,8 @@ def run(options: argparse.Namespace) -> int:
             if watch is not None:
                 watch.subscribe(observer)
             observer.until(lambda: observer.count_subscribers("image"), "the tracker to be ready")
+            if options.console:
+                say(f"console: {observer.until(lambda: address_in(started['console'].output()), 'the console')}")
             with camera:  # only now the scene begins
                 started["camera"] = camera
                 track(observer, recording, options)
@@ -170,6 +179,12 @@ def middle(observer: Observer) -> Selection:
     """Select what is in the middle of the image."""
     height, width = observer.until(lambda: observer.size, "the tracker's overlay")
     return Selection("click 1", points=((width / 2, height / 2),))
+
+
+def address_in(log: str) -> str:
+    """Return the address that the console has printed; empty: not yet."""
+    found = re.search(r"console at (http://\S+)", log)
+    return found[1] if found else ""
 
 
 def own_rate(source: str) -> float | None:

@@ -14,8 +14,8 @@ from xml.etree import ElementTree
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKED = ("LICENSE", "MANIFEST.in", "NOTICE", "config", "launch", "package.xml", "pyproject.toml", "requirements",
-          "resource", "sam_core", "sam_ros", "setup.py")  # fmt: skip
+PACKED = ("LICENSE", "MANIFEST.in", "NOTICE", "config", "launch", "msg", "package.xml", "pyproject.toml",
+          "requirements", "resource", "sam_core", "sam_ros", "setup.py")  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +48,7 @@ def test_wheel_holds_every_file_of_the_packages(wheel: zipfile.ZipFile) -> None:
     for data in ("data", "weights"):
         assert {path.relative_to(ROOT).as_posix() for path in (ROOT / "sam_core" / data).glob("*")} <= packed
     assert "sam_ros/camera/clips/cup.mp4" in packed
+    assert {"sam_ros/console/web/picture.js", "sam_ros/console/web/style.css"} <= packed
     assert [name for name in packed if name.endswith("/licenses/NOTICE")], "the clip needs its attribution"
 
 
@@ -70,7 +71,9 @@ def test_wheel_has_the_commands(wheel: zipfile.ZipFile) -> None:
     name = next(name for name in wheel.namelist() if name.endswith("entry_points.txt"))
     commands = dict(line.split(" = ") for line in wheel.read(name).decode().splitlines() if " = " in line)
 
-    assert set(commands) == {"sam-camera", "sam-demo", "sam-localizer", "sam-tracker"}
+    assert set(commands) == {
+        f"sam-{name}" for name in ("annotate", "camera", "console", "demo", "localizer", "tracker")
+    }
     for target in commands.values():
         module, function = target.split(":")
         source = (ROOT / f"{module.replace('.', '/')}.py").read_text()

@@ -22,9 +22,13 @@ ARGUMENTS = {
     "tracker.launch.py": {
         *("namespace", "params_file", "model", "checkpoint", "device"),
         *("image", "autostart", "respawn", "use_sim_time", "log_level"),
+        *("console", "console_host", "console_port"),
         *("depth", "depth_image", "depth_camera_info", "camera_info", "target_frame", "localizer_params_file"),
     },
-    "demo.launch.py": {"namespace", "source", "model", "checkpoint", "device", "prompt", "respawn", "log_level"},
+    "demo.launch.py": {
+        *("namespace", "source", "model", "checkpoint", "device", "prompt", "respawn", "log_level"),
+        *("console", "console_host", "console_port"),
+    },
 }
 
 
@@ -90,6 +94,7 @@ NODES = {
     "tracker": "sam_ros.node.tracker_node.TrackerNode",
     "camera": "sam_ros.camera.camera_node.CameraNode",
     "localizer": "sam_ros.localization.localizer_node.LocalizerNode",
+    "console": "sam_ros.console.ros.console_node.ConsoleNode",
 }
 DUMP = """
 import json, sys

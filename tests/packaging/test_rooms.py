@@ -20,6 +20,7 @@ ROOMS: dict[str, set[str]] = {  # what each room may import, besides itself
     "camera": {"conversions", "runtime"},
     "demo": {"conversions", "runtime", "camera"},
     "annotation": {"conversions", "runtime", "tracking", "camera"},
+    "console": {"conversions", "runtime"},
 }
 
 

@@ -83,8 +83,12 @@ class Commands:
 
     async def preview(self, draft: Draft) -> Any:
         """Return the mask that a prompt would begin with (ImageMask)."""
-        request = SegmentImage.Request(image=_raw(draft.frame), prompts=[draft.image_prompt()])
-        answer = await self._ask("segment_image", request)
+        request = SegmentImage.Request(stamp=draft.frame.header.stamp, prompts=[draft.image_prompt()])
+        try:
+            answer = await self._ask("segment_image", request)
+        except RefusedError:  # the tracker does not have the image any more: it takes ours
+            request.image = _raw(draft.frame)
+            answer = await self._ask("segment_image", request)
         if not answer.masks:
             raise RefusedError("The tracker sent no preview.")
         return answer.masks[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 import time
 from collections import OrderedDict
@@ -31,7 +32,8 @@ MOST_CONTOURS = 100  # of one mask: a noisy one has thousands
 SIMPLIFIED = 0.7  # px that a simplified outline may leave the mask's
 MOST_FRAMES = 90  # shown ones that a click may name
 MOST_PENDING = 30  # results that may wait for their image
-UNTRACKED_AFTER = 1.0  # s without a result after which images are shown as they come
+LONGEST_INTERVAL = 3.0  # s between two results that counts
+UNTRACKED_AFTER = 2.0  # s without a result, or three times the time between two, until images are shown as they come
 
 
 def crop_of(mask: Image) -> NDArray[np.uint8]:
@@ -154,7 +156,8 @@ class FrameStore:
         self._results: OrderedDict[int, TrackedObjectArray] = OrderedDict()  # that came before their image
         self._frames: OrderedDict[int, Frame] = OrderedDict()  # by number
         self._count = 0
-        self._last_result = -np.inf
+        self._last_result = -math.inf  # monotonic s
+        self._interval = 0.0  # s between the last two results
         self._waiting: list[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = []
 
     def add_image(self, message: ImageMessage) -> None:
@@ -168,14 +171,17 @@ class FrameStore:
             self._images.pop(stamp, None)
             self._images[stamp] = message
             _bound(self._images, MOST_FRAMES, self._most_bytes, lambda image: len(image.data))
-            if self._clock() - self._last_result > UNTRACKED_AFTER:
+            if self._clock() - self._last_result > max(UNTRACKED_AFTER, 3 * self._interval):
                 self._show(message, None)
 
     def add_result(self, message: TrackedObjectArray) -> None:
         """Take the objects of an image."""
         stamp = stamp_of(message.header)
         with self._lock:
-            self._last_result = self._clock()
+            now = self._clock()
+            since = now - self._last_result
+            self._interval = min(since, LONGEST_INTERVAL) if math.isfinite(since) else 0.0
+            self._last_result = now
             if stamp not in self._images:
                 self._results[stamp] = message
                 _bound(self._results, MOST_PENDING, self._most_bytes, _mask_bytes)

@@ -76,7 +76,8 @@ class Health:
     @property
     def detector(self) -> str:
         """State of the concept detector; empty where the tracker has none."""
-        return self.values.get("detector", "")
+        state = self.values.get("detector", "")
+        return "" if state == "not configured" else state
 
     @property
     def followed(self) -> tuple[str, ...]:

@@ -94,7 +94,7 @@ class TrackerLink:
         self._subscriptions: list[Any] = []
         # From the beginning: a client that is asked the moment it is made loses the answer.
         self._clients = {short: node.create_client(kind, f"{name}/{short}") for short, kind in SERVICES.items()}
-        node.create_subscription(ObjectEvent, f"{name}/events", self._events.append, 50)
+        node.create_subscription(ObjectEvent, f"{name}/events", self._on_event, 50)
 
     # --- What is known ------------------------------------------------------------------------------------------------
 
@@ -150,6 +150,9 @@ class TrackerLink:
             self._subscriptions.append(
                 self._node.create_subscription(TrackedObjectArray, f"{self.name}/objects", self._on_result, RESULT_QOS)
             )
+
+    def _on_event(self, message: ObjectEvent) -> None:
+        self._events.append(message)
 
     def _on_result(self, message: TrackedObjectArray) -> None:
         self.scores.add(message)

@@ -16,7 +16,7 @@ from http.cookies import CookieError, SimpleCookie
 from typing import Any, TypeAlias
 from urllib.parse import parse_qs, urlsplit
 
-__all__ = ["Access", "Bucket", "Guard"]
+__all__ = ["MOST_MESSAGE", "Access", "Bucket", "Guard"]
 
 Scope: TypeAlias = "MutableMapping[str, Any]"
 Message: TypeAlias = "MutableMapping[str, Any]"
@@ -79,11 +79,13 @@ class Guard:
     Args:
         app: What is guarded.
         access: Who may come in.
+        clock: Monotonic seconds; tests pass their own.
     """
 
-    def __init__(self, app: App, access: Access) -> None:
+    def __init__(self, app: App, access: Access, clock: Callable[[], float] = time.monotonic) -> None:
         self._app = app
         self._access = access
+        self._clock = clock
         self._peers: OrderedDict[str, Bucket] = OrderedDict()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -131,7 +133,7 @@ class Guard:
 
     def _bucket(self, scope: Scope) -> Bucket:
         peer = (scope.get("client") or ("", 0))[0]
-        bucket = self._peers.pop(peer, None) or Bucket(REQUESTS)
+        bucket = self._peers.pop(peer, None) or Bucket(REQUESTS, self._clock)
         self._peers[peer] = bucket
         while len(self._peers) > MOST_PEERS:
             self._peers.popitem(last=False)

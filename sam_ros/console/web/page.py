@@ -106,6 +106,8 @@ class ConsolePage:
         self.refresh()
 
     async def _tick(self) -> None:
+        if self.view.link is not None:
+            self.view.link.look()  # the browser asks for no pictures while one is frozen
         self.refresh()
         shown = self._panels.value
         if shown == "Objects":
@@ -269,8 +271,7 @@ class ConsolePage:
     # --- What the browser reports -------------------------------------------------------------------------------------
 
     def _on_tracker(self, event: Any) -> None:
-        if isinstance(event.value, str):
-            self.view.choose(event.value)
+        if isinstance(event.value, str) and self.view.choose(event.value):
             self.go_on()
 
     def _on_freeze(self, event: GenericEventArguments) -> None:

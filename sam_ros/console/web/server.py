@@ -8,11 +8,13 @@ from pathlib import Path
 
 from fastapi import Request, Response
 from nicegui import Client, app, ui
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.types import Receive, Scope, Send
 
 from sam_core import ImageError
 from sam_ros.console.parameters import ConsoleParameters
 from sam_ros.console.ros.link import TrackerLink
-from sam_ros.console.web.guard import Access, Guard
+from sam_ros.console.web.guard import MOST_MESSAGE, Access, Guard
 from sam_ros.console.web.page import ConsolePage
 from sam_ros.console.web.picture import FRAME_URL
 from sam_ros.console.web.stream import LEVELS, Encoder
@@ -20,7 +22,6 @@ from sam_ros.console.web.stream import LEVELS, Encoder
 __all__ = ["free_port", "serve"]
 
 PATIENCE = 5.0  # s that a browser's question for the next picture waits
-MOST_MESSAGE = 2**17  # bytes of a WebSocket message
 STYLE = Path(__file__).with_name("style.css")
 LOCAL_NAMES = ("localhost", "127.0.0.1", "[::1]")
 
@@ -75,8 +76,21 @@ def serve(
         show_welcome_message=False,
         reconnect_timeout=10.0,
         ws_max_size=MOST_MESSAGE,
+        gzip_middleware_factory=lambda inner: PageCompression(inner, minimum_size=500, compresslevel=6),
+        timeout_graceful_shutdown=1,
         endpoint_documentation="none",
     )
+
+
+class PageCompression(GZipMiddleware):
+    """Compress scripts and texts, but not pictures: a JPEG gets no smaller, and takes the processor's time."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request."""
+        if scope.get("path") == FRAME_URL:
+            await self.app(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
 
 
 def free_port(host: str, port: int) -> int:

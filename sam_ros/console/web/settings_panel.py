@@ -74,12 +74,12 @@ class SettingsPanel:
                 on_click=lambda _, one=transition: self._page.attempt(
                     lambda commands: commands.change_state(one), f"{one}d" if one.endswith("e") else "done"
                 ),
-            ).props("outline dense no-caps")
+            ).props("outline dense no-caps padding='4px 12px'")
         if state == "active":
             ui.button(
                 "Resume" if paused else "Pause",
                 on_click=lambda: self._page.attempt(lambda commands: commands.pause(not paused)),
-            ).props("outline dense no-caps")
+            ).props("outline dense no-caps padding='4px 12px'")
 
     async def _read(self) -> None:
         link = self._page.view.link

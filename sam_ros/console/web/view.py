@@ -108,11 +108,13 @@ class View:
             raise RefusedError("Too many commands at once: wait a moment.")
         return Commands(link, read_only=self.read_only)
 
-    def choose(self, name: str) -> None:
-        """Look at another tracker."""
-        if name != self._name and name in self._links():
-            self._name = name
-            self._forget()
+    def choose(self, name: str) -> bool:
+        """Look at a tracker; return whether it is another one than before."""
+        if name == self._name or name not in self._links():
+            return False
+        self._name = name
+        self._forget()
+        return True
 
     # --- The held frame -----------------------------------------------------------------------------------------------
 

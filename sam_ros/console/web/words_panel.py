@@ -43,8 +43,8 @@ class WordsPanel:
                 .classes("w-full")
                 .on("keydown.enter", self._find)
             )
-            with ui.row().classes("w-full items-center gap-2 mt-2"):
-                ui.label("Score above").classes("text-sm")
+            with ui.row().classes("w-full items-center no-wrap gap-3 mt-2"):
+                ui.label("Score above").classes("text-sm whitespace-nowrap")
                 self._score = (
                     ui.slider(min=0.05, max=0.95, step=0.05, value=0.5)
                     .props('label aria-label="Lowest score"')

@@ -1,0 +1,100 @@
+"""A page of the console in a real browser: Debian's Chromium, driven by Playwright."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sam_ros.runtime.processes import Executable
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+QUIET = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+         "--disable-component-update", "--disable-sync")  # fmt: skip
+UNDER_TEST = ("PYTEST_CURRENT_TEST", "PYTEST_VERSION")  # NiceGUI does not serve where it finds one of these
+PATIENCE = 90_000  # ms: a loaded machine
+
+
+@contextmanager
+def browser() -> Iterator[Any]:
+    """Start a browser without a window."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=list(QUIET))
+        yield chromium
+        chromium.close()
+
+
+def address_of(console: Executable, timeout: float = 90.0) -> str:
+    """Return the address that a console's process has printed, once it answers."""
+    end = time.monotonic() + timeout
+    while time.monotonic() < end:
+        found = re.search(r"console at (http://\S+)", console.output())
+        if found:
+            return found[1]
+        assert console.running, console.output()
+        time.sleep(0.1)
+    raise TimeoutError(console.output())
+
+
+class Page:
+    """The page, as an operator sees it.
+
+    Args:
+        page: Playwright's page.
+        address: Of the console.
+    """
+
+    def __init__(self, page: Any, address: str) -> None:
+        self.page = page
+        self.errors: list[str] = []
+        page.set_default_timeout(PATIENCE)
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        end = time.monotonic() + PATIENCE / 1000
+        while True:
+            try:
+                page.goto(address)
+                return
+            except Exception:  # the address is printed a moment before it answers
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.3)
+
+    @property
+    def statistics(self) -> dict[str, Any]:
+        """What the picture says of itself: number and stamp of the frame that is shown, pictures so far."""
+        found: dict[str, Any] = self.page.evaluate("document.querySelector('.sam-picture').samStatistics")
+        return found
+
+    def wait_for_picture(self, after: int = 0) -> None:
+        """Wait for a frame after the given one."""
+        self.page.wait_for_function(f"(document.querySelector('.sam-picture')?.samStatistics?.number ?? 0) > {after}")
+
+    def freeze(self) -> int:
+        """Hold the frame that is shown, and return its stamp in ns."""
+        self.page.get_by_role("button", name="Freeze").click()
+        self.page.get_by_role("button", name="Go on").wait_for()
+        return int(self.statistics["stamp"])
+
+    def click(self, x: float, y: float, size: tuple[int, int], button: str = "left") -> None:
+        """Click in the picture, in px of an image of `size` (width, height)."""
+        box = self.page.locator(".sam-marks").bounding_box()
+        self.page.mouse.click(
+            box["x"] + x / size[0] * box["width"], box["y"] + y / size[1] * box["height"], button=button
+        )
+
+    def says(self, text: str) -> None:
+        """Wait until the page shows a text; if it does not, say what it shows."""
+        try:
+            self.page.get_by_text(text).first.wait_for()
+        except Exception as error:
+            shown = self.page.locator("body").inner_text()
+            raise AssertionError(f"'{text}' is not among\n{shown}\nerrors: {self.errors}") from error
+
+    def tab(self, name: str) -> None:
+        """Open one of the tabs on the right."""
+        self.page.get_by_role("tab", name=name).click()

@@ -1,0 +1,208 @@
+"""The console in a real browser, against a real camera, a real tracker and its real weights."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from sensor_msgs.msg import Image
+
+from sam_ros.conversions.stamps import stamp_of
+from sam_ros.runtime.processes import Executable
+from tests.ros.console_rig import CHROMIUM, UNDER_TEST, Page, address_of, browser
+
+pytest.importorskip("nicegui")
+pytest.importorskip("playwright")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
+
+SIZE = (320, 240)
+BACKGROUND, BLUE = 0, 4  # the blue circle's number in the truth: it never leaves the picture and nothing hides it
+HTML = "<img src=x onerror='window.hacked=1'>"
+ENOUGH = 0.7  # IoU
+
+
+@dataclass
+class Stage:
+    """Processes, a client that knows the truth, and a browser."""
+
+    client: Any
+    tracker: Executable
+    console: Executable
+    chromium: Any
+    address: str
+    folder: Path
+    truths: dict[int, np.ndarray] = field(default_factory=dict)
+
+    def open(self, **context: Any) -> Page:
+        """Open the console in a browser of its own, and wait for its first picture."""
+        page = Page(self.chromium.new_context(**context).new_page(), self.address)
+        page.wait_for_picture()
+        return page
+
+    def truth(self, stamp: int) -> np.ndarray:
+        """Return the truth of an image."""
+        self.client.until(lambda: stamp in self.truths, f"the truth of {stamp}")
+        return self.truths[stamp]
+
+    def middle_of(self, number: int, stamp: int) -> tuple[float, float]:
+        """Return the point of a thing that is farthest from its edge, px."""
+        own = np.pad((self.truth(stamp) == number).astype(np.uint8)[1:-1, 1:-1], 1)  # away from the border, too
+        x, y = cv2.minMaxLoc(cv2.distanceTransform(own, cv2.DIST_L2, 3))[3]
+        return x + 0.5, y + 0.5
+
+    def ious(self, object_id: int, number: int, count: int) -> list[float]:
+        """Return the IoU of an object with the truth in the next `count` images in which it is listed."""
+        seen: dict[int, float] = {}
+
+        def look() -> bool:
+            for stamp, labels in list(self.client.label_images.items()):
+                result = self.client.objects.get(stamp)
+                listed = {item.id for item in result.objects} if result is not None else set()
+                if stamp not in seen and stamp in self.truths and object_id in listed:
+                    ours = np.frombuffer(labels.data, np.uint16).reshape(SIZE[::-1]) == object_id
+                    real = self.truths[stamp] == number
+                    seen[stamp] = float((ours & real).sum() / max(1, (ours | real).sum()))
+            return len(seen) >= count
+
+        self.client.label_images.clear()
+        self.client.until(look, f"{count} results with object {object_id}")
+        return list(seen.values())
+
+    def ids(self) -> set[int]:
+        """Return the objects of the newest result."""
+        return {item.id for item in self.client.objects[self.client.order[-1]].objects} if self.client.order else set()
+
+
+@pytest.fixture(scope="module")
+def stage(
+    ros: None, make_lasting_client: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Stage]:
+    folder = tmp_path_factory.mktemp("console")
+    tracking = {"autostart": True, "device": "cpu", "cpu_threads": 1, "history_frames": 200, "max_objects": 4}
+    tracker = Executable("tracker", tracking, log=folder / "tracker.log")
+    scene = {"source": "twins", "rate": 3.0, "width": SIZE[0], "height": SIZE[1]}
+    camera = Executable("camera", scene, log=folder / "camera.log")
+    console = Executable("console", {"port": 0}, without=UNDER_TEST, log=folder / "console.log")
+    with tracker, camera, console, browser() as chromium:
+        client = make_lasting_client()
+        stage = Stage(client, tracker, console, chromium, address_of(console), folder)
+
+        def keep(message: Image) -> None:
+            stage.truths[stamp_of(message.header)] = np.frombuffer(message.data, np.uint8).reshape(SIZE[::-1])
+
+        client.node.create_subscription(Image, "/camera/truth", keep, 100)
+        client.wait_until_active()
+        yield stage
+    assert console.exit_code == 0, console.output()
+
+
+def test_click_correct_and_remove_in_a_frozen_frame(stage: Stage) -> None:
+    page = stage.open()
+    stamp = page.freeze()
+    page.click(*stage.middle_of(BLUE, stamp), SIZE)
+    page.says("New object · 1 mark")
+    page.page.get_by_label("Label of the new object").fill(f"cup{HTML}")
+    page.page.get_by_role("button", name="Track", exact=True).click()
+    page.says("is tracked")
+    (object_id,) = stage.client.until(stage.ids, "the object")
+    assert np.median(stage.ious(object_id, BLUE, 3)) >= ENOUGH
+
+    # The label is text, wherever it shows.
+    page.says(f"cup{HTML}")
+    assert page.page.evaluate("window.hacked") is None
+    assert page.page.locator(".sam-objects img[src=x]").count() == 0
+
+    # A second browser sees the same, and the first goes on.
+    other = stage.open(viewport={"width": 390, "height": 844}, has_touch=True)
+    other.page.get_by_role("button", name=f"Select object {object_id}").wait_for()
+    before = page.statistics["number"]
+    page.wait_for_picture(after=before)
+    other.page.context.close()
+
+    # A negative click beside the object corrects it, on the very frame.
+    page.page.get_by_role("button", name=f"Select object {object_id}").click()
+    stamp = page.freeze()
+    page.click(*stage.middle_of(BACKGROUND, stamp), SIZE, button="right")
+    page.says(f"Correct object {object_id} · 1 mark")
+    page.page.get_by_role("button", name="Correct", exact=True).click()
+    page.says("is corrected")
+    assert np.median(stage.ious(object_id, BLUE, 2)) >= ENOUGH
+
+    page.tab("Words")
+    page.says("No detector is loaded")
+    page.tab("Objects")
+    page.page.get_by_role("button", name=f"Remove object {object_id}").click()
+    stage.client.until(lambda: not stage.ids(), "nothing to be tracked")
+    page.says("Nothing is tracked yet")
+    assert page.errors == []
+    page.page.context.close()
+
+
+@pytest.mark.slow
+def test_words_find_and_the_chosen_is_tracked_by_another_tracker(stage: Stage) -> None:
+    tracking = {"autostart": True, "device": "cpu", "cpu_threads": 1, "history_frames": 200, "detector": "sam3_nano"}
+    finder = Executable("tracker", tracking, remappings={"__node": "finder"}, log=stage.folder / "finder.log")
+    with finder:
+        page = stage.open()
+        page.page.get_by_label("Tracker").click()
+        page.page.get_by_role("option", name="/finder").click()
+        page.says("active ·")
+        page.tab("Words")
+        page.page.get_by_label("What to look for").fill("red circle, blue circle")
+        page.wait_for_picture(after=page.statistics["number"])
+        page.freeze()
+        find = page.page.get_by_role("button", name="Find")
+        find.wait_for()
+        find.click()
+        page.says("red circle · 0.")
+        page.page.get_by_role("button", name="Track chosen").click()
+        page.says("tracked")
+        page.tab("Objects")
+        page.says("red circle")
+        assert page.errors == []
+        page.page.context.close()
+
+
+@pytest.mark.slow
+def test_a_tracker_that_dies_is_missed_and_welcomed_back(stage: Stage) -> None:
+    page = stage.open()
+    stage.tracker.stop(signal.SIGKILL)
+    page.says("not running for")
+    page.tab("Health")
+    page.says("not running for")
+    stage.tracker.start()
+    page.says("active ·")
+    before = page.statistics["number"]
+    page.wait_for_picture(after=before + 2)
+    assert page.errors == []
+    page.page.context.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_to_complain_about(stage: Stage, scheme: str, tmp_path: Path) -> None:
+    """The accessibility rules of WCAG 2 A and AA, by axe-core from npm."""
+    if shutil.which("npm") is None:
+        pytest.skip("no npm")
+    done = subprocess.run(["npm", "install", "--prefix", tmp_path, "axe-core@4"], capture_output=True, check=False)
+    script = tmp_path / "node_modules" / "axe-core" / "axe.min.js"
+    if done.returncode or not script.is_file():
+        pytest.skip("axe-core cannot be installed")
+    page = stage.open(color_scheme=scheme)
+    page.page.add_script_tag(path=script)
+    found = {}
+    for tab in ("Objects", "Words", "Health", "Settings"):
+        page.tab(tab)
+        page.page.wait_for_timeout(3000)
+        for violation in page.page.evaluate("axe.run({runOnly: ['wcag2a', 'wcag2aa']})")["violations"]:
+            found[tab, violation["id"]] = [node["html"][:200] for node in violation["nodes"]][:3]
+    assert found == {}
+    page.page.context.close()

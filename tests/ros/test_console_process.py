@@ -1,0 +1,87 @@
+"""The console's real process: what it refuses at its door, over real HTTP and real WebSockets."""
+
+from __future__ import annotations
+
+import re
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+
+import pytest
+
+pytest.importorskip("nicegui")
+
+from sam_ros.runtime.processes import Executable
+from tests.ros.console_rig import UNDER_TEST, address_of
+
+SOCKET = "/_nicegui_ws/socket.io/?EIO=4&transport=websocket"
+
+
+@pytest.fixture(scope="module")
+def console(ros: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Executable, str, str]]:
+    """A console for other computers, without a tracker; its address, and its token."""
+    parameters = {"host": "0.0.0.0", "port": 0, "read_only": True, "trackers": ["/nobody"]}
+    log = tmp_path_factory.mktemp("console") / "log"
+    with Executable("console", parameters, without=UNDER_TEST, log=log) as process:
+        address = address_of(process).replace("0.0.0.0", "127.0.0.1")
+        base, token = re.fullmatch(r"(http://\S+)/\?token=(\S{16,})", address).groups()  # type: ignore[union-attr]
+        end = time.monotonic() + 60
+        while time.monotonic() < end:
+            try:
+                get(base)
+                break
+            except urllib.error.URLError:
+                time.sleep(0.2)
+        yield process, base, token
+    assert process.exit_code == 0, process.output()
+
+
+def get(address: str, **headers: str) -> tuple[int, bytes]:
+    request = urllib.request.Request(address, headers=headers)
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read()
+
+
+def test_without_the_token_nothing_is_served(console: tuple[Executable, str, str]) -> None:
+    _, base, token = console
+    for path in ("/", "/frame?tracker=/nobody", "/_nicegui/auto/static/nicegui.css"):
+        status, text = get(base + path)
+        assert status == 401
+        assert b"token" in text
+    assert get(f"{base}/?token={token[:-1]}")[0] == 401
+    status, page = get(f"{base}/?token={token}")
+    assert status == 200
+    assert b"sam-picture" in page or b"picture" in page
+    assert b"http://" not in re.sub(rb"http://(www\.w3\.org|127\.0\.0\.1)", b"", page), "nothing from the internet"
+
+
+def test_frames_of_nobody_say_so(console: tuple[Executable, str, str]) -> None:
+    _, base, token = console
+    cookie = f"sam_console={token}"
+    status, text = get(f"{base}/frame?tracker=/elsewhere", Cookie=cookie)
+    assert (status, b"No tracker was found" in text) == (404, True)
+    assert get(f"{base}/frame?tracker=/nobody&after=0&level=99", Cookie=cookie)[0] == 204
+    assert get(f"{base}/frame?tracker=/nobody&after=x", Cookie=cookie)[0] == 422
+    assert get(f"{base}/frame?tracker={'a' * 10_000}", Cookie=cookie)[0] == 404
+
+
+def connect(base: str, origin: str, token: str) -> str:
+    """Open the page's WebSocket, and return the first message."""
+    client = pytest.importorskip("websockets.sync.client")
+    headers = {"Cookie": f"sam_console={token}"}
+    address = base.replace("http", "ws") + SOCKET
+    with client.connect(address, origin=origin, additional_headers=headers) as socket:
+        return str(socket.recv(timeout=30))
+
+
+def test_a_websocket_needs_the_own_origin_and_the_token(console: tuple[Executable, str, str]) -> None:
+    process, base, token = console
+    assert "sid" in connect(base, base, token)
+    for origin, cookie in ((base, "wrong-token"), ("https://evil.example", token)):
+        with pytest.raises(Exception, match="403"):
+            connect(base, origin, cookie)
+    assert process.running
