@@ -200,7 +200,7 @@ class Run:
         return [self._job(one) for one in self._work]
 
     def _cut(self) -> list[Pass]:
-        (forward,) = [one for one in self._wanted if one.step > 0] or [None]
+        forward = next((one for one in self._wanted if one.step > 0), None)
         if forward is None:
             raise AnnotationError("Only a run that goes forward can be cut into parts.")
         return list(parts_of(forward, min(self.request.parts, len(self.source.index)), self.request.overlap))
