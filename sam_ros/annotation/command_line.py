@@ -7,17 +7,20 @@ import logging
 import math
 import sys
 from collections.abc import Iterable
+from contextlib import ExitStack
 from pathlib import Path
 
 from tqdm import tqdm
 
 from sam_core.streaming import CHOICES, POLICIES
 from sam_ros.annotation.compare import compare
+from sam_ros.annotation.engine import Engine
 from sam_ros.annotation.errors import AnnotationError
+from sam_ros.annotation.local_engine import LocalEngine, stop_on_signals
 from sam_ros.annotation.models import ModelSettings
 from sam_ros.annotation.passes import DIRECTIONS
 from sam_ros.annotation.results import Results
-from sam_ros.annotation.run import Engine, Request, Run
+from sam_ros.annotation.run import Request, Run
 from sam_ros.annotation.sources import InputSettings, Window
 from sam_ros.annotation.tracking import Interrupted
 from sam_ros.annotation.writers import WRITERS, OutputSettings
@@ -77,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     machine = track.add_argument_group("where to work")
     machine.add_argument("--engine", choices=("local", "ray"), default="local")
     machine.add_argument("--workers", type=int, default=0, help="of Ray; 0: as many as the cluster has room for")
-    machine.add_argument("--parts", type=int, default=1, help="cut each recording into parts that Ray tracks at once")
+    machine.add_argument("--parts", type=int, default=1, help="cut each recording into parts, for Ray (1)")
     machine.add_argument("--overlap", type=int, default=10, help="frames that parts have in common (10)")
     machine.add_argument("--quiet", action="store_true", help="no progress bars")
     difference = commands.add_parser("compare", help="say what changed between two runs; status 1 where something did")
@@ -134,41 +137,72 @@ def _requests(options: argparse.Namespace) -> list[Request]:
             reading=reading,
             model=ModelSettings(**model),
             writing=writing,
+            parts=options.parts,
+            overlap=options.overlap,
         )
         for path, name in zip(options.recordings, names, strict=True)
     ]
 
 
 def _track(options: argparse.Namespace) -> int:
-    from sam_ros.annotation.local_engine import LocalEngine, stop_on_signals
-
-    requests = _requests(options)
-    problems = 0
+    requests, show = _requests(options), not options.quiet
     with stop_on_signals() as stopping:
-        engine = LocalEngine(stopping, show=not options.quiet)
+        engine: Engine
+        if options.engine == "ray":
+            from sam_ros.annotation.ray_engine import RayEngine
+
+            engine = RayEngine(stopping, options.workers, show=show)
+        else:
+            engine = LocalEngine(stopping, show=show)
+        together = [requests] if engine.at_once else [[request] for request in requests]
+        failed = sum(_track_together(group, engine, len(requests), show=show) for group in together)
+    return 2 if failed else 0
+
+
+def _track_together(requests: list[Request], engine: Engine, total: int, *, show: bool) -> int:
+    """Track recordings whose passes the engine takes at once; return how many failed.
+
+    Raises:
+        AnnotationError: The only recording failed.
+    """
+    failed = 0
+    with ExitStack() as open_runs:
+        runs, jobs = [], []
         for request in requests:
             try:
-                _track_one(request, engine, show=not options.quiet)
+                work = Run(request)
+                open_runs.callback(work.close)
+                open_runs.enter_context(work.locked())
+                jobs += work.plan(engine)
+                runs.append(work)
             except AnnotationError as error:
-                if len(requests) == 1:
-                    raise
-                print(f"sam-annotate: {request.recording}: {error}", file=sys.stderr)
-                problems += 1
-    return 2 if problems else 0
+                failed += _failed(request, error, total)
+        try:
+            engine.track(jobs)
+        except AnnotationError as error:
+            return failed + sum(_failed(work.request, error, total) for work in runs)
+        for work in runs:
+            try:
+                _write(work, work.finish(engine), show=show)
+            except AnnotationError as error:
+                failed += _failed(work.request, error, total)
+    return failed
 
 
-def _track_one(request: Request, engine: Engine, *, show: bool) -> None:
-    work = Run(request)
-    try:
-        with work.locked():
-            results = work.track(engine)
-            count = len(work.source.index)
-            with tqdm(desc=f"{work.source.name} writing", total=count, unit="frame", disable=not show) as bar:
-                problems = work.write(results, bar.update)
-        _tell([*work.source.problems.texts, *problems])
-        print(f"{work.source.name}: {count} images, {len(results.labels)} objects; results are in {request.folder}.")
-    finally:
-        work.close()
+def _failed(request: Request, error: AnnotationError, total: int) -> int:
+    """Tell that one of several recordings failed; of one alone it is the command's own failure."""
+    if total == 1:
+        raise error
+    print(f"sam-annotate: {request.recording}: {error}", file=sys.stderr)
+    return 1
+
+
+def _write(work: Run, results: Results, *, show: bool) -> None:
+    count, name = len(work.source.index), work.source.name
+    with tqdm(desc=f"{name} writing", total=count, unit="frame", disable=not show) as bar:
+        problems = work.write(results, bar.update)
+    _tell([*work.source.problems.texts, *problems])
+    print(f"{name}: {count} images, {len(results.labels)} objects; results are in {work.folder}.")
 
 
 def _tell(problems: Iterable[str]) -> None:

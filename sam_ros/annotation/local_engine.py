@@ -11,11 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
+from sam_ros.annotation.engine import Job
 from sam_ros.annotation.models import Models, load_models
-from sam_ros.annotation.passes import Pass
 from sam_ros.annotation.records import FrameRecord
-from sam_ros.annotation.sources import FrameSource
-from sam_ros.annotation.store import PassStore
 from sam_ros.annotation.tracking import Watch, track_pass
 
 if TYPE_CHECKING:
@@ -49,6 +47,8 @@ class LocalEngine:
         show: Whether bars are shown.
     """
 
+    at_once = False
+
     def __init__(self, stopping: threading.Event, *, show: bool = True) -> None:
         self._stopping = stopping
         self._show = show
@@ -59,20 +59,21 @@ class LocalEngine:
         """Tell whether, with the request's model, an object's masks depend on no other object."""
         return self._load(request, with_concepts=self._with_concepts).is_independent
 
-    def track(self, request: Request, source: FrameSource, passes: Sequence[tuple[Pass, PassStore]]) -> None:
+    def track(self, jobs: Sequence[Job]) -> None:
         """Track the passes that are not finished."""
-        for number, (work, store) in enumerate(passes, 1):
-            if store.is_finished:
+        for number, job in enumerate(jobs, 1):
+            source, work = job.source, job.work
+            if job.store.is_finished:
                 continue
-            models = self._load(request, with_concepts=bool(work.concepts))
+            models = self._load(job.request, with_concepts=bool(work.concepts))
             bar = tqdm(
-                desc=f"{source.name} {'backward' if work.step < 0 else 'forward'} ({number}/{len(passes)})",
+                desc=f"{source.name} {'backward' if work.step < 0 else 'forward'} ({number}/{len(jobs)})",
                 unit="frame",
                 disable=not self._show,
                 file=sys.stderr,
             )
             with bar:
-                track_pass(work, source, models, store, self._watch(bar))
+                track_pass(work, source, models, job.store, self._watch(bar))
 
     def _load(self, request: Request, *, with_concepts: bool) -> Models:
         if self._models is None or (with_concepts and not self._with_concepts):

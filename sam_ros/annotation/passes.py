@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from sam_ros.annotation.prompts import ConceptPrompt, ObjectPrompts, PromptFile, digest_of
 
-__all__ = ["DIRECTIONS", "Pass", "missing", "object_key", "plan_passes"]
+__all__ = ["DIRECTIONS", "Pass", "missing", "object_key", "parts_of", "plan_passes"]
 
 DIRECTIONS = ("forward", "backward", "both")
 
@@ -26,6 +26,7 @@ class Pass:
         found_from: Id of the first object that a concept finds.
         shown_first: Frames before `start` that are looked at for their prompts: a part of a long recording carries an
             object on by what was shown of it earlier.
+        is_part: Whether other passes track the rest of the recording.
     """
 
     start: int
@@ -35,6 +36,7 @@ class Pass:
     concepts: tuple[ConceptPrompt, ...] = ()
     found_from: int = 1
     shown_first: tuple[int, ...] = ()
+    is_part: bool = False
 
     def __len__(self) -> int:
         """Return the number of frames that the stream sees."""
@@ -63,7 +65,7 @@ class Pass:
 
 def object_key(target: ObjectPrompts, backward: bool) -> str:
     """Return a name that says what an object's track depends on, where it depends on no other object."""
-    return digest_of([backward, target.facts()])[:16]
+    return digest_of([backward, target.object_id, target.facts()])[:16]
 
 
 def plan_passes(prompts: PromptFile, frames: int, direction: str) -> list[Pass]:
@@ -126,5 +128,5 @@ def parts_of(work: Pass, count: int, overlap: int) -> Sequence[Pass]:
         stop = min(end + overlap, work.stop)
         known = tuple(one for one in work.objects if one.first < stop)
         shown = sorted({one.frame for target in known for one in target.prompts if one.frame < begin})
-        parts.append(replace(work, start=begin, stop=stop, objects=known, shown_first=tuple(shown)))
+        parts.append(replace(work, start=begin, stop=stop, objects=known, shown_first=tuple(shown), is_part=True))
     return parts

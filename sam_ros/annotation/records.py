@@ -37,6 +37,8 @@ class ObjectRecord:
         concept: What found it; empty where it was prompted.
         confirmed: Whether the concept's rules had confirmed it by then.
         score: Of the newest detection that matched it, 0 to 1.
+        track_state: How its track stands, a value of `TrackState`; empty where that is not known.
+        last_seen: Stamp of the newest frame on which it was seen, ns; 0 for none.
     """
 
     object_id: int
@@ -51,12 +53,14 @@ class ObjectRecord:
     concept: str = ""
     confirmed: bool = False
     score: float = 0.0
+    track_state: str = ""
+    last_seen: int = 0
 
     def plain(self) -> list[Any]:
         """Return plain values; floats keep every bit."""
         centroid = None if math.isnan(self.centroid[0]) else list(self.centroid)
         seen = [self.object_id, self.state.value, list(self.box), self.area, centroid]
-        found = [self.concept, self.confirmed, self.score] if self.concept else []
+        found = [self.concept, self.confirmed, self.score, self.track_state, self.last_seen]
         return [*seen, self.predicted_iou, self.presence, self.mask, self.owned, *found]
 
     @classmethod
@@ -142,8 +146,11 @@ def records_of(masks: Masks, ids: Mapping[int, int]) -> tuple[ObjectRecord, ...]
                 owned = encode_mask(shown)
         origin = result.origins.get(object_id)
         found: dict[str, Any] = {}
+        status = result.statuses.get(object_id)
+        if status is not None:
+            found = {"track_state": status.state.value, "last_seen": abs(status.last_seen or 0)}
         if origin is not None:
-            found = {"concept": origin.concept, "confirmed": origin.confirmed, "score": origin.score}
+            found |= {"concept": origin.concept, "confirmed": origin.confirmed, "score": origin.score}
         records.append(
             ObjectRecord(
                 ids[object_id],

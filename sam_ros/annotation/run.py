@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import fcntl
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from sam_core.streaming.prompt import check_prompt
+from sam_ros.annotation.engine import Engine, Job
 from sam_ros.annotation.errors import AnnotationError
+from sam_ros.annotation.joining import join_parts
 from sam_ros.annotation.models import ModelSettings
-from sam_ros.annotation.passes import DIRECTIONS, Pass, missing, object_key, plan_passes
+from sam_ros.annotation.passes import DIRECTIONS, Pass, missing, object_key, parts_of, plan_passes
 from sam_ros.annotation.prompts import PromptFile, digest_of, prompts_of_phrases, read_prompts
 from sam_ros.annotation.results import PASSES, PassResults, Results
 from sam_ros.annotation.sources import FrameSource, InputSettings, open_source
@@ -21,7 +23,7 @@ from sam_ros.annotation.store import PassStore, write_whole
 from sam_ros.annotation.writers import WRITERS, OutputSettings
 from sam_ros.annotation.writing import write_outputs
 
-__all__ = ["Engine", "Request", "Run"]
+__all__ = ["Request", "Run"]
 
 _FORMAT = 1  # of run.json
 
@@ -42,6 +44,8 @@ class Request:
         reading: How the recording is read.
         model: The networks.
         writing: How results are written.
+        parts: Parts into which a forward pass is cut, so that several processes can track it.
+        overlap: Frames that a part has in common with the next.
     """
 
     recording: Path
@@ -55,6 +59,8 @@ class Request:
     reading: InputSettings = field(default_factory=InputSettings)
     model: ModelSettings = field(default_factory=ModelSettings)
     writing: OutputSettings = field(default_factory=OutputSettings)
+    parts: int = 1
+    overlap: int = 10
 
     def __post_init__(self) -> None:
         """Refuse what is unknown."""
@@ -63,18 +69,10 @@ class Request:
         for name in self.outputs:
             if name not in WRITERS:
                 raise AnnotationError(f"There is no output {name}; known are {', '.join(WRITERS)}.")
+        if self.parts < 1 or self.overlap < 1:
+            raise AnnotationError("A run needs at least one part, and parts at least one frame in common.")
         if self.prompts is None and not self.phrases:
             raise AnnotationError("There is nothing to track: give a prompt file (--prompts) or a phrase (--phrase).")
-
-
-class Engine(Protocol):
-    """Where passes are tracked."""
-
-    def track(self, request: Request, source: FrameSource, passes: Sequence[tuple[Pass, PassStore]]) -> None:
-        """Track the passes that are not finished."""
-
-    def is_independent(self, request: Request) -> bool:
-        """Tell whether, with the request's model, an object's masks depend on no other object."""
 
 
 class Run:
@@ -174,61 +172,90 @@ class Run:
 
     # --- steps --------------------------------------------------------------------------------------------------------
 
-    def track(self, engine: Engine) -> Results:
-        """Track what is not tracked yet, and return the results.
+    def plan(self, engine: Engine) -> list[Job]:
+        """Return what is to be tracked; of a run that was begun, what of it is missing.
 
         Raises:
-            AnnotationError: The folder holds a run of something else, or a finished one of other prompts.
-            Interrupted: The run was asked to stop.
+            AnnotationError: The folder holds a run of something else, or one of other prompts.
         """
         known = self._known()
         asked = {**self.facts, "prompts": json.loads(json.dumps(self.prompts.facts()))}
         if known and known["facts"] != asked:
             self._check_correction(known["facts"], asked)
-        independent = engine.is_independent(self.request)
-        wanted = plan_passes(self.prompts, len(self.source.index), self.request.direction)
+        self._independent = engine.is_independent(self.request)
         earlier: list[str] = list(known["passes"]) if known else []
-        self._note(asked, earlier, known)
-        work = []
-        for one in wanted:
-            done: set[str] = set()
-            for name in earlier:
-                store = PassStore(self._pass_folder(name))
-                if store.is_finished:
-                    done |= set(store.summary().objects)
-            fresh = missing(one, done, independent=independent) if independent else one
-            if fresh is not None:
-                work.append((fresh, PassStore(self._pass_folder(fresh.key(self.fingerprint)))))
-        names = list(dict.fromkeys([*(store.folder.name for _, store in work), *earlier]))
-        self._note(asked, names, known)
-        engine.track(self.request, self.source, work)
-        stores = [PassStore(self._pass_folder(name)) for name in names]
-        results = self._results(wanted, work, stores, independent)
+        finished = [store for store in map(self._store, earlier) if store.is_finished]
+        done = {key for store in finished for key in store.summary().objects}
+        self._wanted = plan_passes(self.prompts, len(self.source.index), self.request.direction)
+        self._parts = self._cut() if self.request.parts > 1 else []
+        whole = self._wanted if not self._parts else [one for one in self._wanted if one.step < 0]
+        fresh = [missing(one, done, independent=self._independent) for one in whole]
+        self._work = [one for one in fresh if one is not None] + self._parts
+        names = [one.key(self.fingerprint) for one in self._work]
+        self._names = list(dict.fromkeys([*names, *earlier]))
+        results = known.get("results") if known and known["facts"] == asked else None
+        written = known.get("written", {}) if known else {}
+        content = {"format": _FORMAT, "facts": asked, "passes": self._names, "written": written, "results": results}
+        self._save(content)
+        return [self._job(one) for one in self._work]
+
+    def _cut(self) -> list[Pass]:
+        forward = next((one for one in self._wanted if one.step > 0), None)
+        if forward is None:
+            raise AnnotationError("Only a run that goes forward can be cut into parts.")
+        return list(parts_of(forward, min(self.request.parts, len(self.source.index)), self.request.overlap))
+
+    def _store(self, name: str) -> PassStore:
+        return PassStore(self.folder / PASSES / name)
+
+    def _job(self, work: Pass) -> Job:
+        return Job(self.request, self.source, work, self._store(work.key(self.fingerprint)))
+
+    def finish(self, engine: Engine) -> Results:
+        """Return the results, once all is tracked that `plan` has returned.
+
+        Raises:
+            AnnotationError: A pass is not finished.
+            Interrupted: The run was asked to stop while parts were joined.
+        """
+        labels = {one.object_id: one.label for one in self.prompts.objects}
+        chosen: list[PassResults] = []
+        if self._parts:
+
+            def track(work: Pass) -> PassStore:
+                job = self._job(work)
+                engine.track([job])
+                return job.store
+
+            stores = [(work, self._store(work.key(self.fingerprint))) for work in self._parts]
+            joined = join_parts(stores, track, independent=self._independent)
+            chosen += joined.passes
+            labels |= joined.labels
+        for one in self._wanted:
+            if one.step < 0 or not self._parts:
+                chosen += self._of_whole_pass(one, labels)
+        results = Results(len(self.source.index), labels, tuple(chosen))
         self._save({**(self._known() or {}), "results": results.plain()})
         return results
 
-    def _results(
-        self, wanted: list[Pass], work: list[tuple[Pass, PassStore]], stores: list[PassStore], independent: bool
-    ) -> Results:
-        labels = {one.object_id: one.label for one in self.prompts.objects}
-        own = {store.folder.name for _, store in work}
-        chosen: list[PassResults] = []
-        everything = (0, len(self.source.index))
-        for one in wanted:
-            backward = one.step < 0
-            needed = {object_key(target, backward): target.object_id for target in one.objects}
-            for store in stores:
-                summary = store.summary() if store.is_finished else None
-                if summary is None or (not independent and store.folder.name not in own):
-                    continue
-                ids = {summary.objects[key]: needed.pop(key) for key in list(needed) if key in summary.objects}
-                found: dict[int, int] = {}
-                if store.folder.name == one.key(self.fingerprint):
-                    found = {i: i for i in summary.labels if i not in summary.withdrawn}
-                    labels |= {i: summary.labels[i] for i in found}
-                if ids or found or store.folder.name == one.key(self.fingerprint):
-                    chosen.append(PassResults(store, backward, ids | found, everything))
-        return Results(len(self.source.index), labels, tuple(chosen))
+    def _of_whole_pass(self, wanted: Pass, labels: dict[int, str]) -> Iterator[PassResults]:
+        """Yield where the tracks of a pass are: its own store, or those of earlier runs."""
+        backward = wanted.step < 0
+        needed = {object_key(target, backward): target.object_id for target in wanted.objects}
+        own = {one.key(self.fingerprint) for one in self._work}
+        for name in self._names:
+            store = self._store(name)
+            if not store.is_finished or not (self._independent or name in own):
+                continue
+            summary = store.summary()
+            ids = {summary.objects[key]: needed.pop(key) for key in list(needed) if key in summary.objects}
+            is_own = name == wanted.key(self.fingerprint)
+            if is_own:
+                found = {i: i for i in summary.labels if i not in summary.withdrawn}
+                labels |= {i: summary.labels[i] for i in found}
+                ids |= found
+            if ids or is_own:
+                yield PassResults(store, backward, ids, (0, len(self.source.index)))
 
     def write(self, results: Results, progress: Callable[[int], None] = lambda frames: None) -> list[str]:
         """Write the outputs that are not there yet; return what could not be written.
@@ -271,19 +298,11 @@ class Run:
             raise AnnotationError(f"{path} is damaged ({error}): name another folder.") from error
         return known
 
-    def _note(self, asked: dict[str, Any], passes: list[str], known: dict[str, Any] | None) -> None:
-        written = (known or {}).get("written", {})
-        results = known.get("results") if known and known["facts"] == asked else None
-        self._save({"format": _FORMAT, "facts": asked, "passes": passes, "written": written, "results": results})
-
     def _save(self, content: dict[str, Any]) -> None:
         with suppress(FileNotFoundError):
             if json.loads((self.folder / "run.json").read_text(encoding="utf-8")) == content:
                 return
         write_whole(self.folder / "run.json", json.dumps(content, indent=1, sort_keys=True))
-
-    def _pass_folder(self, name: str) -> Path:
-        return self.folder / PASSES / name
 
     def _check_correction(self, before: dict[str, Any], asked: dict[str, Any]) -> None:
         """Refuse what would mix results of different things."""

@@ -77,7 +77,8 @@ def track_pass(work: Pass, source: FrameSource, models: Models, store: PassStore
         watch.frame(record)
         if store.wants_saving:
             save(at + 1)
-    keys = {object_key(one, work.step < 0): one.object_id for one in work.objects}
+    whole = () if work.is_part else work.objects
+    keys = {object_key(one, work.step < 0): one.object_id for one in whole}
     seconds = time.perf_counter() - began
     withdrawn = tuple(sorted(session.withdrawn))
     store.finish(len(work), Summary(keys, session.labels, withdrawn, frames, seconds, session.seconds))

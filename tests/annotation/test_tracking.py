@@ -184,3 +184,14 @@ def test_masks_are_those_of_the_image(annotate: Annotate, bag: Path, prompts: Pa
             mask = decode_mask(one.mask, frame.size)
             assert mask.shape == frame.size
             assert int(mask.sum()) == one.area
+
+
+def test_parts_are_joined_under_the_same_ids(annotate: Annotate, bag: Path, prompts: Path, tmp_path: Path) -> None:
+    request = (bag, "--prompts", prompts)
+    assert annotate(*request, "-o", tmp_path / "whole").status == 0
+    assert annotate(*request, "-o", tmp_path / "parts", "--parts", 3, "--overlap", 2).status == 0
+    whole, parts = frames_of(tmp_path / "whole"), frames_of(tmp_path / "parts")
+
+    assert [[one.object_id for one in frame.objects] for frame in parts] == [
+        [one.object_id for one in frame.objects] for frame in whole
+    ]

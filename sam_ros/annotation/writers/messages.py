@@ -21,6 +21,7 @@ OBJECTS, BOXES = "sam_msgs/msg/TrackedObjectArray", "vision_msgs/msg/Detection2D
 IMAGE, INFO = "sensor_msgs/msg/Image", "vision_msgs/msg/LabelInfo"
 Header = Any  # std_msgs/msg/Header of rosbags
 _STATES = {ObjectState.TRACKED: 1, ObjectState.ABSENT: 2, ObjectState.NO_MASK: 3}
+_TRACK_STATES = {"tentative": 1, "tracked": 2, "occluded": 3, "lost": 4}
 _PROMPTED, _TENTATIVE, _CONFIRMED = 0, 1, 2
 
 
@@ -67,8 +68,8 @@ def _object(one: ObjectRecord, size: tuple[int, int], label: str, header: Header
         concept=one.concept,
         confirmation=confirmation,
         detection_score=one.score,
-        track_state=0,
-        last_seen=_time(0),
+        track_state=_TRACK_STATES.get(one.track_state, 0),
+        last_seen=_time(one.last_seen),
     )
 
 
