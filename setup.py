@@ -72,6 +72,7 @@ setup(
         share("config/dds", "*.xml"),
         share("config/sros2", "*.xml"),
         share("config/rviz", "*.rviz"),
+        share("config/foxglove", "*.json"),
     ],
     entry_points={
         "console_scripts": [
