@@ -53,15 +53,23 @@ setup(
         "training": pinned("train.txt"),
         "console": pinned("console.txt"),
         "annotate": pinned("annotate.txt"),
+        "ray": pinned("ray.txt"),
         "test": pinned("test.txt"),
     },
-    # Configuration lives in config/ of the repository and inside the packages once installed.
-    packages=[*find_packages(include=["sam_core*", "sam_ros*"]), "sam_core.config", "sam_ros.config"],
-    package_dir={"sam_core.config": "config", "sam_ros.config": "config"},
+    # Configuration lives in config/ of the repository and inside the packages once installed; so do the definitions of
+    # our messages, which sam-annotate writes into bags where no ROS is.
+    packages=[
+        *find_packages(include=["sam_core*", "sam_ros*"]),
+        "sam_core.config",
+        "sam_ros.config",
+        "sam_ros.interfaces",
+    ],
+    package_dir={"sam_core.config": "config", "sam_ros.config": "config", "sam_ros.interfaces": "msg"},
     package_data={
         "sam_core": ["data/*", "weights/*.safetensors", "py.typed"],
         "sam_core.config": ["models/**/*.yaml", "training/**/*.yaml"],
         "sam_ros": ["camera/clips/*.mp4", "console/web/*.css", "console/web/*.js", "py.typed"],
+        "sam_ros.interfaces": ["TrackedObject.msg", "TrackedObjectArray.msg"],
         "sam_ros.config": ["ros/*.yaml", "dds/*.xml", "sros2/*.xml"],
     },
     data_files=[
@@ -81,6 +89,7 @@ setup(
             "sam-console = sam_ros.console.console:main",
             "sam-localizer = sam_ros.localization.localizer_node:main",
             "sam-demo = sam_ros.demo.__main__:main",
+            "sam-annotate = sam_ros.annotation.__main__:main",
         ]
     },
     zip_safe=False,

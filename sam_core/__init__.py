@@ -9,12 +9,24 @@ from sam_core.errors import (
     CheckpointError,
     ImageError,
     NoFrameError,
+    ObjectIdError,
     PromptError,
+    SavedObjectError,
     StampError,
     UnknownObjectError,
 )
 from sam_core.still_images import EncodedImage, ImageMasks, ImagePredictor
-from sam_core.streaming import FrameResult, ObjectInfo, ObjectState, Prompt, Stream, StreamReport, Tracker
+from sam_core.streaming import (
+    FrameResult,
+    ObjectInfo,
+    ObjectState,
+    Prompt,
+    Stream,
+    StreamReport,
+    Tracker,
+    TrackRules,
+    TrackState,
+)
 
 __all__ = [
     "AutomaticMasks",
@@ -27,13 +39,17 @@ __all__ = [
     "ImageMasks",
     "ImagePredictor",
     "NoFrameError",
+    "ObjectIdError",
     "ObjectInfo",
     "ObjectState",
     "Prompt",
     "PromptError",
+    "SavedObjectError",
     "StampError",
     "Stream",
     "StreamReport",
+    "TrackRules",
+    "TrackState",
     "Tracker",
     "UnknownObjectError",
     "build_predictor",

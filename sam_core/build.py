@@ -30,9 +30,13 @@ N = TypeVar("N", bound=nn.Module)
 
 
 def model_names() -> list[str]:
-    """List the models that `build_tracker` knows by name: SAM 2's, and SAM 3's that have a tracker of their own."""
+    """List the models that `build_tracker` knows by name: SAM 2's, EdgeTAM's, and SAM 3's that have a tracker."""
     folder = config_dir("models")
-    return [name for name in config_names("models") if name.startswith("sam2") or _has_tracker(folder / f"{name}.yaml")]
+    return [
+        name
+        for name in config_names("models")
+        if name.startswith(("sam2", "edgetam")) or _has_tracker(folder / f"{name}.yaml")
+    ]
 
 
 def _has_tracker(path: Path) -> bool:
@@ -106,7 +110,7 @@ def build_tracker(
     dtype: str | torch.dtype | None = None,
     overrides: Sequence[str] = (),
 ) -> Tracker:
-    """Build a SAM 2, SAM 2.1 or SAM 3 tracker; on a CPU with the backend for CPUs (`sam_core.backends.cpu`).
+    """Build a SAM 2, SAM 2.1, SAM 3 or EdgeTAM tracker; on a CPU with the backend for CPUs (`sam_core.backends.cpu`).
 
     Args:
         name: a model of `config/models`, for instance `sam2.1_hiera_tiny`.

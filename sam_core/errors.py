@@ -19,6 +19,14 @@ class UnknownObjectError(LookupError):
     """An object id that the stream does not track."""
 
 
+class ObjectIdError(ValueError):
+    """An id for an object that another one has, or that is none."""
+
+
+class SavedObjectError(ValueError):
+    """A file of a saved object that cannot be written or read, or does not fit the model."""
+
+
 class NoFrameError(RuntimeError):
     """A prompt before the stream has seen any frame."""
 

@@ -2,9 +2,12 @@
 
     pip install -r requirements/benchmark.txt
     python -m benchmarks.concepts.tracks --against 35ce883
+    python -m benchmarks.concepts.tracks --against 35ce883 --scene busy --fps 4 --every 1 --late 1 [--detector noisy]
 
-The scene is that of the twins: two red circles among things that share their colour or their shape; one is hidden for a
-while, the other leaves the picture and comes back. Detector and tracker have the weights of the package.
+The scene of the twins: two red circles among things that share their colour or their shape; one is hidden for a while,
+the other leaves the picture and comes back. The busy scene has more to decide on (`busy_scene.py`). Tracker and
+detector have the weights of the package; with `--detector noisy` detections are made from the truth, with the faults of
+a detector (`noisy_detector.py`).
 """
 
 from __future__ import annotations
@@ -22,10 +25,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.concepts.busy_scene import BusyScene
 from sam_core.synthetic import TwinScene
 
 ROOT = Path(__file__).resolve().parents[2]
-MEANT = (1, 2)  # the red circles' numbers in the truth
+MEANT = {"twins": (1, 2), "busy": BusyScene.meant}  # the red circles' numbers in the truth
+SCENES: dict[str, type[TwinScene] | type[BusyScene]] = {"twins": TwinScene, "busy": BusyScene}
 
 
 def extracted(commit: str, folder: Path) -> Path:
@@ -41,15 +46,21 @@ def extracted(commit: str, folder: Path) -> Path:
 def followed(library: Path, output: Path, options: list[str]) -> Any:
     """Run `follow.py` with a library; return what it wrote."""
     script = ROOT / "benchmarks" / "concepts" / "follow.py"
-    environment = {**os.environ, "PYTHONPATH": str(library)}
+    environment = {**os.environ, "PYTHONPATH": f"{library}{os.pathsep}{ROOT}"}
     subprocess.run([sys.executable, str(script), str(output), *options], env=environment, check=True)
     return np.load(output)
 
 
-def scores(tracked: Any, scene: TwinScene) -> dict[str, float]:
+def scores(tracked: Any, scene: TwinScene | BusyScene, meant: tuple[int, ...], kind: str = "") -> dict[str, float]:
     """Return the figures of one run.
 
     An object counts on a frame where it has a mask; what is similar is mask IoU.
+
+    Args:
+        tracked: What `follow.py` wrote.
+        scene: What it followed in.
+        meant: Numbers of the things that should be tracked.
+        kind: Which of the results: "" as published at once, "held_" as held back.
     """
     from trackeval.metrics import HOTA, Identity
 
@@ -57,16 +68,16 @@ def scores(tracked: Any, scene: TwinScene) -> dict[str, float]:
     names: dict[int, int] = {}
     for number in range(int(tracked["frames"])):
         labels = scene.render(number).labels
-        real = [i for i in MEANT if (labels == i).any()]
-        masks = np.unpackbits(tracked[f"masks{number}"], axis=1, count=labels.size).reshape(-1, *labels.shape) > 0
+        real = [i for i in meant if (labels == i).any()]
+        masks = np.unpackbits(tracked[f"{kind}masks{number}"], axis=1, count=labels.size).reshape(-1, *labels.shape) > 0
         seen = [k for k in range(len(masks)) if masks[k].any()]
-        ids = tracked[f"ids{number}"]
-        truth.append(np.array([MEANT.index(i) for i in real], int))
+        ids = tracked[f"{kind}ids{number}"]
+        truth.append(np.array([meant.index(i) for i in real], int))
         found.append(np.array([names.setdefault(int(ids[k]), len(names)) for k in seen], int))
         similar.append(_ious([labels == i for i in real], [masks[k] for k in seen]))
     data = {
         "num_timesteps": len(truth),
-        "num_gt_ids": len(MEANT),
+        "num_gt_ids": len(meant),
         "num_tracker_ids": len(names),
         "num_gt_dets": sum(map(len, truth)),
         "num_tracker_dets": sum(map(len, found)),
@@ -98,25 +109,33 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.concepts.tracks", description=__doc__)
     parser.add_argument("--against", default="", help="a commit whose library is run, too")
     parser.add_argument("--seeds", type=int, default=1, help="scenes")
+    parser.add_argument("--scene", choices=SCENES, default="twins")
+    parser.add_argument("--detector", choices=("sam3_nano", "noisy"), default="sam3_nano")
     parser.add_argument("--fps", type=float, default=5.0)
+    parser.add_argument("--least", type=float, default=0.5, help="above which a detection counts")
     parser.add_argument("--score", type=float, default=0.5, help="from which a detection starts an object")
     parser.add_argument("--every", type=int, default=4, help="frames from one detection to the next")
     parser.add_argument("--late", type=int, default=2, help="frames until a detection is handed over")
+    parser.add_argument("--held", type=int, default=15, help="frames by which results are held back")
     arguments = parser.parse_args()
+    if arguments.detector == "noisy" and arguments.scene != "busy":
+        parser.error("--detector noisy needs --scene busy")
     with tempfile.TemporaryDirectory() as folder:
         libraries = {"now": ROOT}
         if arguments.against:
             libraries[arguments.against] = extracted(arguments.against, Path(folder))
         print("| library | seed | HOTA | DetA | AssA | IDF1 | objects |\n|---|---|---|---|---|---|---|")
         for seed in range(arguments.seeds):
-            scene = TwinScene(width=320, height=240, seed=seed, fps=arguments.fps)
-            options = [f"--{name}={getattr(arguments, name)}" for name in ("fps", "score", "every", "late")] + [
-                f"--seed={seed}"
-            ]
+            scene = SCENES[arguments.scene](width=320, height=240, seed=seed, fps=arguments.fps)
+            names = ("scene", "detector", "fps", "least", "score", "every", "late", "held")
+            options = [f"--{name}={getattr(arguments, name)}" for name in names] + [f"--seed={seed}"]
             for name, library in libraries.items():
-                figures = scores(followed(library, Path(folder) / f"{name}{seed}.npz", options), scene)
-                cells = [f"{figures[key]:.3f}" for key in ("HOTA", "DetA", "AssA", "IDF1")]
-                print(f"| {name} | {seed} | {' | '.join(cells)} | {figures['objects']:.0f} |", flush=True)
+                tracked = followed(library, Path(folder) / f"{name}{seed}.npz", options)
+                for kind in [kind for kind in ("", "held_") if f"{kind}ids0" in tracked]:
+                    figures = scores(tracked, scene, MEANT[arguments.scene], kind)
+                    cells = [f"{figures[key]:.3f}" for key in ("HOTA", "DetA", "AssA", "IDF1")]
+                    what = f"{name}, held back {arguments.held}" if kind else name
+                    print(f"| {what} | {seed} | {' | '.join(cells)} | {figures['objects']:.0f} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -74,7 +74,7 @@ def main() -> None:
         for seed in range(arguments.clips):
             clip = make_benchmark_clip(level, seed, arguments.frames)
             for kind in arguments.prompts:
-                found, shown = track(tracker, clip, kind, seed, policy, **choices)
+                found, shown = track(tracker, clip, kind, seed, policy, None, **choices)
                 figures[kind] += found
             if seed < 3:
                 rows.append(strip(clip.images, shown, height=110))

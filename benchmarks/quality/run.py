@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -45,9 +46,10 @@ def track(
     kind: str,
     seed: int,
     policy: MemoryPolicy | None = None,
+    objects: Sequence[int] | None = None,
     **choices: str | None,
 ) -> tuple[list[ObjectFigures], NDArray[np.uint8]]:
-    """Track all objects of a clip that show on its first frame, each prompted there once.
+    """Track objects of a clip that show on its first frame, each prompted there once: all, or those of `objects`.
 
     ``policy`` and ``choices`` are arguments of `Tracker.open_stream`; the model's own are used without them.
 
@@ -56,7 +58,8 @@ def track(
     """
     rng = np.random.default_rng(seed)
     least = _LEAST * (clip.labels.shape[-1] / 320) ** 2
-    wanted = [k for k in range(1, clip.objects + 1) if (clip.labels[0] == k).sum() >= least]
+    labels = range(1, clip.objects + 1) if objects is None else objects
+    wanted = [k for k in labels if (clip.labels[0] == k).sum() >= least]
     stream = tracker.open_stream(max_objects=max(len(wanted), 1), policy=policy, **choices)
     masks = np.zeros((len(wanted), *clip.labels.shape), bool)
     stream.step(clip.images[0], 0)

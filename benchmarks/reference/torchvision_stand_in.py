@@ -39,17 +39,13 @@ class Resize(nn.Module):
 class Normalize(nn.Module):
     """Subtract a mean and divide by a standard deviation, by channel."""
 
-    mean: Tensor
-    std: Tensor
-
     def __init__(self, mean: list[float], std: list[float]) -> None:
         super().__init__()
-        self.register_buffer("mean", torch.tensor(mean)[:, None, None])
-        self.register_buffer("std", torch.tensor(std)[:, None, None])
+        self.mean, self.std = mean, std
 
     def forward(self, image: Tensor) -> Tensor:
         """Normalise an image (3, H, W)."""
-        return (image - self.mean) / self.std
+        return (image - torch.tensor(self.mean)[:, None, None]) / torch.tensor(self.std)[:, None, None]
 
 
 class ToTensor:

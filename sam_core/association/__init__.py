@@ -9,6 +9,15 @@ from sam_core.association.concept_result import ConceptResult
 from sam_core.association.concept_tracker import ConceptTracker
 from sam_core.association.delay import Delay
 from sam_core.association.detections import ConceptDetections, Instance, Selection, select
+from sam_core.association.events import (
+    Ending,
+    EventKind,
+    ObjectEvent,
+    ObjectStanding,
+    changes,
+    endings,
+    standings,
+)
 from sam_core.association.frame_detector import FrameDetector
 from sam_core.association.frame_rules import Detect
 from sam_core.association.handover import Handover, hand_over
@@ -20,7 +29,7 @@ from sam_core.association.plan import Association, Decision, Known, SearchPlan, 
 from sam_core.association.rules import LIVE, RELEASED, ConceptRules
 from sam_core.association.schedule import FollowedConcept, RedetectionSchedule, concept_key
 from sam_core.association.specks import clean
-from sam_core.association.tracks import Track, TrackState
+from sam_core.association.tracks import Track
 
 __all__ = [
     "LIVE",
@@ -33,21 +42,26 @@ __all__ = [
     "Decision",
     "Delay",
     "Detect",
+    "Ending",
+    "EventKind",
     "FollowedConcept",
     "FrameDetector",
     "Handover",
     "Instance",
     "Known",
     "Match",
+    "ObjectEvent",
+    "ObjectStanding",
     "RedetectionSchedule",
     "Removal",
     "SearchPlan",
     "Selection",
     "Survey",
     "Track",
-    "TrackState",
+    "changes",
     "clean",
     "concept_key",
+    "endings",
     "hand_over",
     "mask_ious",
     "match",
@@ -56,5 +70,6 @@ __all__ = [
     "recently_occluded",
     "select",
     "shrunk",
+    "standings",
     "survey",
 ]

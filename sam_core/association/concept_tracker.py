@@ -19,6 +19,7 @@ from torch import Tensor
 
 from sam_core.association.concept_result import ConceptResult
 from sam_core.association.detections import ConceptDetections, Point
+from sam_core.association.events import Ending, endings
 from sam_core.association.frame_rules import Detect, FrameSearch, Judgement, judge
 from sam_core.association.hot_start import Removal
 from sam_core.association.known import last_seen_at, tracks_on
@@ -53,7 +54,8 @@ class ConceptTracker:
         self._hidden: dict[str, frozenset[int]] = {}  # key of a concept -> ids of its tracks that are not shown
         self._last_seen: dict[int, Point] = {}  # id of a track that is not seen -> where it was seen last
         self._visible: frozenset[int] = frozenset()  # ids of tracks that were seen on the newest frame
-        self._ended: dict[int, Removal] = {}  # tracks that later searches ended since the newest frame
+        self._removed_later: dict[int, Removal] = {}  # tracks that later searches removed since the newest frame
+        self.ended: Mapping[int, Ending] = {}  # why the newest step or search ended tracks, by id
 
     @property
     def max_objects(self) -> int:
@@ -87,6 +89,7 @@ class ConceptTracker:
             ImageError: not an image.
         """
         self._forget_removed()
+        self.ended = {}
         search = FrameSearch(tuple(concepts) if detect is not None else (), detect)
         judgement: Judgement | None = None
         shared: dict[str, Any] = {
@@ -119,7 +122,7 @@ class ConceptTracker:
         if judgement is None and search.concepts:
             judgement = judge(search, frame, (), None, tracks={}, hidden=frozenset(), **shared)
         if judgement is None:
-            ended, self._ended = self._ended, {}
+            ended, self._removed_later = self._removed_later, {}
             return ConceptResult(with_origins(result, self.tracks), self.tracks, removed=ended, lost=self._observe())
         return self._execute(frame, result, search, judgement, began)
 
@@ -174,7 +177,7 @@ class ConceptTracker:
         reconditioned = self._recondition(frame, judgement)
         self._remove(removed)
         lost = self._observe()
-        ended, self._ended = self._ended, {}
+        ended, self._removed_later = self._removed_later, {}
         return ConceptResult(
             result=with_origins(merged(result, changed, removed), self.tracks),
             tracks=self.tracks,
@@ -212,6 +215,7 @@ class ConceptTracker:
             counted: whether the search counts for its concept's tracks; not so where somebody asked for it once.
         """
         self._forget_removed()
+        self.ended = {}
         key = concept_key(found.phrase)
         frame = self.stream.history.numbered(frame.number) or frame
         known = tracks_on(frame, self.stream, self.tracks, key, self._last_seen)
@@ -229,7 +233,7 @@ class ConceptTracker:
                 if object_id not in plan.removed:
                     self.stream.recondition(object_id, frame.number)
             self._remove(plan.removed)
-            self._ended |= plan.removed
+            self._removed_later |= plan.removed
         return plan
 
     def begin(
@@ -302,7 +306,14 @@ class ConceptTracker:
         self._visible |= {object_id}
         return replace(decision, object_id=object_id), result
 
+    def adopt(self, object_id: int, concept: str) -> None:
+        """Take an object of the stream, for instance a loaded one, for a confirmed track of a concept."""
+        key, start = concept_key(concept), self.rules.keep_alive_start
+        track = Track(object_id, key, self._searches.get(key, 1) - 1, 0.0, start, confirmed=True)
+        self.tracks = dict(sorted({**self.tracks, object_id: track}.items()))
+
     def _commit(self, key: str, plan: SearchPlan) -> None:
+        self.ended = {**self.ended, **endings(self.tracks, plan.removed)}
         tracks = {**self.tracks, **{track.object_id: track for track in plan.tracks}}
         self.tracks = {i: track for i, track in sorted(tracks.items()) if i not in plan.removed}
         self._hidden[key] = plan.hidden

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sam_core.association.tracks import Track
-from sam_core.streaming import FrameResult, ObjectState, Origin
+from sam_core.streaming import FrameResult, ObjectState, Origin, TrackState
 from sam_core.streaming.masks import masks_at
 from sam_core.streaming.measure import measure_masks
 
@@ -56,10 +56,18 @@ def merged(result: FrameResult, changed: Mapping[int, FrameResult], removed: Col
             values[field.name] = torch.cat(parts) if parts else value[:0]
         elif field.name in ("object_ids", "labels", "states"):
             values[field.name] = tuple(getattr(one, field.name)[row] for one, row in rows)
-    return replace(result, **values)
+    statuses = {i: one.statuses[i] for i in sorted(sources) if i not in removed for one in [sources[i][0]]}
+    return replace(result, **values, statuses=statuses)
 
 
 def with_origins(result: FrameResult, tracks: Mapping[int, Track]) -> FrameResult:
-    """Return a result that says by what its objects were found."""
+    """Return a result that says by what its objects were found, and which of them are tentative."""
     known = {i: tracks[i] for i in result.object_ids if i in tracks}
-    return replace(result, origins={i: Origin(one.concept, one.confirmed, one.score) for i, one in known.items()})
+    tentative = {
+        i: replace(result.statuses[i], state=TrackState.TENTATIVE) for i, one in known.items() if not one.confirmed
+    }
+    return replace(
+        result,
+        origins={i: Origin(one.concept, one.confirmed, one.score) for i, one in known.items()},
+        statuses={**result.statuses, **tentative},
+    )

@@ -4,16 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import Enum
 
 NEVER_OCCLUDED = -1
-
-
-class TrackState(Enum):
-    """How sure the rules are of a track."""
-
-    TENTATIVE = "tentative"  # may still be withdrawn
-    CONFIRMED = "confirmed"
 
 
 @dataclass(frozen=True)
@@ -43,8 +35,3 @@ class Track:
     shared: Mapping[int, int] = field(default_factory=dict)
     not_seen: int = 0
     last_occluded: int = NEVER_OCCLUDED
-
-    @property
-    def state(self) -> TrackState:
-        """How sure the rules are of it."""
-        return TrackState.CONFIRMED if self.confirmed else TrackState.TENTATIVE

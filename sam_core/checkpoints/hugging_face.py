@@ -1,4 +1,4 @@
-"""Names of SAM 2's tensors in the Hugging Face layout, and how they map to Meta's."""
+"""Names of SAM 2's and EdgeTAM's tensors in the Hugging Face layout, and how they map to Meta's."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping
 
 from torch import Tensor
+
+from sam_core.checkpoints.hugging_face_edgetam import rename_edgetam_parts
 
 # Applied in order to each name; the first rules turn modules round, the last ones finish the leaves.
 _RULES: tuple[tuple[str, str], ...] = (
@@ -64,11 +66,12 @@ def is_hugging_face_sam2(state: Mapping[str, Tensor]) -> bool:
 
 
 def rename_hugging_face_sam2(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Rename a SAM 2 state dict from the Hugging Face layout to Meta's; unknown names pass through unchanged.
+    """Rename a state dict of SAM 2 or EdgeTAM from the Hugging Face layout to Meta's; unknown names pass unchanged.
 
     The Fourier matrix stands there twice (`shared_image_embedding` and `prompt_encoder.shared_embedding`) or, where
     the file dropped tied tensors, once; the four point embeddings are one tensor.
     """
+    state = rename_edgetam_parts(state)
     hidden = _hidden_layers(state)
     renamed: dict[str, Tensor] = {}
     for name, tensor in state.items():

@@ -74,22 +74,30 @@ class RotaryAttention(Attention):
     """Attention with axial rotary position encoding of queries and keys."""
 
     def forward(  # type: ignore[override]
-        self, q: Tensor, k: Tensor, v: Tensor, rotations: Tensor, num_unrotated_keys: int = 0
+        self,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        rotations: Tensor,
+        num_unrotated_keys: int = 0,
+        key_rotations: Tensor | None = None,
     ) -> Tensor:
         """Attend from the tokens of a feature map to themselves or to a memory.
 
         Args:
             q: (1 or B, N, C) tokens of a feature map; one map serves the whole batch.
-            k: (B, r * N + P, C_kv) keys: r maps on the same grid, then P other tokens.
-            v: (B, r * N + P, C_kv) values.
+            k: (B, r * M + P, C_kv) keys: r maps on one grid of M tokens, then P other tokens.
+            v: (B, r * M + P, C_kv) values.
             rotations: (N, head_dim / 2, 2) of `axial_rotations`.
             num_unrotated_keys: P, keys at the end that have no place in the image (object pointers).
+            key_rotations: (M, head_dim / 2, 2) of the keys' grid; where None, it is that of the queries.
 
         Returns:
             (B, N, C).
         """
         q = rotate(self.split_heads(self.q_proj(q)), rotations)
-        k = rotate(self.split_heads(self.k_proj(k)), rotations, num_unrotated_keys)
+        key_rotations = rotations if key_rotations is None else key_rotations
+        k = rotate(self.split_heads(self.k_proj(k)), key_rotations, num_unrotated_keys)
         v = self.split_heads(self.v_proj(v))
         q = q.expand(v.shape[0], -1, -1, -1)
         return self.out_proj(self.merge_heads(self.attend(q, k, v)))

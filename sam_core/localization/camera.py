@@ -105,6 +105,16 @@ class Camera:
             rays = rays + (pixels[:, 0] - self.project(np.concatenate((rays, ones), axis=1))) / self.focal
         return rays.reshape(self.height, self.width, 2).astype(np.float32)
 
+    def rays_at(self, columns: NDArray[np.integer], rows: NDArray[np.integer]) -> Floats:
+        """Return the rays (N, 3) of pixels, float32, whose z is 1."""
+        rays = np.ones((len(rows), 3), np.float32)
+        if self.is_distorted:
+            rays[:, :2] = self.rays[rows, columns]
+        else:
+            (fx, fy), (cx, cy) = self.focal, self.centre
+            rays[:, 0], rays[:, 1] = (columns - cx) / fx, (rows - cy) / fy
+        return rays
+
     def project(self, points: NDArray[np.floating]) -> NDArray[np.float64]:
         """Return where points (N, 3) in the camera's frame are in the image, (N, 2) px; their z is positive."""
         points = np.asarray(points, np.float64)

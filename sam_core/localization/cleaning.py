@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 import cv2
@@ -17,7 +18,11 @@ from sam_core.streaming.cropped_mask import CroppedMask
 __all__ = ["MaskDepth", "clean"]
 
 Floats: TypeAlias = NDArray[np.float32]
+Bytes: TypeAlias = NDArray[Any]  # uint8, as OpenCV takes and returns it
 
+_PIXELS = 1000  # of a mask that are looked at, at least; of a larger one every second, third, … row and column
+_OUTLINE = 300  # px of an outline that are used, at most
+_SAMPLE = 1000  # px that a median is taken of, about
 _RING = 2  # px around the mask's box that show what borders on it
 _MOST_DEVIATIONS = 5.0  # of the median absolute deviation of the range, scaled to a normal distribution
 _NORMAL = 1.4826  # standard deviation over median absolute deviation, of a normal distribution
@@ -27,7 +32,7 @@ _STEEPEST = 6.0  # slope of a surface along the line of sight, beyond which neig
 _DEEPEST = 1.5  # times its width: an object is hardly deeper
 _JUMP_OF_SLOPE = 4.0  # times what is usual within the mask, so that slanted surfaces hold together
 _SMALLEST_PART = 0.05  # of the largest part, for another one at the same depth to belong to the object
-_NEAREST, _FARTHEST = 1e-6, np.float32(1e6)  # m, stand for "no depth" in minima and maxima
+_NEAREST, _FARTHEST = np.float32(1e-6), np.float32(1e6)  # m, stand for "no depth" in minima and maxima
 
 
 @dataclass(frozen=True)
@@ -38,7 +43,7 @@ class MaskDepth:
         rows: (N,) image rows of the trusted points.
         columns: (N,) their columns.
         depths: (N,) float32, along the optical axis in m.
-        outline: (M, 2) int, (column, row) of the outline of the mask where it belongs to these points.
+        outline: (M, 2) int, (column, row) of the outline of the mask where it belongs to these points; at most 300.
         depth_share: Share of the mask's pixels with depth, 0 to 1.
         occluded_share: Share of the outline along which something nearer borders on it, 0 to 1.
         touches_border: Whether the mask touches the image's border.
@@ -60,6 +65,9 @@ def clean(mask: CroppedMask, depth: Floats, focal: float, settings: LocalizerSet
     pixels), and pixels far from the median (reflections) are left out. The largest part that hangs together in space is
     the object; others at the same depth belong to it, since a thing in front may divide it.
 
+    All of this is done on a grid: on every pixel of a small mask, and on every n-th row and column of a large one. The
+    outline is that of the mask, to a pixel.
+
     Args:
         mask: Not empty.
         depth: (H, W) float32 depth along the optical axis in m; 0, NaN and inf where there is none.
@@ -69,32 +77,39 @@ def clean(mask: CroppedMask, depth: Floats, focal: float, settings: LocalizerSet
     height, width = depth.shape
     x_min, y_min, x_max, y_max = mask.box
     left, top = max(0, x_min - _RING), max(0, y_min - _RING)
-    z = depth[top : min(height, y_max + _RING), left : min(width, x_max + _RING)]
-    inside = np.zeros(z.shape, np.uint8)
-    inside[y_min - top : y_max - top, x_min - left : x_max - left] = mask.pixels
+    crop = depth[top : min(height, y_max + _RING), left : min(width, x_max + _RING)]
+    whole = np.zeros(crop.shape, np.uint8)
+    whole[y_min - top : y_max - top, x_min - left : x_max - left] = mask.pixels
+    area = int(np.count_nonzero(mask.pixels))
+    pixels = max(_PIXELS, settings.max_points // 2)
+    pitch = max(1, math.isqrt(area // pixels))  # px between two rows or columns of the grid
+    z, inside = np.ascontiguousarray(crop[::pitch, ::pitch]), np.ascontiguousarray(whole[::pitch, ::pitch])
     valid = (z > settings.min_range) & (z < settings.max_range)  # false for NaN
-    area = int(np.count_nonzero(inside))
-    with_depth = valid & (inside > 0)
-    depth_share = np.count_nonzero(with_depth) / max(area, 1)
+    with_depth = valid & inside.view(np.bool_)
+    depth_share = int(np.count_nonzero(with_depth)) / max(int(np.count_nonzero(inside)), 1)
 
-    band = int(np.clip(round(settings.erosion * math.sqrt(area)), 1, settings.max_erosion))
+    edge = min(max(round(settings.erosion * math.sqrt(area)), 1), settings.max_erosion)  # px
+    band = max(1, math.ceil(edge / pitch))
     core = cv2.erode(inside, _square(band), borderType=cv2.BORDER_CONSTANT, borderValue=0)
     near = np.where(valid, z, _FARTHEST)
-    jumps = _jumps(near, np.where(valid, z, np.float32(_NEAREST)))
-    trusted = (core > 0) & valid
+    jumps = _jumps(near, np.where(valid, z, _NEAREST))
+    trusted = core.view(np.bool_) & valid
     if not trusted.any():
         trusted = with_depth
-    trusted = _without_outliers(z, jumps, trusted, area, focal, settings)
-    part, count = _largest_part(trusted, z)
-    own = cv2.bitwise_and(cv2.dilate(part, _square(band + 2)), inside)
-    rows, columns = np.nonzero(part)
-    step = max(1, math.ceil(len(rows) / settings.max_points))
-    rows, columns = rows[::step], columns[::step]
-    outline, occluded = _outline(own, near, band, settings) if count else (np.zeros((0, 2), np.int32), 0.0)
+    part = _without_outliers(z, jumps, trusted, math.sqrt(area) / focal, pitch / focal, settings)
+    part = _connected(part, z)
+    places = np.flatnonzero(part)
+    outline, occluded = np.zeros((0, 2), np.int32), 0.0
+    if len(places):
+        own = cv2.bitwise_and(cv2.dilate(part, _square(band + math.ceil(2 / pitch))), inside)
+        outline = _outline(own if pitch == 1 else _enlarged(own, whole, pitch))
+        occluded = _occluded(outline // pitch, own, near, band, math.ceil(_RING / pitch), settings)
+    places = places[:: max(1, math.ceil(len(places) / settings.max_points))]
+    rows, columns = np.divmod(places, z.shape[1])
     return MaskDepth(
-        rows=rows + top,
-        columns=columns + left,
-        depths=z[rows, columns],
+        rows=rows * pitch + top,
+        columns=columns * pitch + left,
+        depths=z.ravel()[places],
         outline=outline + np.array((left, top), np.int32),
         depth_share=depth_share,
         occluded_share=occluded,
@@ -102,7 +117,8 @@ def clean(mask: CroppedMask, depth: Floats, focal: float, settings: LocalizerSet
     )
 
 
-def _square(radius: int) -> NDArray[np.uint8]:
+@lru_cache(maxsize=16)
+def _square(radius: int) -> Bytes:
     return np.ones((2 * radius + 1, 2 * radius + 1), np.uint8)
 
 
@@ -116,36 +132,49 @@ def _without_outliers(
     z: Floats,
     jumps: tuple[Floats, Floats],
     trusted: NDArray[np.bool_],
-    area: int,
-    focal: float,
+    width: float,
+    pitch: float,
     settings: LocalizerSettings,
-) -> NDArray[np.bool_]:
+) -> Bytes:
     """Leave out pixels beside jumps, and those whose range is far from the median.
 
     Far is never less than the object's own width: a box that is seen from the front has
     most of its points at one range, and its top reaches away from that.
+
+    Args:
+        z: (h, w) depth on the grid, m.
+        jumps: How it differs from the places beside it, as `_jumps` returns it.
+        trusted: (h, w) where it may be used.
+        width: Of the mask at a distance of 1, m.
+        pitch: Of the grid, likewise.
+        settings: The limits.
+
+    Returns:
+        (h, w) uint8, 1 for the rest.
     """
-    if not trusted.any():
-        return trusted
-    ranges = z[trusted]
-    middle = median(ranges)
-    spread = _NORMAL * median(np.abs(ranges - middle))
+    rest = np.zeros(z.shape, np.uint8)
+    places = np.flatnonzero(trusted)
+    if not len(places):
+        return rest
+    ranges, steps, bends = (values.ravel()[places] for values in (z, *jumps))
+    sample = slice(None, None, 1 + len(places) // _SAMPLE)
+    middle = median(ranges[sample])
+    deviations = np.abs(ranges - middle)
+    spread = _NORMAL * median(deviations[sample])
     noise = settings.depth_noise * middle**2
-    steps, bends = jumps
     least = max(_LEAST_JUMP * middle, _JUMP_OF_NOISE * noise)
-    bend = max(least, _JUMP_OF_SLOPE * median(bends[trusted]))
-    step = max(least, _JUMP_OF_SLOPE * median(steps[trusted]), 2 * _STEEPEST * middle / focal)
-    reach = max(_MOST_DEVIATIONS * spread, _JUMP_OF_NOISE * noise, _DEEPEST * math.sqrt(area) / focal * middle)
-    with np.errstate(invalid="ignore"):
-        return trusted & (steps < step) & (bends < bend) & (np.abs(z - middle) < reach)
+    bend = max(least, _JUMP_OF_SLOPE * median(bends[sample]))
+    step = max(least, _JUMP_OF_SLOPE * median(steps[sample]), 2 * _STEEPEST * middle * pitch)
+    reach = max(_MOST_DEVIATIONS * spread, _JUMP_OF_NOISE * noise, _DEEPEST * width * middle)
+    rest.ravel()[places] = (steps < step) & (bends < bend) & (deviations < reach)
+    return rest
 
 
-def _largest_part(trusted: NDArray[np.bool_], z: Floats) -> tuple[NDArray[np.uint8], int]:
-    """Return the largest connected part, with others at its depth, as uint8; and its number of pixels."""
-    image = trusted.view(np.uint8)
-    count, parts, stats, _ = cv2.connectedComponentsWithStats(image, connectivity=8, ltype=cv2.CV_32S)
+def _connected(trusted: Bytes, z: Floats) -> Bytes:
+    """Return the largest connected part of what is trusted, with others at its depth."""
+    count, parts, stats, _ = cv2.connectedComponentsWithStats(trusted, connectivity=8, ltype=cv2.CV_32S)
     if count <= 2:
-        return image, int(np.count_nonzero(image))
+        return trusted
     sizes = stats[1:, cv2.CC_STAT_AREA]
     largest = int(sizes.argmax()) + 1
     own = z[parts == largest]
@@ -154,21 +183,31 @@ def _largest_part(trusted: NDArray[np.bool_], z: Floats) -> tuple[NDArray[np.uin
     chosen = np.zeros(count, np.uint8)
     chosen[largest] = 1
     for number in np.flatnonzero(sizes >= max(_SMALLEST_PART * len(own), 4)) + 1:
-        middle = median(z[parts == number])
-        chosen[number] = low - slack < middle < high + slack
-    part = chosen[parts]
-    return part, int(np.count_nonzero(part))
+        chosen[number] = low - slack < median(z[parts == number]) < high + slack
+    return chosen[parts]
 
 
-def _outline(
-    own: NDArray[Any], near: Floats, band: int, settings: LocalizerSettings
-) -> tuple[NDArray[np.int32], float]:
-    """Return the outline (M, 2) as (column, row), and the share of it beside which something nearer is."""
+def _enlarged(part: Bytes, whole: Bytes, pitch: int) -> Bytes:
+    """Return what is on the mask of a part that is given on the grid."""
+    height, width = whole.shape
+    return cv2.bitwise_and(part.repeat(pitch, axis=0)[:height].repeat(pitch, axis=1)[:, :width], whole)
+
+
+def _outline(own: Bytes) -> NDArray[np.int32]:
+    """Return the outline (M, 2) of a mask as (column, row)."""
     smooth = cv2.morphologyEx(own, cv2.MORPH_OPEN, _square(1))
     contours, _ = cv2.findContours(smooth if smooth.any() else own, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     outline = np.concatenate(contours)[:, 0].astype(np.int32)
-    outside = np.where(own > 0, _FARTHEST, near)
-    beside = cv2.erode(outside, _square(_RING))[outline[:, 1], outline[:, 0]]
-    within = cv2.erode(np.where(own > 0, near, _FARTHEST), _square(band + 1))[outline[:, 1], outline[:, 0]]
+    return outline[:: math.ceil(len(outline) / _OUTLINE)]
+
+
+def _occluded(
+    outline: NDArray[np.int32], own: Bytes, near: Floats, band: int, ring: int, settings: LocalizerSettings
+) -> float:
+    """Return the share of an outline (M, 2), on the grid, beside which something nearer is."""
+    places = outline[:, 1] * own.shape[1] + outline[:, 0]
+    on = own > 0
+    beside = cv2.erode(np.where(on, _FARTHEST, near), _square(ring)).ravel()[places]
+    within = cv2.erode(np.where(on, near, _FARTHEST), _square(band + 1)).ravel()[places]
     limit = within - np.maximum(_LEAST_JUMP * within, _JUMP_OF_NOISE * settings.depth_noise * within**2)
-    return outline, float(np.mean(beside < limit))
+    return int(np.count_nonzero(beside < limit)) / len(places)

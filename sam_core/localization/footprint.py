@@ -54,35 +54,33 @@ def fit_faces(view: LevelView, side: NDArray[np.bool_]) -> list[Face]:
     columns, weights = _profile(view, side)
     if len(weights) < 3:
         return []
-    sums = np.cumsum(_moments(columns, weights), axis=0)
-    first = sums
-    second = sums[-1] - sums
-    scatter = _scatter(first)
-    rest = _scatter(second)
-    both = np.stack((scatter[:, 0] + rest[:, 2], scatter[:, 1] - rest[:, 1], scatter[:, 2] + rest[:, 0]), axis=1)
-    half, spread = (both[:, 0] + both[:, 2]) / 2, np.hypot((both[:, 0] - both[:, 2]) / 2, both[:, 1])
+    first = np.cumsum(_moments(columns, weights), axis=1)
+    second = first[:, -1:] - first
+    scatter, rest = _scatter(first), _scatter(second)
+    both = np.array((scatter[0] + rest[2], scatter[1] - rest[1], scatter[2] + rest[0]))
+    half, spread = (both[0] + both[2]) / 2, np.hypot((both[0] - both[2]) / 2, both[1])
     error = half - spread
     alone = float(error[-1])
     inner = error[1:-2]  # at least two columns a face
     if len(inner):
         edge = int(inner.argmin()) + 1
         if error[edge] < _WORTH * alone:
-            normal = _normal(both[edge])
+            normal = _normal(both[:, edge])
             deviation = _deviation(float(error[edge]), float(half[edge] + spread[edge]), len(weights))
             faces = [
-                _face(first[edge], normal, deviation),
-                _face(second[edge], np.array([-normal[1], normal[0]]), deviation),
+                _face(first[:, edge], normal, deviation),
+                _face(second[:, edge], np.array([-normal[1], normal[0]]), deviation),
             ]
             if _is_convex(faces, view.bounds):
                 return faces
-    return [_face(sums[-1], _normal(both[-1]), _deviation(alone, float(half[-1] + spread[-1]), len(weights)))]
+    return [_face(first[:, -1], _normal(both[:, -1]), _deviation(alone, float(half[-1] + spread[-1]), len(weights)))]
 
 
 def _profile(view: LevelView, side: NDArray[np.bool_]) -> tuple[Doubles, Doubles]:
-    """Return mean points (K, 2) of the columns that have some, from the lowest azimuth on, and their weights (K,)."""
+    """Return mean points (2, K) of the columns that have some, from the lowest azimuth on, and their weights (K,)."""
     azimuths, weights = view.azimuths[side], view.weights[side]
     if not len(azimuths):
-        return np.zeros((0, 2)), np.zeros(0)
+        return np.zeros((2, 0)), np.zeros(0)
     flat = view.flat[side]
     low, high = azimuths.min(), azimuths.max()
     column = np.minimum(((azimuths - low) / max(high - low, 1e-9) * _COLUMNS).astype(int), _COLUMNS - 1)
@@ -91,21 +89,22 @@ def _profile(view: LevelView, side: NDArray[np.bool_]) -> tuple[Doubles, Doubles
     azimuth, distance = (np.bincount(column, weights * part, _COLUMNS)[filled] for part in (azimuths, flat))
     total = total[filled]
     azimuth, distance = azimuth / total, distance / total
-    return np.stack((distance * np.cos(azimuth), distance * np.sin(azimuth)), axis=1), total
+    return np.array((distance * np.cos(azimuth), distance * np.sin(azimuth))), total
 
 
 def _moments(points: Doubles, weights: Doubles) -> Doubles:
-    x, y = points.T
-    return np.stack((weights, weights * x, weights * y, weights * x * x, weights * x * y, weights * y * y), axis=1)
+    """Return weight, first and second moments (6, K) of points (2, K)."""
+    x, y = points
+    wx, wy = weights * x, weights * y
+    return np.array((weights, wx, wy, wx * x, wx * y, wy * y))
 
 
 def _scatter(moments: Doubles) -> Doubles:
-    """Return the scatter about the mean as (xx, xy, yy) of moments (K, 6); zero where there is nothing."""
-    weight = np.maximum(moments[:, 0], 1e-12)
-    x, y = moments[:, 1] / weight, moments[:, 2] / weight
-    return np.stack(
-        (moments[:, 3] - weight * x * x, moments[:, 4] - weight * x * y, moments[:, 5] - weight * y * y), axis=1
-    )
+    """Return the scatter about the mean as (xx, xy, yy), (3, K), of moments (6, K); zero where there is nothing."""
+    weight, wx, wy, xx, xy, yy = moments
+    weight = np.maximum(weight, 1e-12)
+    x, y = wx / weight, wy / weight
+    return np.array((xx - wx * x, xy - wx * y, yy - wy * y))
 
 
 def _normal(scatter: Doubles) -> Doubles:
@@ -126,13 +125,13 @@ def _deviation(least: float, most: float, count: int) -> float:
 
 def _is_convex(faces: list[Face], bounds: tuple[float, float]) -> bool:
     """Say whether two faces meet in an edge that points to the camera, between the bounds."""
-    corner = np.linalg.solve(np.stack((faces[0].normal, faces[1].normal)), [faces[0].distance, faces[1].distance])
+    one, two = faces
+    corner = one.distance * one.normal + two.distance * two.normal  # the normals are at a right angle
     azimuth = math.atan2(corner[1], corner[0])
     if not bounds[0] < azimuth < bounds[1]:
         return False
     left, right = (np.array([math.cos(bound), math.sin(bound)]) for bound in bounds)
     # Behind the other face at the outline, so that each one hides nothing of the other.
-    one, two = faces
     return bool(
         two.normal @ left * one.distance >= one.normal @ left * two.distance
         and one.normal @ right * two.distance >= two.normal @ right * one.distance

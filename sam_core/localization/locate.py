@@ -16,12 +16,14 @@ from sam_core.localization.location import Location, rotated
 from sam_core.localization.quantiles import quantile
 from sam_core.localization.settings import LocalizerSettings
 from sam_core.localization.shapes import Fit, fit_box, fit_cylinder, fit_plan, fit_sphere
-from sam_core.localization.view import LevelView, level_rotation
+from sam_core.localization.view import LevelView
 from sam_core.streaming.cropped_mask import CroppedMask
 
 __all__ = ["Finding", "Miss", "locate"]
 
 Doubles: TypeAlias = NDArray[np.float64]
+_IDENTITY = np.eye(3)
+_IMAGE_UP = np.array([0.0, -1.0, 0.0])  # stands for up in the camera's frame where nobody knows it
 _STEEP = 1.0  # rad below the horizon from which on an object is seen from above
 _LEAST_SIDE = 0.12  # share of the points below the top face for the sides to tell the shape
 _ROUND = 1.15  # a round shape has fewer free numbers, so it may be this much worse than a box
@@ -73,9 +75,7 @@ def locate(
     """
     cleaned = clean(mask, depth, max(camera.focal), settings)
     count = len(cleaned.depths)
-    points = np.empty((count, 3), np.float32)
-    points[:, :2] = camera.rays[cleaned.rows, cleaned.columns] * cleaned.depths[:, None]
-    points[:, 2] = cleaned.depths
+    points = camera.rays_at(cleaned.columns, cleaned.rows) * cleaned.depths[:, None]
     if count < settings.min_points:
         if cleaned.depth_share == 0:
             return Finding(cleaned, points, None, Miss.NO_DEPTH, f"{Miss.NO_DEPTH.value}.")
@@ -84,28 +84,22 @@ def locate(
             f"{cleaned.depth_share:.0%} of the mask's pixels have depth."
         )
         return Finding(cleaned, points, None, Miss.TOO_FEW_POINTS, reason)
-    rays = camera.rays[cleaned.outline[:, 1], cleaned.outline[:, 0]]
-    outline = np.concatenate((rays, np.ones((len(rays), 1), np.float32)), axis=1)
+    rays = camera.rays_at(cleaned.outline[:, 0], cleaned.outline[:, 1])
     half_pixel = 0.5 / max(camera.focal)
-    if settings.upright and up is not None:
-        turn = level_rotation(up)
-    else:
-        turn = level_rotation(np.array([0.0, -1.0, 0.0]))
-        up = None
-    view = LevelView.of(points.astype(float) @ turn.T, outline.astype(float) @ turn.T, half_pixel)
-    fit = _upright(view, half_pixel, settings) if up is not None else fit_sphere(view, half_pixel)
-    level = rotated(turn.T, view.ahead)  # from the level frame turned towards the object to the camera's
-    if up is None and (fit is None or fit.error > 3 * settings.depth_noise * float(view.ranges.mean()) ** 2 + 0.002):
+    upright = settings.upright and up is not None
+    view = LevelView.of(points, rays, up if upright and up is not None else _IMAGE_UP, half_pixel)
+    fit = _upright(view, half_pixel, settings) if upright else fit_sphere(view, half_pixel)
+    if not upright and (fit is None or fit.error > 3 * settings.depth_noise * view.mean_range**2 + 0.002):
         location = _free(points, cleaned, settings)
     else:
         assert fit is not None
         location = Location(
             fit.shape,
-            level @ fit.centre,
-            rotated(level, fit.yaw),
+            view.rotation @ fit.centre,
+            rotated(view.rotation, fit.yaw),
             np.maximum(fit.size, 1e-3),
-            _covariance(fit, level, count, settings, half_pixel),
-            up is not None,
+            _covariance(fit, view.rotation, count, settings, half_pixel),
+            upright,
             count,
             cleaned.depth_share,
             cleaned.occluded_share,
@@ -117,10 +111,8 @@ def locate(
 def _upright(view: LevelView, half_pixel: float, settings: LocalizerSettings) -> Fit:
     """Return the upright shape that explains the view best."""
     z = view.z
-    noise = settings.depth_noise * float(view.ranges.mean()) ** 2
-    order = np.argsort(z)
-    share = np.cumsum(view.weights[order])
-    highest = float(z[order[np.searchsorted(share, 0.97 * view.total)]])
+    noise = settings.depth_noise * view.mean_range**2
+    highest = view.height_below(0.97)
     elevation = float(view.elevations @ view.weights) / view.total
     side = np.ones(len(z), bool)
     if highest < 0:  # the camera is higher, so a top face can be seen
@@ -164,16 +156,15 @@ def _covariance(fit: Fit, level: Doubles, count: int, settings: LocalizerSetting
     Along the line of sight: the camera's noise, averaged over the points that err independently, the fit's error, and
     an assumed depth as if it were evenly distributed from 0 to twice its length. Across it: half a pixel.
     """
-    distance = float(np.linalg.norm(fit.centre))
+    distance = math.sqrt(fit.centre @ fit.centre)
     towards = fit.centre / distance
     noise = settings.depth_noise * distance**2
     along = noise**2 * (_CORRELATED / count + _COMMON**2) + (fit.error / 4) ** 2 + fit.unseen**2 / 12
     across = (half_pixel * distance) ** 2 + (_COMMON / 2 * noise) ** 2
-    covariance = np.zeros((6, 6))
-    covariance[:3, :3] = across * np.eye(3) + (along - across) * np.outer(towards, towards)
     yaw = (math.pi / 2) ** 2 if fit.shape != "box" else fit.yaw_deviation**2
     tilt = (math.pi / 2) ** 2 if fit.shape == "sphere" else math.radians(1.0) ** 2
-    covariance[3:, 3:] = np.diag((tilt, tilt, yaw))
-    both = np.kron(np.eye(2), level)
-    turned: Doubles = both @ covariance @ both.T
-    return turned
+    towards = level @ towards
+    covariance = np.zeros((6, 6))
+    covariance[:3, :3] = across * _IDENTITY + (along - across) * np.outer(towards, towards)
+    covariance[3:, 3:] = (level * (tilt, tilt, yaw)) @ level.T
+    return covariance

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -45,18 +45,13 @@ class Location:
     def moved(self, transform: Doubles) -> Location:
         """Return the same box in another frame; `transform` (4, 4) leads there from this one."""
         turn = transform[:3, :3]
-        both = np.kron(np.eye(2), turn)
-        return Location(
-            self.shape,
-            turn @ self.centre + transform[:3, 3],
-            turn @ self.rotation,
-            self.size,
-            both @ self.covariance @ both.T,
-            self.upright,
-            self.points,
-            self.depth_share,
-            self.occluded_share,
-            self.touches_border,
+        both = np.zeros((6, 6))
+        both[:3, :3] = both[3:, 3:] = turn
+        return replace(
+            self,
+            centre=turn @ self.centre + transform[:3, 3],
+            rotation=turn @ self.rotation,
+            covariance=both @ self.covariance @ both.T,
         )
 
     def aligned(self, before: Doubles | None) -> Location:
@@ -65,16 +60,14 @@ class Location:
         A box is the same after a half turn, and after a quarter turn with x and y exchanged. An upright one keeps z.
         Without a rotation before, the longer side becomes x.
         """
-        turns = [rotated(self.rotation, quarter * math.pi / 2) for quarter in range(4)]
         if before is None:
             best = 0 if self.size[0] >= self.size[1] else 1
         else:
+            turns = [rotated(self.rotation, quarter * math.pi / 2) for quarter in range(4)]
             best = int(np.argmax([np.trace(before.T @ turn) for turn in turns]))
         size = self.size[[1, 0, 2]] if best % 2 else self.size
-        return Location(
-            self.shape, self.centre, turns[best], size, self.covariance, self.upright, self.points, self.depth_share,
-            self.occluded_share, self.touches_border,
-        )  # fmt: skip
+        rotation = rotated(self.rotation, best * math.pi / 2)
+        return replace(self, rotation=rotation, size=size)
 
     @property
     def corners(self) -> Doubles:

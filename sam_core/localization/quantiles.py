@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 __all__ = ["median", "quantile"]
@@ -13,7 +12,9 @@ __all__ = ["median", "quantile"]
 def quantile(values: NDArray[Any], share: float) -> float:
     """Return the value (N,), N > 0, below which about `share` (0 to 1) of the values are."""
     place = min(int(share * len(values)), len(values) - 1)
-    return float(np.partition(values, place)[place])
+    ordered = values.copy()
+    ordered.partition(place)
+    return float(ordered[place])
 
 
 def median(values: NDArray[Any]) -> float:

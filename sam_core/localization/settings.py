@@ -14,7 +14,8 @@ class LocalizerSettings:
     Attributes:
         upright: Whether boxes stand upright where it is known where up is; false for free ones.
         min_points: Fewer points give no box.
-        max_points: Of an object; of more, every second, third, ... is taken.
+        max_points: Of an object; of more, every second, third, ... is taken. Of a mask with many more pixels, every
+            second, third, ... row and column is looked at.
         min_range: Least depth that counts, m.
         max_range: Largest depth that counts, m.
         erosion: Width of the mask's edge that is left out, as a share of the square root of its area.

@@ -30,7 +30,7 @@ _GRAZING = 0.25  # of the width
 
 @dataclass(frozen=True)
 class Fit:
-    """A shape in the level frame turned by `LevelView.ahead`.
+    """A shape in the frame of a `LevelView`.
 
     Attributes:
         shape: "box", "cylinder" or "sphere".
@@ -58,7 +58,7 @@ def fit_cylinder(view: LevelView, side: NDArray[np.bool_]) -> Fit:
     flat = view.flat
     unit = _circle(view.azimuths - middle, sine)
     distance = _scale(flat[side], unit[side], view.weights[side])
-    low, high, top = _heights(view, distance * _circle(view.outline[:, 0] - middle, sine))
+    low, high, top = _heights(view, distance * _circle(view.outline_azimuths - middle, sine))
     radius = distance * sine
     centre = np.array([distance * math.cos(middle), distance * math.sin(middle), (low + high) / 2])
     error = _error(view, distance * unit, top)
@@ -67,17 +67,17 @@ def fit_cylinder(view: LevelView, side: NDArray[np.bool_]) -> Fit:
 
 def fit_sphere(view: LevelView, half_pixel: float) -> Fit | None:
     """Fit a sphere; None where the outline is no circle."""
-    azimuth, elevation = view.outline.mean(axis=0)
-    around = np.stack(((view.outline[:, 0] - azimuth) * np.cos(elevation), view.outline[:, 1] - elevation), axis=1)
-    matrix = np.column_stack((2 * around, np.ones(len(around))))
-    (x, y, rest), *_ = np.linalg.lstsq(matrix, (around**2).sum(axis=1), rcond=None)  # Kasa's circle fit (1976)
-    radius = math.sqrt(max(rest + x * x + y * y, 0.0))
-    misfit = np.sqrt(np.mean((np.hypot(around[:, 0] - x, around[:, 1] - y) - radius) ** 2))
-    if radius > 1.2 or misfit > 0.04 * radius + half_pixel:
+    count = len(view.outline_azimuths)
+    azimuth, elevation = float(view.outline_azimuths.sum()) / count, float(view.outline_elevations.sum()) / count
+    u = (view.outline_azimuths - azimuth) * math.cos(elevation)
+    v = view.outline_elevations - elevation
+    x, y, radius = _fit_circle(u, v)
+    miss = np.hypot(u - x, v - y) - radius
+    if radius > 1.2 or math.sqrt(miss @ miss / count) > 0.04 * radius + half_pixel:
         return None
-    azimuth, elevation, sine = azimuth + x / np.cos(elevation), elevation + y, math.sin(radius + half_pixel)
-    towards = _directions(azimuth, elevation)
-    cosine = np.minimum(view.directions @ towards, 1.0)
+    azimuth, elevation, sine = azimuth + x / math.cos(elevation), elevation + y, math.sin(radius + half_pixel)
+    towards = _direction(azimuth, elevation)
+    cosine = np.minimum(towards @ view.directions, 1.0)
     unit = cosine - np.sqrt(np.maximum(sine**2 - (1 - cosine**2), 0))
     distance = _scale(view.ranges, unit, view.weights)
     error = _deviation(view, distance * unit)
@@ -90,7 +90,7 @@ def fit_box(view: LevelView, side: NDArray[np.bool_]) -> Fit | None:
     if not faces:
         return None
     sides = _range_to(faces, view.azimuths)
-    outline_sides = _range_to(faces, view.outline[:, 0])
+    outline_sides = _range_to(faces, view.outline_azimuths)
     low, high, top = _heights(view, outline_sides)
     error = _error(view, sides, top)
     left, right = (np.array([math.cos(bound), math.sin(bound)]) for bound in view.bounds)
@@ -121,25 +121,31 @@ def fit_box(view: LevelView, side: NDArray[np.bool_]) -> Fit | None:
 
 def fit_plan(view: LevelView) -> Fit:
     """Fit a box to the outline of a top face: of what is flat, or seen from above."""
-    weights = view.weights
-    order = np.argsort(view.z)
-    heights = view.z[order]
-    share = np.cumsum(weights[order]) / weights.sum()
-    low, middle, high = np.interp((0.02, 0.5, 0.98), share, heights)
-    outline = view.outline
+    low, middle, high = (view.height_below(share) for share in (0.02, 0.5, 0.98))
+    azimuths, elevations = view.outline_azimuths, view.outline_elevations
     plane = min(middle, -1e-3)
-    flat = np.where(outline[:, 1] < -0.02, plane / np.tan(np.minimum(outline[:, 1], -0.02)), np.inf)
+    flat = np.where(elevations < -0.02, plane / np.tan(np.minimum(elevations, -0.02)), np.inf)
     flat = np.minimum(flat, 1.5 * float(view.flat.max()))
-    feet = np.stack((flat * np.cos(outline[:, 0]), flat * np.sin(outline[:, 0])), axis=1)
+    feet = np.stack((flat * np.cos(azimuths), flat * np.sin(azimuths)), axis=1)
     (x, y), (width, depth), angle = cv2.minAreaRect(feet.astype(np.float32))
     size = np.array([width, depth, max(high - low, 1e-3)])
-    error = math.sqrt(float(weights @ (view.z - middle) ** 2) / view.total)
+    error = math.sqrt(float(view.weights @ (view.z - middle) ** 2) / view.total)
     return Fit("box", np.array([x, y, (low + high) / 2]), math.radians(angle), size, error, yaw_deviation=0.1)
 
 
-def _directions(azimuths: float | Doubles, elevations: float | Doubles) -> Doubles:
-    flat = np.cos(elevations)
-    return np.stack((flat * np.cos(azimuths), flat * np.sin(azimuths), np.sin(elevations)), axis=-1)
+def _fit_circle(u: Doubles, v: Doubles) -> tuple[float, float, float]:
+    """Return centre and radius of a circle through points (M,) about their mean, by Kasa's fit (1976)."""
+    squares = u * u + v * v
+    uu, uv, vv = float(u @ u), float(u @ v), float(v @ v)
+    right, up = float(u @ squares) / 2, float(v @ squares) / 2
+    determinant = max(uu * vv - uv * uv, 1e-300)
+    x, y = (vv * right - uv * up) / determinant, (uu * up - uv * right) / determinant
+    return x, y, math.sqrt((uu + vv) / len(u) + x * x + y * y)
+
+
+def _direction(azimuth: float, elevation: float) -> Doubles:
+    flat = math.cos(elevation)
+    return np.array((flat * math.cos(azimuth), flat * math.sin(azimuth), math.sin(elevation)))
 
 
 def _circle(angle: Doubles, sine: float) -> Doubles:
@@ -154,9 +160,10 @@ def _scale(measured: Doubles, unit: Doubles, weights: Doubles) -> float:
 
 def _range_to(faces: list[Face], azimuths: Doubles) -> Doubles:
     """Return the horizontal distance to the faces of a convex shape: the farther of their lines."""
-    u = np.stack((np.cos(azimuths), np.sin(azimuths)))
-    lines = [face.distance / np.maximum(face.normal @ u, 1e-3) for face in faces]
-    return np.max(lines, axis=0)
+    cosines, sines = np.cos(azimuths), np.sin(azimuths)
+    slants = [face.normal[0] * cosines + face.normal[1] * sines for face in faces]
+    lines = [face.distance / np.maximum(slant, 1e-3) for face, slant in zip(faces, slants, strict=True)]
+    return lines[0] if len(lines) == 1 else np.maximum(*lines)
 
 
 def _heights(view: LevelView, outline_sides: Doubles) -> tuple[float, float, float | None]:
@@ -168,7 +175,7 @@ def _heights(view: LevelView, outline_sides: Doubles) -> tuple[float, float, flo
     """
     slopes = view.outline_slopes
     low = quantile(outline_sides * slopes, _BOTTOM)
-    highest = quantile(np.repeat(view.z, view.weights.astype(int)), _TOP)
+    highest = view.height_below(_TOP)
     if highest < 0:  # the camera is higher: it sees the top face, and no point is above that
         high = max(highest, low + 1e-3)
         return low, high, high
@@ -196,22 +203,21 @@ def _behind(view: LevelView, outline_sides: Doubles, top: float | None, normal: 
     """
     if top is None:
         return None
-    distance = float(view.flat.mean())
+    distance = view.mean_flat
     uncertain = distance**2 * 2 * view.half_pixel / max(abs(top), 1e-9)  # m, what a pixel means on the top
     if uncertain > _GRAZING * 2 * distance * math.sin(min(view.half_width, 1.5)):
         return None
-    outline = view.outline
     flat = top / np.minimum(view.outline_slopes, -1e-3)
     on_top = flat > outline_sides
     if np.count_nonzero(on_top) < 3:
         return None
-    u = np.stack((np.cos(outline[on_top, 0]), np.sin(outline[on_top, 0])))
-    return quantile(flat[on_top] * (normal @ u), _FAR)
+    azimuths = view.outline_azimuths[on_top]
+    return quantile(flat[on_top] * (normal[0] * np.cos(azimuths) + normal[1] * np.sin(azimuths)), _FAR)
 
 
 def _slant_of(view: LevelView, top: float) -> float:
     """Return the sine of the angle at which a ray meets the plane of the top: a face seen flatter is less certain."""
-    return abs(top) / math.hypot(top, float(view.flat.mean()))
+    return abs(top) / math.hypot(top, view.mean_flat)
 
 
 def _first(value: float | None, otherwise: float) -> float:

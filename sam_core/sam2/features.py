@@ -70,14 +70,14 @@ class MemoryTokens:
     """Memories of B objects, ready for memory attention.
 
     Attributes:
-        tokens: (B, L, c) spatial memories, then object pointers.
+        tokens: (B, L, c) spatial memories that have a place in the image, then other tokens.
         position: (B or 1, L, c) encoding of place and time, added to the keys.
-        num_pointer_tokens: how many of the L tokens, at the end, come from object pointers.
+        num_unplaced_tokens: how many of the L tokens, at the end, have no place: those of object pointers.
     """
 
     tokens: Tensor
     position: Tensor
-    num_pointer_tokens: int
+    num_unplaced_tokens: int
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sam_core.sam2.hiera import Hiera
+
+class Trunk(Protocol):
+    """What makes maps at strides 4, 8, 16 and 32 of an image: a module such as `Hiera`."""
+
+    @property
+    def channels(self) -> Sequence[int]:
+        """Channels of the maps, finest first."""
+
+    def __call__(self, images: Tensor) -> list[Tensor]:
+        """Encode normalised images (B, 3, S, S) as maps (B, channels_i, S / stride_i, S / stride_i), finest first."""
 
 
 class PyramidEncoder(nn.Module):
@@ -71,13 +81,13 @@ class ImageEncoder(PyramidEncoder):
     """Trunk and neck.
 
     Args:
-        trunk: the Hiera trunk.
+        trunk: a module; `Hiera` in SAM 2, `RepVit` in EdgeTAM.
         d_model: channels of the levels.
         top_down_levels: see `FpnNeck`.
         scalp: number of coarsest levels that nothing reads but the top-down path.
     """
 
-    def __init__(self, trunk: Hiera, d_model: int, top_down_levels: Sequence[int] = (2, 3), scalp: int = 1) -> None:
+    def __init__(self, trunk: Trunk, d_model: int, top_down_levels: Sequence[int] = (2, 3), scalp: int = 1) -> None:
         super().__init__()
         self.trunk = trunk
         self.neck = FpnNeck(d_model, trunk.channels[::-1], top_down_levels)

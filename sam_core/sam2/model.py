@@ -126,6 +126,11 @@ class Sam2(nn.Module):
         """Side of the masks that the memory encoder takes: the input's, but 1152 px for the 1008 px of SAM 3."""
         return self.feature_size * self.memory_encoder.mask_stride
 
+    @property
+    def memory_shape(self) -> tuple[int, ...]:
+        """Shape (c, h, w) of one frame's spatial memory."""
+        return self.memory_dim, self.feature_size, self.feature_size
+
     def feature_shapes(self) -> tuple[tuple[int, int, int], ...]:
         """Return the (C, H, W) of one image's features: embedding, fine skip, middle skip."""
         side, width = self.feature_size, self.d_model
@@ -183,11 +188,14 @@ class Sam2(nn.Module):
         map_tokens = spatial.flatten(3).transpose(2, 3).reshape(batch, -1, self.memory_dim)
         tokens = torch.cat((map_tokens.to(self.dtype), pointer_tokens), dim=1)
         grid = self.memory_position(spatial[:, 0].to(self.dtype)).flatten(2).transpose(1, 2)  # (1, hw, c)
-        time = self.maskmem_tpos_enc[:, 0, 0][self.num_memories - 1 - t_pos]  # (B or 1, S, c)
-        map_position = (grid[:, None] + time[:, :, None]).flatten(1, 2)
+        map_position = (grid[:, None] + self.memory_time(t_pos)).flatten(1, 2)
         rows = max(map_position.shape[0], pointer_position.shape[0])
         position = torch.cat((map_position.expand(rows, -1, -1), pointer_position.expand(rows, -1, -1)), dim=1)
         return MemoryTokens(tokens, position, pointer_tokens.shape[1])
+
+    def memory_time(self, t_pos: Tensor) -> Tensor:
+        """Encode the places in time (B or 1, S) of spatial memories; returns (B or 1, S, 1, c)."""
+        return self.maskmem_tpos_enc[:, 0][self.num_memories - 1 - t_pos]
 
     def _pointer_tokens(self, pointers: Tensor, distances: Tensor) -> tuple[Tensor, Tensor]:
         """Cut pointers (B, P, d) into tokens (B, P d / c, c), and encode how old they are, (B or 1, P d / c, c)."""

@@ -15,11 +15,13 @@ from sam_core.streaming.memory import (
     StridedPolicy,
 )
 from sam_core.streaming.network import TrackingNetwork
+from sam_core.streaming.object_memory import ObjectMemory
 from sam_core.streaming.postprocessing import MaskPostprocessor
 from sam_core.streaming.prompt import Prompt
 from sam_core.streaming.result import FrameResult, ObjectInfo, ObjectPhase, ObjectState, Origin, StreamReport
 from sam_core.streaming.settings import CHOICES, StreamSettings
 from sam_core.streaming.stream import Stream
+from sam_core.streaming.track_state import TrackRules, TrackState, TrackStatus
 from sam_core.streaming.tracker import Tracker
 
 __all__ = [
@@ -34,6 +36,7 @@ __all__ = [
     "MaskPostprocessor",
     "MemoryPolicy",
     "ObjectInfo",
+    "ObjectMemory",
     "ObjectOnFrame",
     "ObjectPhase",
     "ObjectState",
@@ -46,6 +49,9 @@ __all__ = [
     "StreamReport",
     "StreamSettings",
     "StridedPolicy",
+    "TrackRules",
+    "TrackState",
+    "TrackStatus",
     "Tracker",
     "TrackingNetwork",
 ]

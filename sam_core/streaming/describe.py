@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
 
 from sam_core.streaming.history import Frame
 from sam_core.streaming.masks import masks_at
 from sam_core.streaming.measure import measure_masks
 from sam_core.streaming.memory import Observation
+from sam_core.streaming.network import TrackingNetwork
 from sam_core.streaming.objects import TrackedObject, state_of
 from sam_core.streaming.postprocessing import ObjectMasks
 from sam_core.streaming.result import FrameResult
+from sam_core.streaming.track_state import TrackStatus
 from sam_core.streaming.tracking import Tracked
 
 
@@ -44,3 +49,16 @@ def frame_result(
         predicted_iou=tracked.iou.float(),
         presence=shown.scores.float().sigmoid(),
     )
+
+
+def empty_result(frame: Frame, network: TrackingNetwork, threshold: float) -> FrameResult:
+    """Describe a frame without objects."""
+    side, device = network.mask_size, network.device
+    none = torch.zeros(0, dtype=torch.float32, device=device)
+    tracked = Tracked(none.new_zeros(0, 1, side, side), none, none[:, None], none[:, None])
+    return frame_result(frame, [], tracked, (), ObjectMasks(tracked.low_res[:, 0], none, (), frame.size, threshold))
+
+
+def with_statuses(result: FrameResult, statuses: Sequence[TrackStatus]) -> FrameResult:
+    """Return a result that says how the tracks of its N objects stand over time."""
+    return replace(result, statuses=dict(zip(result.object_ids, statuses, strict=True)))

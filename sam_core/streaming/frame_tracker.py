@@ -6,9 +6,10 @@ an exception at any point leaves all that callers hold as it was.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -105,7 +106,8 @@ class FrameTracker:
         """
         batches = self.bank.batches([version.memory for version in versions], frame.number)
         remember, last = self._policy.considers(frame.number), [version.last_seen for version in versions]
-        examiner = partial(self._policy.examine, last=last, shift=None) if self._policy.examines else None
+        shift = None if frame.movement is None else frame.movement.shift
+        examiner = partial(self._policy.examine, last=last, shift=shift) if self._policy.examines else None
         tracked = self._graphs.track(frame.features, batches, remember=remember and rule is None, examiner=examiner)
         seen = tracked.observe(frame.number, last, self._policy, prompted=False)
         if rule is None:
@@ -250,6 +252,21 @@ class FrameTracker:
             references.append(postprocess.reference(masks, frame.image))
             masks = postprocess(masks, frame.image, references[-1:])
         return masks, tuple(references)
+
+    def named_references(self, version: ObjectVersion) -> dict[str, Tensor]:
+        """Return a version's references for the postprocessors on the CPU, by their names in files."""
+        pairs = zip(self._postprocessors, version.references, strict=False)
+        return {
+            postprocess.saved_reference[0]: reference.cpu()
+            for postprocess, reference in pairs
+            if postprocess.saved_reference is not None and reference is not None
+        }
+
+    def references_from(self, named: Mapping[str, Tensor]) -> tuple[Any, ...]:
+        """Return a version's references for the postprocessors; None where a file has none."""
+        names = [postprocess.saved_reference for postprocess in self._postprocessors]
+        found = [None if name is None else named.get(name[0]) for name in names]
+        return tuple(None if one is None else one.to(self.network.device) for one in found)
 
     def _masks(self, tracked: Tracked, frame: Frame, threshold: float) -> ObjectMasks:
         suppressed = (False,) * tracked.iou.shape[0]

@@ -22,6 +22,7 @@ from sam_core.errors import NoFrameError, StampError
 from sam_core.margin import clip_points, is_far
 from sam_core.streaming.clicks import Clicks
 from sam_core.streaming.cropped_mask import CroppedMask
+from sam_core.streaming.global_motion import Movement
 from sam_core.streaming.masks import logit_at, masks_at
 from sam_core.streaming.memory import Observation
 from sam_core.streaming.network import ImageFeatures
@@ -73,6 +74,7 @@ class Frame:
         source: what came with the image and is wanted back with it, for instance a message header.
         objects: what is known of each object, by id.
         run: how often stamps had gone back before this frame, as at the end of a recording that is played in a loop.
+        movement: how its image moved since the frame before; None where nothing needs it.
     """
 
     number: int
@@ -84,6 +86,7 @@ class Frame:
     source: Any = None
     objects: Mapping[int, ObjectOnFrame] = field(default_factory=dict)
     run: int = 0
+    movement: Movement | None = None
 
     def mask_of(self, object_id: int, threshold: float) -> CroppedMask | None:
         """Return where an object was seen on this frame; None where it was not, or where its mask is empty."""
@@ -121,6 +124,7 @@ class Frame:
     def nbytes(self) -> int:
         """Memory that the frame takes, in bytes."""
         tensors = [self.features.embedding, *self.features.high_res, self.features.trunk, self.image]
+        tensors += [] if self.movement is None else [self.movement.spectrum]
         for known in self.objects.values():
             tensors += [known.low_res, known.pointer, *(() if known.shown is known.low_res else (known.shown,))]
         picture = 0 if self.picture is None else self.picture.nbytes

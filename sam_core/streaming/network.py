@@ -1,4 +1,4 @@
-"""What a stream asks of a network; SAM 2, SAM 2.1 and SAM 3's tracker answer it."""
+"""What a stream asks of a network; SAM 2, SAM 2.1, SAM 3's tracker and EdgeTAM answer it."""
 
 from __future__ import annotations
 
@@ -43,6 +43,10 @@ class TrackingNetwork(Protocol):
     @property
     def memory_mask_size(self) -> int:
         """Side of the masks that the memory encoder takes."""
+
+    @property
+    def memory_shape(self) -> tuple[int, ...]:
+        """Shape of one frame's spatial memory: channels first, then places."""
 
     def feature_shapes(self) -> tuple[tuple[int, int, int], ...]:
         """Return the (C, H, W) of one image's features."""

@@ -8,11 +8,12 @@ carried through the frames since, while the version before it, if there is one, 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sam_core.streaming.memory import Memory, MemoryIndex, Observation
 from sam_core.streaming.result import ObjectInfo, ObjectPhase, ObjectState
+from sam_core.streaming.track_state import TrackStatus
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,13 @@ class ObjectVersion:
         """Its row and index, as the bank takes them."""
         return self.row, self.index
 
+    def awaiting(self, now: int) -> ObjectVersion:
+        """Return the version as it is before frame `now`, where nothing is remembered but conditioning frames.
+
+        They stand just before that frame, however long the object is looked for: so its memory does not age meanwhile.
+        """
+        return replace(self, index=self.index.just_before(now), first_frame=now - 1)
+
 
 @dataclass(frozen=True)
 class TrackedObject:
@@ -57,28 +65,36 @@ class TrackedObject:
         label: what it is called.
         shown: the version in results, carried to the newest frame; None while a new object catches up.
         upcoming: the version that catches up; None for most.
+        status: how its track stands over time.
     """
 
     object_id: int
     label: str
     shown: ObjectVersion | None = None
     upcoming: ObjectVersion | None = None
+    status: TrackStatus = field(default_factory=TrackStatus)
 
     # --- transitions -----------------------------------------------------------------------------------------------
 
-    def prompted(self, version: ObjectVersion, label: str, newest: int) -> TrackedObject:
-        """Return the object with a new version, given the number of the newest frame; an empty label changes nothing.
+    def prompted(self, version: ObjectVersion, label: str, newest: int, status: TrackStatus) -> TrackedObject:
+        """Return the object with a new version; an empty label changes nothing.
 
         The new version includes what an upcoming one was told, and replaces it.
+
+        Args:
+            version: the new version.
+            label: what to call the object.
+            newest: number of the newest frame.
+            status: how the track stands after the prompt.
         """
-        named = replace(self, label=label or self.label)
+        named = replace(self, label=label or self.label, status=status)
         if version.frame == newest:
             return replace(named, shown=version, upcoming=None)
         return replace(named, upcoming=version)
 
-    def tracked(self, version: ObjectVersion) -> TrackedObject:
+    def tracked(self, version: ObjectVersion, status: TrackStatus) -> TrackedObject:
         """Return the object after a step: the version in results was carried one frame further."""
-        return replace(self, shown=version)
+        return replace(self, shown=version, status=status)
 
     def carried(self, version: ObjectVersion, until: int) -> TrackedObject:
         """Return the object after its upcoming version was carried further; on frame `until` it is shown."""
@@ -120,6 +136,7 @@ class TrackedObject:
             state=state_of(version.last_seen, version.suppressed, version.empty),
             predicted_iou=version.last_seen.predicted_iou,
             presence=1 / (1 + math.exp(-max(score, -700.0))),
+            status=self.status,
         )
 
 

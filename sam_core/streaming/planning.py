@@ -12,7 +12,7 @@ from sam_core.errors import CapacityError
 from sam_core.sam2 import SamOutput
 from sam_core.streaming.clicks import Clicks
 from sam_core.streaming.cropped_mask import CroppedMask
-from sam_core.streaming.describe import frame_result
+from sam_core.streaming.describe import frame_result, with_statuses
 from sam_core.streaming.frame_tracker import FrameTracker, on_frame
 from sam_core.streaming.history import Frame, ObjectOnFrame
 from sam_core.streaming.masks import place_size
@@ -23,6 +23,7 @@ from sam_core.streaming.prompt_decoder import PromptDecoder
 from sam_core.streaming.result import FrameResult, ObjectPhase, ObjectState
 from sam_core.streaming.settings import StreamSettings
 from sam_core.streaming.state import StreamState
+from sam_core.streaming.track_state import TrackStatus
 from sam_core.streaming.tracking import Tracked
 
 
@@ -107,15 +108,17 @@ class PromptPlanner:
         outcome = self._tracker.answered(base.version, tracked, frame.number, conditioning=conditioning)
         shown, references = self._tracker.show_prompted(tracked, frame, threshold)
         (version,) = outcome.versions
-        named = target.prompted(version, label, state.newest)
+        named = replace(target, label=label or target.label)
         result = frame_result(frame, [named], tracked, outcome.seen, shown)
+        status = _status_after(target, result, late=frame.number < state.newest)
+        result = with_statuses(result, [status])
         result = replace(result, remarks=(*checked.remarks, *self._remarks(result, threshold)))
         (known,) = on_frame(outcome, shown, result.states)
         outline = None if checked.mask is None else CroppedMask.of(checked.mask)
         known = replace(known, clicks=clicks, outline=outline)
         version = replace(version, suppressed=known.suppressed, empty=known.empty, references=references)
         self._tracker.remember(outcome)
-        target = target.prompted(version, label, state.newest)
+        target = target.prompted(version, label, state.newest, status)
         return PromptPlan(target, {**base.known, frame.number: known}, result)
 
     def _remarks(self, result: FrameResult, threshold: float) -> tuple[str, ...]:
@@ -195,3 +198,9 @@ class PromptPlanner:
             memory = self._tracker.bank.read(self._tracker.bank.indices([base.version.memory], frame.number))
             embedding = self._tracker.network.embed_with_memory(frame.features, memory)
         return self._decoder.from_clicks(frame, clicks, embedding, previous)
+
+
+def _status_after(target: TrackedObject, result: FrameResult, *, late: bool) -> TrackStatus:
+    """Return how a track stands after a prompt; one on an earlier frame says nothing of an object that is shown."""
+    (state,) = result.states
+    return target.status.prompted(state is not ObjectState.ABSENT and not (late and target.shown), result.stamp)

@@ -11,6 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from sam_core.streaming.masks import logits_at
+from sam_core.streaming.track_state import TrackStatus
 
 
 class ObjectState(str, Enum):
@@ -67,6 +68,7 @@ class FrameResult:
         predicted_iou: (N,) float32, the decoder's estimate of its mask's IoU, 0 … 1.
         presence: (N,) float32, probability that the object is visible, 0 … 1.
         origins: of objects that were found by a concept, by id.
+        statuses: how the track of each object stands over time, by id.
         remarks: after a prompt, what was changed to make it fit the image, in full sentences; empty otherwise.
     """
 
@@ -85,6 +87,7 @@ class FrameResult:
     presence: Tensor
     remarks: tuple[str, ...] = ()
     origins: Mapping[int, Origin] = field(default_factory=dict)
+    statuses: Mapping[int, TrackStatus] = field(default_factory=dict)
 
     def __len__(self) -> int:
         """Return the number of objects."""
@@ -109,6 +112,7 @@ class ObjectInfo:
         predicted_iou: of its newest mask, 0 … 1.
         presence: on its newest frame, 0 … 1.
         phase: where it is in its life.
+        status: how its track stands over time.
     """
 
     object_id: int
@@ -119,6 +123,7 @@ class ObjectInfo:
     predicted_iou: float
     presence: float
     phase: ObjectPhase = ObjectPhase.SHOWN
+    status: TrackStatus = field(default_factory=TrackStatus)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import torch
 
 from sam_core.streaming.memory.policies import FifoPolicy
 from sam_core.streaming.memory.policy import MemoryPolicy
+from sam_core.streaming.track_state import TrackRules
 
 NON_OVERLAP = ("none", "highest_score", "color_histogram")
 MASK_REFINEMENT = ("none", "guided_filter")
@@ -65,6 +66,7 @@ class StreamSettings:
         catch_up_frames: how many frames, in one step, objects that were prompted in the past are carried forward; the
             bound on the time that catching up adds to a step. At least 2, or they would never arrive.
         max_corrections: corrections of tracked objects on earlier frames that can be under way at once.
+        track_rules: when an object counts as occluded, lost, and found again.
         cuda_graphs: record what a frame launches on a GPU when the stream opens, which takes some seconds then; of no
             effect on a CPU. Off, because it has not been run on a GPU yet.
     """
@@ -87,6 +89,7 @@ class StreamSettings:
     history_bytes: int = 256 * 2**20
     catch_up_frames: int = 2
     max_corrections: int = 2
+    track_rules: TrackRules = field(default_factory=TrackRules)
     cuda_graphs: bool = False
 
     def __post_init__(self) -> None:

@@ -56,7 +56,7 @@ class StreamState:
         return replace(
             self,
             history=self.history.with_objects(target.object_id, known),
-            objects={**self.objects, target.object_id: target},
+            objects=dict(sorted({**self.objects, target.object_id: target}.items())),
             next_id=max(self.next_id, target.object_id + 1),
         )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -17,19 +16,21 @@ from sam_core.errors import StampError
 from sam_core.isolation import inference
 from sam_core.streaming.arbiter import Arbiter
 from sam_core.streaming.click_views import ClickViews
-from sam_core.streaming.describe import frame_result
-from sam_core.streaming.frame_tracker import FrameTracker, on_frame
+from sam_core.streaming.describe import empty_result
+from sam_core.streaming.frame_tracker import FrameTracker
+from sam_core.streaming.global_motion import measure_movement
 from sam_core.streaming.history import Frame, FrameHistory, frame_bytes
 from sam_core.streaming.images import image_tensor
 from sam_core.streaming.network import TrackingNetwork
+from sam_core.streaming.object_memory import ObjectMemory, memory_of, recalled
 from sam_core.streaming.planning import PromptPlan, PromptPlanner
-from sam_core.streaming.postprocessing import ObjectMasks, fill_holes
-from sam_core.streaming.prompt import Prompt
+from sam_core.streaming.postprocessing import fill_holes
+from sam_core.streaming.prompt import Prompt, check_label
 from sam_core.streaming.prompt_decoder import PromptDecoder
 from sam_core.streaming.result import FrameResult, ObjectInfo, StreamReport
 from sam_core.streaming.settings import StreamSettings
 from sam_core.streaming.state import StreamState
-from sam_core.streaming.tracking import Tracked
+from sam_core.streaming.stepping import carry, step
 
 
 class Stream:
@@ -56,6 +57,7 @@ class Stream:
         self._network = network
         self._settings = settings
         self.mask_threshold = settings.mask_threshold
+        self.track_rules = settings.track_rules
         self._keep_pictures = False
         with torch.inference_mode():
             self._tracker = FrameTracker(network, settings)
@@ -98,30 +100,23 @@ class Stream:
         self._carry_last_frame()
         self._carry()
         objects = [target for target in self._state.objects.values() if target.shown is not None]
-        versions = [target.shown for target in objects if target.shown is not None]
+        if not objects:
+            self._push(frame, self._state)
+            return empty_result(frame, self._network, self.mask_threshold)
         rule = None
         if arbiter is not None:
             rule = partial(arbiter, frame, tuple(target.object_id for target in objects))
-        outcome = self._tracker.track(versions, frame, rule) if versions else None
-        if outcome is None:
-            result = frame_result(frame, [], *_nothing(self._network, frame, self.mask_threshold))
-            self._push(frame, self._state)
-            return result
-        shown = self._tracker.show(versions, outcome, frame, self.mask_threshold)
-        result = frame_result(frame, objects, outcome.tracked, outcome.seen, shown)
-        known = on_frame(outcome, shown, result.states)
-        self._tracker.remember(outcome)
-        updated = [
-            self._state.objects[target.object_id].tracked(replace(version, suppressed=one.suppressed, empty=one.empty))
-            for target, version, one in zip(objects, outcome.versions, known, strict=True)
-        ]
-        frame = replace(frame, objects=dict(zip(result.object_ids, known, strict=True)))
-        self._push(frame, self._state.with_objects(updated))
-        return result
+        threshold, rules = self.mask_threshold, self.track_rules
+        done = step(self._tracker, objects, frame, rule, threshold=threshold, rules=rules)
+        frame = replace(frame, objects=dict(zip(done.result.object_ids, done.known, strict=True)))
+        self._push(frame, self._state.with_objects(done.objects))
+        return done.result
 
     def _new_frame(self, image: NDArray[np.uint8] | Tensor, stamp: Any, source: Any) -> Frame:
         pixels = upload(image_tensor(image), self._network.device)
         resized = self._network.resize(pixels[None])[0]
+        before, follows = self._state.history.newest, self._settings.policy.follows_camera
+        movement = measure_movement(None if before is None else before.movement, resized) if follows else None
         frame = Frame(
             number=self._state.newest + 1,
             stamp=stamp,
@@ -131,6 +126,7 @@ class Stream:
             picture=image if self.keep_pictures else None,
             source=source,
             run=self._state.history.run_of(stamp),
+            movement=movement,
         )
         return frame if self.keep_pictures else frame.without_trunk()
 
@@ -144,7 +140,7 @@ class Stream:
     def _carry_last_frame(self) -> None:
         """Carry the versions that miss only the newest frame, so that they take part in the next one."""
         if any(target.latest.frame == self._state.newest - 1 for target in self._state.behind):
-            self._carry_group(self._state.newest - 1, until=self._state.newest)
+            self._state = carry(self._tracker, self._state, self._state.newest - 1, until=self._state.newest)
 
     def _carry(self) -> None:
         """Carry versions that are behind towards the newest frame, those furthest behind first.
@@ -157,21 +153,8 @@ class Stream:
             last = min(target.latest.frame for target in behind)
             if budget <= 0 and last + 1 >= first_kept:
                 break
-            self._carry_group(last, until=self._state.newest + 1)
+            self._state = carry(self._tracker, self._state, last, until=self._state.newest + 1)
             budget -= 1
-
-    def _carry_group(self, last: int, until: int) -> None:
-        """Carry the versions whose newest frame is `last` one frame further; on frame `until` they are shown."""
-        state = self._state
-        group = [target for target in state.behind if target.latest.frame == last]
-        frame = state.history.numbered(last + 1)
-        assert frame is not None  # frames that a version still needs stay in the history
-        outcome = self._tracker.track([target.latest for target in group], frame)
-        known = on_frame(outcome)
-        self._tracker.remember(outcome)
-        for target, version, one in zip(group, outcome.versions, known, strict=True):
-            state = state.with_object(target.carried(version, until), {frame.number: one})
-        self._state = state
 
     # --- objects ---------------------------------------------------------------------------------------------------
 
@@ -265,6 +248,52 @@ class Stream:
         self._state = self._state.with_object(replace(target, shown=version), {})
         return True
 
+    def rename(self, object_id: int, label: str) -> None:
+        """Give an object another label; nothing else changes.
+
+        Args:
+            object_id: the object.
+            label: what to call it, as for `add_prompt`; empty for no label.
+
+        Raises:
+            UnknownObjectError: no such object.
+            PromptError: the label is no label.
+        """
+        target = self._state.find(object_id)
+        check_label(label)
+        self._state = self._state.with_objects([replace(target, label=label)])
+
+    @inference
+    def memory_of(self, object_id: int) -> ObjectMemory:
+        """Copy what is remembered of an object for good: its conditioning memories (see `sam_core.saved_objects`).
+
+        Raises:
+            UnknownObjectError: no such object.
+        """
+        return memory_of(self._tracker, self._state.find(object_id))
+
+    @inference
+    def recall(self, memory: ObjectMemory, object_id: int | None = None) -> int:
+        """Look for an object in the coming frames by a memory of it, from another stream with the same weights.
+
+        The object is `LOST` until it is seen; until then it remembers nothing else.
+
+        Args:
+            memory: of the object.
+            object_id: its id here; None for a new one.
+
+        Returns:
+            Its id.
+
+        Raises:
+            CapacityError: all places are taken.
+            ObjectIdError: the id is taken, or none.
+            PromptError, ValueError: the label is no label; the memories do not fit to the network.
+        """
+        target = recalled(self._tracker, self._state, memory, object_id, self.max_objects)
+        self._state = self._state.with_object(target, {})
+        return target.object_id
+
     def remove(self, object_id: int) -> None:
         """Forget an object; its id is never used again.
 
@@ -336,11 +365,3 @@ class Stream:
             bytes_allocated=bank.nbytes,
             history_bytes=state.history.nbytes,
         )
-
-
-def _nothing(network: TrackingNetwork, frame: Frame, threshold: float) -> tuple[Tracked, Sequence[Any], ObjectMasks]:
-    """Return what is said of a frame without objects, as `frame_result` takes it."""
-    side, device = network.mask_size, network.device
-    none = torch.zeros(0, dtype=torch.float32, device=device)
-    tracked = Tracked(none.new_zeros(0, 1, side, side), none, none[:, None], none[:, None])
-    return tracked, (), ObjectMasks(tracked.low_res[:, 0], none, (), frame.size, threshold)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from sam_core.checkpoints.digest import digest_of
 from sam_core.sam2 import Sam2
 from sam_core.streaming.memory import POLICIES
 from sam_core.streaming.renamed import with_new_names
@@ -60,6 +62,11 @@ class Tracker:
     def num_parameters(self) -> int:
         """Number of weights."""
         return sum(parameter.numel() for parameter in self.model.parameters())
+
+    @cached_property
+    def weights_digest(self) -> str:
+        """SHA-256 of the weights (`sam_core.checkpoints.digest`); computed when first asked for."""
+        return digest_of(self.model)
 
     def open_stream(self, **settings: Any) -> Stream:
         """Open a stream; keyword arguments are those of `StreamSettings`.

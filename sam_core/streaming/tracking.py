@@ -25,7 +25,7 @@ class Tracked:
         iou: (B,) predicted IoU.
         score: (B, 1) logit that the object is visible.
         pointer: (B, d) object pointer.
-        memory: (B, c, h, w) spatial memory of the frame; None where it is not kept.
+        memory: (B, *memory_shape) spatial memory of the frame; None where it is not kept.
         examined: what the memory policy found in the candidates; None where it does not look at them.
     """
 

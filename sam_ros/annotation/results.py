@@ -60,16 +60,14 @@ class Results:
 
     def plain(self) -> dict[str, Any]:
         """Return plain values, for `of_run`."""
-        passes = [
-            {
-                "pass": one.store.folder.name,
-                "reverse": one.reverse,
-                "ids": sorted(one.ids.items()),
-                "frames": one.frames,
-            }
-            for one in self.passes
-        ]
-        return {"frames": self.frames, "labels": sorted(self.labels.items()), "passes": passes}
+        return {
+            "frames": self.frames,
+            "labels": sorted(self.labels.items()),
+            "passes": [
+                {"pass": p.store.folder.name, "reverse": p.reverse, "ids": sorted(p.ids.items()), "frames": p.frames}
+                for p in self.passes
+            ],
+        }
 
     @classmethod
     def of_run(cls, folder: Path) -> Results:

@@ -157,13 +157,15 @@ class Run:
     def _facts(self) -> dict[str, Any]:
         """Return what results depend on, as plain values."""
         reading = asdict(self.request.reading)
-        return {
+        facts = {
             "recording": str(self.request.recording.resolve()),
             "index": self.source.index.digest(),
             "reading": {name: reading[name] for name in ("max_pixels", "white_level")},
             "model": self.request.model.facts(),
             "direction": self.request.direction,
         }
+        plain: dict[str, Any] = json.loads(json.dumps(facts))  # as run.json gives it back
+        return plain
 
     @property
     def fingerprint(self) -> str:
@@ -180,7 +182,7 @@ class Run:
             Interrupted: The run was asked to stop.
         """
         known = self._known()
-        asked = {**self.facts, "prompts": self.prompts.facts()}
+        asked = {**self.facts, "prompts": json.loads(json.dumps(self.prompts.facts()))}
         if known and known["facts"] != asked:
             self._check_correction(known["facts"], asked)
         independent = engine.is_independent(self.request)

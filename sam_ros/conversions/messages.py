@@ -11,10 +11,11 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 from vision_msgs.msg import Detection2D, Detection2DArray, LabelInfo, ObjectHypothesisWithPose, VisionClass
 
-from sam_core import ObjectInfo, ObjectState
+from sam_core import ObjectInfo, ObjectState, TrackState
 from sam_core.association import Instance
 from sam_ros.conversions.encodings import array_to_image
 from sam_ros.conversions.masks import LARGEST_LABEL, UNLABELLED, Masks, label_image
+from sam_ros.conversions.stamps import to_time
 
 __all__ = [
     "UNLABELLED",
@@ -32,6 +33,13 @@ _STATES = {
     ObjectState.TRACKED: TrackedObject.TRACKED,
     ObjectState.ABSENT: TrackedObject.ABSENT,
     ObjectState.NO_MASK: TrackedObject.NO_MASK,
+}
+
+_TRACK_STATES = {
+    TrackState.TENTATIVE: TrackedObject.TRACK_TENTATIVE,
+    TrackState.TRACKED: TrackedObject.TRACK_TRACKED,
+    TrackState.OCCLUDED: TrackedObject.TRACK_OCCLUDED,
+    TrackState.LOST: TrackedObject.TRACK_LOST,
 }
 
 
@@ -53,6 +61,10 @@ def objects_message(masks: Masks, header: Header, *, with_masks: bool = True) ->
         item.state = _STATES[result.states[i]]
         item.predicted_iou = masks.predicted_iou[i]
         item.presence = masks.presence[i]
+        status = result.statuses.get(object_id)
+        if status is not None:
+            item.track_state = _TRACK_STATES[status.state]
+            item.last_seen = to_time(status.last_seen or 0)
         origin = result.origins.get(object_id)
         if origin is not None:
             item.concept = origin.concept

@@ -20,7 +20,8 @@ from sam_core.streaming import Tracker
 from sam_core.streaming.prompt import MAX_LABEL
 from sam_ros.conversions.messages import concept_instance_message
 from sam_ros.conversions.stamps import nanoseconds, to_time
-from sam_ros.detection.detector_manager import DetectorManager, DetectorReport, DetectorSettings
+from sam_ros.detection.detector_manager import DetectorManager, DetectorReport
+from sam_ros.detection.detector_settings import DetectorSettings
 from sam_ros.detection.findings import Outcome, find, track
 from sam_ros.detection.search import (
     NEWEST,

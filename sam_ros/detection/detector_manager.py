@@ -16,6 +16,7 @@ from sam_core.association import LIVE, ConceptResult, ConceptRules
 from sam_core.sam3 import ConceptDetector, build_detector
 from sam_core.streaming import Tracker
 from sam_ros.detection.counts import DetectionCounts
+from sam_ros.detection.detector_settings import DetectorSettings
 from sam_ros.detection.detector_thread import DetectorFacts, DetectorThread
 from sam_ros.detection.redetector import Redetector
 from sam_ros.detection.step_search import StepSearch
@@ -29,7 +30,7 @@ from sam_ros.tracking.inference import InferenceThread
 from sam_ros.tracking.prompt_services import PromptServices
 from sam_ros.tracking.session import Session
 
-__all__ = ["DetectorManager", "DetectorReport", "DetectorSettings", "LoadedDetector"]
+__all__ = ["DetectorManager", "DetectorReport", "LoadedDetector"]
 
 UNLOADED_MEANWHILE = "the detector was unloaded meanwhile"
 
@@ -42,31 +43,6 @@ def with_request_of(own: ConceptRules, rules: ConceptRules) -> ConceptRules:
 
 class NoDetectorError(RefusedError):
     """No detector is loaded. The text says how to load one."""
-
-
-@dataclass(frozen=True)
-class DetectorSettings:
-    """What to load, and how to run it.
-
-    Attributes:
-        model: Name of its configuration; empty for no detector.
-        checkpoint: File with its weights; empty for random ones.
-        device: Torch device.
-        dtype: Number type; empty for the device's default.
-        overrides: Changes to its configuration in Hydra's syntax.
-        cpu_threads: Threads that torch may use for it on the CPU; 0 leaves torch's own choice.
-        queue: Most calls that may wait.
-        text_on_cpu: Keep the text encoder on the CPU.
-    """
-
-    model: str
-    checkpoint: str
-    device: str
-    dtype: str
-    overrides: tuple[str, ...]
-    cpu_threads: int
-    queue: int
-    text_on_cpu: bool
 
 
 @dataclass(frozen=True)

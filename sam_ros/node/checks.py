@@ -62,6 +62,11 @@ def transition_failed(facts: Facts) -> str:
     return f"{state}, because a transition failed: {failure}. Repair it and try again" if failure else ""
 
 
+def autosave_failed(facts: Facts) -> str:
+    """Objects of the last autosave are not tracked, or objects cannot be saved."""
+    return facts.condition.autosave
+
+
 def detector_failed(facts: Facts) -> str:
     """The detector could not be loaded."""
     failure = facts.condition.detector.failure if facts.condition.detector else ""
@@ -225,6 +230,7 @@ CHECKS = (
     Check(DiagnosticStatus.ERROR, no_results),
     Check(DiagnosticStatus.ERROR, frames_failed),
     Check(DiagnosticStatus.ERROR, detector_failed),
+    Check(DiagnosticStatus.WARN, autosave_failed),
     Check(DiagnosticStatus.WARN, no_image),
     Check(DiagnosticStatus.WARN, two_publishers),
     Check(DiagnosticStatus.WARN, bad_images),

@@ -43,6 +43,15 @@ CONCEPT_DESCRIPTORS: dict[str, ParameterDescriptor] = {
         "never.",
         **_COUNT,
     ),
+    "concept_recondition_score": _live(
+        "... if the detection has this score, and the tracker's logit of seeing the object is above it, too.", **_SHARE
+    ),
+    "concept_recondition_iou": _live("... and if their masks overlap by this IoU.", **_SHARE),
+    "concept_least_share": _live(
+        "An object that keeps less than this share of its mask, where each pixel goes to the surest object of the "
+        "concept, is remembered as absent.",
+        **_SHARE,
+    ),
     "concept_overlap_iou": _live(
         "Of two objects of a concept whose masks overlap from this IoU on, the one that was hidden more recently is "
         "taken for absent. 0: neither.",

@@ -71,6 +71,7 @@ class Condition:
         detector: What the concept detector does; None where there is none.
         failure: Why the newest transition failed; empty where it did not.
         working: Seconds since the inference thread began its frame or command; None while it waits for one.
+        autosave: Why objects are not saved, or not brought back; empty where they are.
         clock: Whether the node's clock runs: simulated time stands still at 0 until `/clock` comes.
         held_back: Results that are held back (parameter `hold_back_frames`).
     """
@@ -84,6 +85,7 @@ class Condition:
     detector: DetectorReport | None = None
     failure: str = ""
     working: float | None = None
+    autosave: str = ""
     clock: bool = True
     held_back: int = 0
 

@@ -14,8 +14,9 @@ from rclpy.parameter import Parameter
 from sam_core.streaming import CHOICES, POLICIES, Tracker
 from sam_core.streaming.renamed import RENAMED
 from sam_ros.conversions.encodings import MAX_PIXELS
-from sam_ros.detection.detector_manager import DetectorSettings
+from sam_ros.detection.detector_settings import DetectorSettings
 from sam_ros.node.concept_parameters import CONCEPT_DESCRIPTORS
+from sam_ros.node.track_parameters import TRACK_DESCRIPTORS
 from sam_ros.runtime.declaration import declare
 
 __all__ = ["TrackerParameters", "check_parameters", "declare_parameters"]
@@ -77,9 +78,18 @@ class TrackerParameters:
     concept_hot_start_unmatched: int = 8
     concept_hot_start_duplicate: int = 8
     concept_recondition_every: int = 16
+    concept_recondition_score: float = 0.8
+    concept_recondition_iou: float = 0.8
+    concept_least_share: float = 0.3
     concept_overlap_iou: float = 0.7
     concept_leave_after: int = 300
     concept_publish_tentative: bool = True
+    occluded_after: int = 5
+    lost_after: float = 3.0
+    found_after: int = 2
+    events_kept: int = 100
+    objects_folder: str = ""
+    autosave: float = 0.0
 
     @classmethod
     def read(cls, node: Node) -> TrackerParameters:
@@ -147,6 +157,8 @@ _DESCRIPTORS: dict[str, ParameterDescriptor] = {
     "memory_policy": _fixed(
         "Which images enter an object's memory. fifo: the last ones, as SAM 2 was published. strided: every third one. "
         "selective: the newest in which the object was surely seen, as in SAM 3's memory selection. "
+        "samurai: as selective, and of the network's masks the one that fits the object's motion is taken. "
+        "distractor: every fifth, and those that show a look-alike beside the object (DAM4SAM). "
         "Empty: what the model's configuration says, strided for sam2_nano, else fifo.",
         "empty or one of " + ", ".join(POLICIES),
     ),
@@ -249,6 +261,7 @@ _DESCRIPTORS: dict[str, ParameterDescriptor] = {
         "what it means is kept on the device."
     ),
     **CONCEPT_DESCRIPTORS,
+    **TRACK_DESCRIPTORS,
 }
 
 

@@ -68,6 +68,7 @@ class InferenceThread(Generic[M]):
             result was held back in s.
         statistics: Where drops and errors are counted.
         logger: Where they are told.
+        tell: Called in this thread after each frame and command, and at the end: takes the session's events.
         device: Where the model is; on a GPU the thread works in a stream that goes before a detector's.
         capacity: Most commands of clients that may wait in a lane.
         hold_back: Results that are held back: each is delivered so many frames later, without objects that were
@@ -82,6 +83,7 @@ class InferenceThread(Generic[M]):
         deliver: Callable[[M, NDArray[np.uint8], FrameResult, float, float], None],
         statistics: Statistics,
         logger: RcutilsLogger,
+        tell: Callable[[Session], None] | None = None,
         device: torch.device | None = None,
         capacity: int = CAPACITY,
         hold_back: int = 0,
@@ -90,6 +92,7 @@ class InferenceThread(Generic[M]):
         self._deliver = deliver
         self._statistics = statistics
         self._logger = logger
+        self._tell = tell
         self._device = device
         self._queue: WorkQueue[M] = WorkQueue(capacity)
         self._order = StampOrder()
@@ -116,7 +119,10 @@ class InferenceThread(Generic[M]):
         self._stopping = True
         self._queue.close()
         self._thread.join(timeout)
-        return not self._thread.is_alive()
+        if self._thread.is_alive():
+            self._tell = None  # what it does from now on is nobody's business
+            return False
+        return True
 
     @property
     def working(self) -> float | None:
@@ -200,11 +206,20 @@ class InferenceThread(Generic[M]):
                         self._observe(session)
                 self._began = None
                 del item  # a future holds its result: nothing of it stays behind while the thread waits
+            session.reset("the tracker was cleaned up")
+            self._observe(session)
         self._history = replace(self._history, frames=())  # whoever holds the thread holds no frames
 
     def _observe(self, session: Session) -> None:
         with suppress(MemoryError):  # what was seen before stands; the command or frame is done all the same
             self._report, self._history = session.stream.report(), session.stream.history
+        tell = self._tell
+        if tell is None:
+            return
+        try:
+            tell(session)
+        except Exception as error:
+            self._statistics.error(f"events are not published: {type(error).__name__}: {error}")
 
     def _carry_out(self, command: Command[Any], session: Session) -> None:
         """Run a command. What it changed shows before its answer does."""

@@ -12,7 +12,16 @@ from rclpy.lifecycle import LifecycleNode
 from sam_msgs.srv import AddPrompt, ListObjects, RemoveObject
 from std_srvs.srv import Trigger
 
-from sam_core import CapacityError, FrameResult, ImageError, NoFrameError, PromptError, UnknownObjectError
+from sam_core import (
+    CapacityError,
+    FrameResult,
+    ImageError,
+    NoFrameError,
+    ObjectIdError,
+    PromptError,
+    SavedObjectError,
+    UnknownObjectError,
+)
 from sam_ros.conversions.messages import summary_message
 from sam_ros.conversions.prompts import prompt_of
 from sam_ros.conversions.stamps import format_stamp, nanoseconds, stamp_of, to_time
@@ -33,7 +42,16 @@ R = TypeVar("R")
 
 LONGEST_ANSWER = 1000  # characters of a reason
 # Errors of a command that cannot be carried out: the caller gets the text, and the tracker is fine.
-REFUSALS = (RefusedError, PromptError, UnknownObjectError, CapacityError, NoFrameError, ImageError)
+REFUSALS = (
+    RefusedError,
+    PromptError,
+    UnknownObjectError,
+    CapacityError,
+    NoFrameError,
+    ImageError,
+    ObjectIdError,
+    SavedObjectError,
+)
 
 
 class NotReadyError(RefusedError):
@@ -92,7 +110,7 @@ class PromptServices:
     async def _on_remove_object(
         self, request: RemoveObject.Request, response: RemoveObject.Response
     ) -> RemoveObject.Response:
-        _, response.message = await self._ask(lambda session: session.stream.remove(request.object_id))
+        _, response.message = await self._ask(lambda session: session.remove(request.object_id, "removed by a client"))
         response.success = not response.message
         return response
 
@@ -104,7 +122,7 @@ class PromptServices:
 
     async def _on_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         inference = self._inference()
-        _, response.message = await self._ask(lambda session: session.stream.reset())
+        _, response.message = await self._ask(lambda session: session.reset("reset by a client"))
         response.success = not response.message
         if response.success and inference is not None:
             inference.begin_run()

@@ -11,10 +11,22 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+from std_msgs.msg import Header
 
 from sam_core import FrameResult, Prompt, StampError
-from sam_core.association import ConceptResult, ConceptTracker, merged
-from sam_core.streaming import Frame, Stream
+from sam_core.association import (
+    ConceptResult,
+    ConceptTracker,
+    Ending,
+    EventKind,
+    ObjectEvent,
+    ObjectStanding,
+    changes,
+    merged,
+    standings,
+)
+from sam_core.saved_objects import SavedObject, recall, saved_from
+from sam_core.streaming import Frame, Stream, Tracker
 from sam_ros.conversions.stamps import format_stamp
 
 __all__ = ["Drive", "Session"]
@@ -40,6 +52,8 @@ class Session:
     drive: Drive | None = None
     shows_tentative: bool = True
     concepts: ConceptTracker = field(init=False)
+    _standings: dict[int, ObjectStanding] = field(init=False, default_factory=dict)  # at the last `take_events`
+    _ended: dict[int, Ending] = field(init=False, default_factory=dict)  # what somebody removed since
 
     def __post_init__(self) -> None:
         """Begin without tracks."""
@@ -90,6 +104,57 @@ class Session:
             f"{format_stamp(history.oldest.stamp)}, the newest processed image has the stamp "
             f"{format_stamp(history.newest.stamp)}. A stamp of zero means the newest image"
         )
+
+    def remove(self, object_id: int, reason: str) -> None:
+        """Forget an object.
+
+        Raises:
+            UnknownObjectError: There is no such object.
+        """
+        self.stream.remove(object_id)
+        self._ended[object_id] = Ending(reason)
+
+    def reset(self, reason: str) -> None:
+        """Forget all objects."""
+        self._ended |= {info.object_id: Ending(reason) for info in self.stream.objects}
+        self.stream.reset()
+
+    def saved(self, object_id: int, tracker: Tracker) -> SavedObject:
+        """Copy what is to be saved of an object.
+
+        Raises:
+            UnknownObjectError: There is no such object.
+        """
+        track = self.concepts.tracks.get(object_id)
+        return saved_from(tracker, self.stream, object_id, "" if track is None else track.concept)
+
+    def saved_all(self, tracker: Tracker) -> list[SavedObject]:
+        """Copy what is to be saved of all objects."""
+        return [self.saved(info.object_id, tracker) for info in self.stream.objects]
+
+    def recall(self, saved: SavedObject, *, keep_id: bool) -> int:
+        """Look for a saved object, also by the concept that found it; return its id.
+
+        Raises:
+            CapacityError, ObjectIdError: As `Stream.recall` says.
+        """
+        object_id = recall(saved, self.stream, keep_id=keep_id)
+        if saved.concept:
+            self.concepts.adopt(object_id, saved.concept)
+        return object_id
+
+    def take_events(self) -> list[tuple[ObjectEvent, Header]]:
+        """Return what happened to objects since the last call, with the header of the image in which it was noticed."""
+        before, history = self._standings, self.stream.history
+        after = standings(self.stream, self.concepts.tracks, tentative=self.shows_tentative)
+        events = changes(before, after, {**self.concepts.ended, **self._ended})
+        self._standings, self._ended = after, {}
+        told = []
+        for event in events:
+            first = event.standing.first_frame if event.kind is EventKind.APPEARED else None
+            frame = (None if first is None else history.numbered(first)) or history.newest
+            told.append((event, Header() if frame is None else frame.source))
+        return told
 
     def click(self, x: float, y: float, stamp: int | None = None) -> tuple[int, bool]:
         """Apply one positive click: it corrects the object whose mask it hits, and starts a new object elsewhere.

@@ -38,6 +38,8 @@ def box(k: int) -> Prompt:
         pytest.param("sam2_nano", "bfloat16", 2, 3, marks=pytest.mark.slow),  # on CPUs without such arithmetic
         *(("sam2.1_micro", dtype, *case) for dtype in ("float32", "bfloat16") for case in ((1, 0), (1, 3), (2, 3))),
         *(("sam2.1_micro", "float32", *case) for case in ((4, 5), (7, 9), (8, 0))),  # around a multiple of eight
+        *(("edgetam_micro", dtype, 2, 3) for dtype in ("float32", "bfloat16")),
+        ("edgetam_micro", "float32", 8, 0),
     ],
 )
 def test_an_object_that_joins_changes_no_bit_of_the_others(name: str, dtype: str, others: int, joins: int) -> None:

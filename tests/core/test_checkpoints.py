@@ -143,7 +143,7 @@ def test_hugging_face_weights_compute_the_same(tmp_path: Path) -> None:
             current_vision_position_embeddings=features.position.flatten(2).permute(2, 0, 1),
             memory=memory.tokens.transpose(0, 1),
             memory_posision_embeddings=memory.position.transpose(0, 1),
-            num_object_pointer_tokens=memory.num_pointer_tokens,
+            num_object_pointer_tokens=memory.num_unplaced_tokens,
         )
         mine = ours.embed_with_memory(features, memory)
     coarse = min(reference, key=Tensor.numel)

@@ -21,7 +21,6 @@ from sam_core.association import (
     Removal,
     SearchPlan,
     Track,
-    TrackState,
     clean,
     mask_ious,
     match,
@@ -141,7 +140,7 @@ def test_a_young_track_is_withdrawn_after_eight_unmatched_searches_and_an_old_on
     young, old = track(1, born=10, unmatched=7), track(2, born=2, unmatched=7)
     after = survey([young, old], replace(NOTHING, unmatched=(0, 1)), [], 17, RELEASED)
     assert after.removed == {1: Removal.UNMATCHED}
-    assert [(one.object_id, one.state, one.unmatched) for one in after.tracks] == [(2, TrackState.CONFIRMED, 8)]
+    assert [(one.object_id, one.confirmed, one.unmatched) for one in after.tracks] == [(2, True, 8)]
 
 
 def test_a_young_track_that_shares_detections_with_an_older_one_is_withdrawn() -> None:
@@ -159,8 +158,8 @@ def test_a_track_is_tentative_until_its_hot_start_is_over_and_then_for_ever_conf
     states = []
     for now in range(6, 22):
         (one,) = survey([one], replace(NOTHING, matched=((0,),)), [0.9], now, RELEASED).tracks
-        states.append(one.state)
-    assert states.index(TrackState.CONFIRMED) == 20 - 6, "15 searches after it was born"
+        states.append(one.confirmed)
+    assert states.index(True) == 20 - 6, "15 searches after it was born"
     (one,) = survey([one], NOTHING, [], 0, RELEASED).tracks
     assert one.confirmed
 

@@ -19,7 +19,6 @@ from sam_core.association import (
     ConceptTracker,
     Delay,
     FollowedConcept,
-    TrackState,
 )
 from sam_core.streaming import Frame
 
@@ -94,8 +93,8 @@ def test_a_new_object_is_tentative_then_confirmed_or_withdrawn(concepts: Concept
     states = []
     for stamp in range(2, 10):
         result = concepts.step(IMAGE, stamp, concepts=[CUP], detect=confirming(concepts))
-        states += [track.state for track in result.tracks.values()]
-    assert states == [TrackState.TENTATIVE] * 5 + [TrackState.CONFIRMED] * 3
+        states += [track.confirmed for track in result.tracks.values()]
+    assert states == [False] * 5 + [True] * 3
     assert result.result.origins[1].score == pytest.approx(0.9)
 
 
@@ -117,6 +116,22 @@ def test_held_back_results_never_show_what_is_withdrawn(concepts: ConceptTracker
             shown.append((out[1], out[0].result.object_ids))
     shown += [(stamp, result.result.object_ids) for result, stamp in delay.flush()]
     assert shown == [(stamp, ()) for stamp in range(8)]
+
+
+def test_held_back_results_never_show_what_a_later_search_withdraws(concepts: ConceptTracker) -> None:
+    """As in the node, where another thread searches between the frames."""
+    delay: Delay[int] = Delay(9)
+    delay.push(concepts.step(IMAGE, 0, concepts=[CUP], detect=found(3)), 0)
+    frame = concepts.stream.history.newest
+    assert frame is not None
+    for _ in range(3):
+        assert list(concepts.tracks) == [1]
+        concepts.search(frame, detections("cup"), RULES)
+    after = concepts.step(IMAGE, 1)
+    assert list(after.removed) == [1]
+    delay.push(after, 1)
+    assert [result.result.object_ids for result, _ in delay.flush()] == [(), ()]
+    assert concepts.step(IMAGE, 2).removed == {}, "told once"
 
 
 def test_objects_that_somebody_prompted_are_left_as_the_network_says(micro_tracker: Tracker) -> None:
@@ -177,8 +192,16 @@ def test_a_step_that_fails_changes_no_track(concepts: ConceptTracker) -> None:
 
 @pytest.mark.slow
 def test_nothing_grows_while_objects_come_and_go(micro_tracker: Tracker) -> None:
-    """Concepts on every frame; the long run of 3,000 frames is `python -m benchmarks.concepts.flatness`."""
+    """Concepts are searched for on every frame."""
     coming: Coming = run(micro_tracker, frames=90, first=60)
     assert coming.bytes_first == coming.bytes_last
     assert coming.born > 12
+    assert coming.removed >= coming.born - 4
+
+
+@pytest.mark.slow
+def test_nothing_grows_over_3000_frames_while_objects_come_and_go(micro_tracker: Tracker) -> None:
+    coming = run(micro_tracker, frames=3000, first=500)
+    assert coming.bytes_first == coming.bytes_last
+    assert coming.born > 500
     assert coming.removed >= coming.born - 4

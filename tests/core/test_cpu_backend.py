@@ -17,37 +17,43 @@ from sam_core.backends.cpu.attention import BlockedAttention, RawValueAttention
 from sam_core.backends.cpu.linear import PackedLinear, PaddedMLP
 from sam_core.backends.cpu.weight_cache import replace
 from sam_core.build import build_model
+from sam_core.edgetam.repvit import ConvNorm, TokenMixer
 from sam_core.layers import MLP, DotProductAttention, LayerNorm2d, RotaryAttention, axial_rotations
 from sam_core.sam2 import Sam2
 
 TOLERANCE = 1e-5
 
 
-def plain_model() -> Sam2:
+MODELS = ["sam2.1_micro", "edgetam_micro"]
+
+
+def plain_model(name: str) -> Sam2:
     torch.manual_seed(0)
-    model = build_model("sam2.1_micro").requires_grad_(False)
+    model = build_model(name).requires_grad_(False)
     make_lively(model)
     return model
 
 
-def test_parameters_keep_their_names() -> None:
-    model = plain_model()
+@pytest.mark.parametrize("name", MODELS)
+def test_parameters_keep_their_names(name: str) -> None:
+    model = plain_model(name)
     before = model.state_dict()
     after = optimise_for_cpu(model).state_dict()
     assert after.keys() == before.keys()
     assert all(after[name].data_ptr() == before[name].data_ptr() for name in before)
     kinds = {type(module) for module in model.modules()}
-    assert not kinds & {nn.Linear, MLP, DotProductAttention, RotaryAttention, LayerNorm2d}
+    assert not kinds & {nn.Linear, MLP, DotProductAttention, RotaryAttention, LayerNorm2d, ConvNorm, TokenMixer}
 
 
-def test_optimised_and_plain_networks_agree() -> None:
-    model = plain_model()
+@pytest.mark.parametrize("name", MODELS)
+def test_optimised_and_plain_networks_agree(name: str) -> None:
+    model = plain_model(name)
     with torch.inference_mode():
         plain = one_frame(model)
         fast = one_frame(optimise_for_cpu(model))
-    for name, value in plain.items():
-        assert relative_error(fast[name], value) <= TOLERANCE, name
-    assert any(not torch.equal(fast[name], plain[name]) for name in plain)
+    for part, value in plain.items():
+        assert relative_error(fast[part], value) <= TOLERANCE, part
+    assert any(not torch.equal(fast[part], plain[part]) for part in plain)
 
 
 def test_a_packed_linear_layer_follows_its_weight() -> None:
@@ -116,11 +122,10 @@ def test_values_may_be_projected_after_averaging(heads: int, grid: tuple[int, in
 def one_frame(model: Sam2) -> dict[str, Tensor]:
     """Run every network once, three objects."""
     torch.manual_seed(5)
-    side = model.feature_size
     images = torch.randint(0, 255, (1, model.image_size, model.image_size, 3), dtype=torch.uint8)
     features = model.encode_image(model.normalise(images))
     t_pos, ages = torch.tensor([[0, 4, 5, 6]]), torch.arange(6)[None]
-    spatial = torch.randn(3, 4, model.memory_dim, side, side)
+    spatial = torch.randn(3, 4, *model.memory_shape)
     pointers = torch.randn(3, 6, model.d_model)
     embedding = model.embed_with_memory(features, model.assemble_memory(spatial, t_pos, pointers, ages))
     output = model.decode(embedding, features, multimask=True)

@@ -74,7 +74,7 @@ def test_memory_attention(pair: Pair, shared_image: bool, figure: Figure) -> Non
         curr_pos=wide.position.expand(batch, -1, -1, -1).flatten(2).permute(2, 0, 1),
         memory=memory.tokens.transpose(0, 1),
         memory_pos=memory.position.expand(batch, -1, -1).transpose(0, 1),
-        num_obj_ptr_tokens=memory.num_pointer_tokens,
+        num_obj_ptr_tokens=memory.num_unplaced_tokens,
     )
     check(figure, memory_attention=relative_error(mine.flatten(2).permute(2, 0, 1), theirs))
 

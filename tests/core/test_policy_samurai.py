@@ -38,9 +38,9 @@ class Course:
         self.policy = policy
         self.seen = Observation(0, 1.0, 5.0, prompted=True)
 
-    def see(self, candidates: SamOutput) -> int:
+    def see(self, candidates: SamOutput, shift: Tensor | None = None) -> int:
         """Show a frame; returns which candidate is taken."""
-        examined = self.policy.examine(candidates, [self.seen], None)
+        examined = self.policy.examine(candidates, [self.seen], shift)
         assert examined.best is not None
         best = int(examined.best[0])
         seen = Observation(self.seen.frame + 1, float(candidates.ious[0, best]), float(candidates.object_score), False)

@@ -19,6 +19,7 @@ ROOMS: dict[str, set[str]] = {  # what each room may import, besides itself
     "localization": {"conversions", "runtime"},
     "camera": {"conversions", "runtime"},
     "demo": {"conversions", "runtime", "camera"},
+    "annotation": {"conversions", "runtime", "tracking", "camera"},
     "console": {"conversions", "runtime"},
 }
 

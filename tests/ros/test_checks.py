@@ -190,3 +190,10 @@ def test_what_is_right_is_not_complained_of(case: str) -> None:
 def test_errors_come_first() -> None:
     both = facts_of(replace(WELL, failure="no such file", clock=False))
     assert [finding.level for finding in findings(both)] == [ERROR, WARN]
+
+
+def test_results_that_are_still_held_back_are_not_missed() -> None:
+    silent = replace(RUNNING, since_last_result=12.0)
+    assert findings(facts_of(replace(WELL, held_back=14), silent, hold_back_frames=15)) == []
+    (finding,) = findings(facts_of(replace(WELL, held_back=15), silent, hold_back_frames=15))
+    assert "no result for 12.0 s" in finding.sentence

@@ -58,6 +58,7 @@ def test_all_is_well(statistics: Statistics) -> None:
     assert values["objects"] == "2 of 16"
     assert values["memory bank slots used"] == "14 of 112"
     assert values["memory bank and history [MiB]"] == "3.0"
+    assert values["results held back"] == "0 of 0"
     assert values["last error"] == ""
     assert float(values["newest result [s ago]"]) < 60
     assert {f"images dropped: {cause.value}" for cause in DropCause} <= set(values)

@@ -19,6 +19,8 @@ from lifecycle_msgs.srv import ChangeState, GetState
 from rcl_interfaces.msg import Parameter as ParameterMessage
 from rcl_interfaces.msg import ParameterValue
 from rcl_interfaces.srv import ListParameters, SetParameters
+from rclpy.action import ActionClient
+from sam_msgs.action import SegmentEverything
 from sam_msgs.srv import DetectConcept, UnfollowConcept
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
@@ -38,6 +40,7 @@ STEPS = {  # states in the order of a life, and the transition that leads there
 }
 OWN = {"add_prompt", "remove_object", "list_objects", "reset", "set_paused"}
 OWN |= {"detect_concept", "follow_concept", "unfollow_concept", "change_state", "get_state", "set_parameters"}
+OWN |= {"segment_image"}
 
 
 class Life:
@@ -55,7 +58,8 @@ class Life:
     def _types(self) -> dict[str, list[str]]:
         name = self.client.tracker.lstrip("/")
         found = dict(self.client.node.get_service_names_and_types())
-        return {service: kinds for service, kinds in found.items() if service.startswith(f"/{name}/")}
+        ours = {service: kinds for service, kinds in found.items() if service.startswith(f"/{name}/")}
+        return {service: kinds for service, kinds in ours.items() if "/_action/" not in service}  # of goals, see below
 
     def lead_to(self, state: str) -> None:
         """Take the transitions that are missing."""
@@ -159,6 +163,37 @@ def test_every_service_answers_while_the_tracker_works(life: Life, picture: Call
     assert client.track(picture(next(frames))).objects == []
     assert client.prompt((40, 45)).success
     assert len(client.track(picture(next(frames))).objects) == 1
+
+
+def test_every_goal_ends(life: Life, picture: Callable[..., np.ndarray]) -> None:
+    """Goals with generated fields, some of them cancelled, end with a result that says why."""
+    life.lead_to("active")
+    client, frames = life.client, itertools.count()
+    action = ActionClient(client.node, SegmentEverything, f"{client.tracker}/segment_everything")
+    client.until(action.server_is_ready, "the action")
+    fields = {
+        "action": st.integers(0, 2),
+        "image": st.just(Image()) | st.just(array_to_image(picture(0), "rgb8", Header())) | messages(Image),
+        "points_per_side": st.integers(0, 5) | st.integers(0, 2**32 - 1),
+        "crop_layers": st.integers(0, 3),
+    }
+
+    @given(goal=messages(SegmentEverything.Goal, **fields), cancels=st.booleans())
+    @examples(12)
+    def send(goal: Any, cancels: bool) -> None:
+        client.publish(picture(next(frames)))
+        sent = action.send_goal_async(goal)
+        client.until(sent.done, "the goal to be accepted")
+        if cancels:
+            sent.result().cancel_goal_async()
+        ended = sent.result().get_result_async()
+        client.until(ended.done, "the result")
+        check(ended.result().result)
+
+    send()
+    action.destroy()
+    restore(life)
+    assert client.track(picture(next(frames))).objects == []
 
 
 def test_generated_images_are_tracked_or_counted(life: Life, picture: Callable[..., np.ndarray]) -> None:

@@ -18,7 +18,7 @@ from std_msgs.msg import Header
 
 from sam_core import FrameResult, NoFrameError, Prompt, PromptError, StampError, Stream, Tracker, build_tracker
 from sam_ros.conversions.encodings import array_to_image, image_to_rgb
-from sam_ros.conversions.stamps import to_time
+from sam_ros.conversions.stamps import stamp_of, to_time
 from sam_ros.tracking.inference import CAPACITY, InferenceThread
 from sam_ros.tracking.session import Session
 from sam_ros.tracking.statistics import DropCause, Statistics
@@ -62,9 +62,10 @@ class FaultyStream:
 class Bench:
     """A running inference thread and what it delivered."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, **settings: Any) -> None:
         self.statistics = Statistics()
         self.delivered: list[tuple[int, FrameResult]] = []
+        self.held: list[float] = []
         self.gate = threading.Event()
         self.gate.set()
         self.thread: InferenceThread[Image] = InferenceThread(
@@ -73,13 +74,16 @@ class Bench:
             deliver=self._deliver,
             statistics=self.statistics,
             logger=get_logger("test"),
+            **settings,
         )
         self.thread.start()
 
     def _deliver(self, message: Image, image: np.ndarray, result: FrameResult, seconds: float, held: float) -> None:
         self.gate.wait(TIMEOUT)
         assert seconds > 0
+        assert stamp_of(message.header) == result.stamp
         self.delivered.append((result.stamp, result))
+        self.held.append(held)
 
     def track(self, message: Image) -> None:
         """Offer a frame and wait until it is done."""
@@ -137,6 +141,23 @@ def test_the_thread_outlives_an_account_for_which_there_is_no_memory(
 
 def _no_memory(*_: Any) -> Any:
     raise MemoryError
+
+
+def test_results_that_are_held_back_come_later_each_with_its_own_stamp_and_all_at_the_end(tracker: Tracker) -> None:
+    bench = Bench(Session(tracker.open_stream(max_objects=4)), hold_back=2)
+    try:
+        for number in range(1, 5):
+            bench.track(frame(number * SECOND))
+        assert [stamp for stamp, _ in bench.delivered] == [1 * SECOND, 2 * SECOND]
+        assert bench.thread.held == 2
+        bench.track(frame(5 * SECOND, encoding="no such"))
+        assert bench.thread.held == 2, "an image without a result pushes nothing out"
+        bench.thread.flush().result(TIMEOUT)
+        assert [stamp for stamp, _ in bench.delivered] == [number * SECOND for number in range(1, 5)]
+        assert bench.thread.held == 0
+        assert min(bench.held) > 0
+    finally:
+        assert bench.thread.stop(TIMEOUT)
 
 
 def test_the_newest_frame_wins_while_the_thread_works(bench: Bench) -> None:

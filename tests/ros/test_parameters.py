@@ -17,6 +17,7 @@ from sam_ros.node.concept_parameters import CONCEPT_DESCRIPTORS
 from sam_ros.node.parameters import TrackerParameters, declare_parameters
 
 LIVE = {"mask_threshold", "publish_masks", "expected_rate", "image_timeout", "result_timeout"}
+LIVE |= {"occluded_after", "lost_after", "found_after"}
 
 
 def set_parameter(client: Any, name: str, value: Any) -> Any:

@@ -13,6 +13,7 @@ from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
 
 from sam_core import Prompt
+from sam_core.association import FollowedConcept
 from sam_core.build import build_model
 from sam_core.sam3 import ConceptDetector, build_network
 from sam_core.streaming import Frame
@@ -93,10 +94,18 @@ def test_one_backbone_one_pass_an_image_and_tracking_goes_on_alone(node: Tracker
         scores, abs=1e-2
     )  # resized apart, to within a level
 
+    # A concept that counts images is searched for in the image's own step.
+    redetector = node._detections._detector.now.redetector  # type: ignore[union-attr]
+    redetector.follow(FollowedConcept("cup", every_n_frames=1))
+    outcome = node._inference.submit(lambda session: session.step(IMAGE, 3, None)).result(60.0)  # type: ignore[union-attr]
+    assert outcome.searched == ("cup",)
+    assert len(count) == 4
+    assert redetector.unfollow("")
+
     # Tracking goes on when the detector ends.
     prompt = Prompt(box=[20, 20, 60, 70])
     node._inference.submit(lambda session: session.stream.add_prompt(prompt)).result(60.0)  # type: ignore[union-attr]
     detector = detector_thread(node)
     detector.stop()
     assert detector.join(60.0)
-    assert step(node, 3)[0] == 1
+    assert step(node, 4)[0] == 1

@@ -59,6 +59,12 @@ def test_percentiles_and_overhead() -> None:
     assert snapshot.overhead == pytest.approx((0.052, 0.101))
 
 
+def test_time_that_a_result_was_held_back_is_no_overhead() -> None:
+    statistics = Statistics(Clock())
+    statistics.frame_processed(Timing(latency=15.1, model=0.08, held=15.0))
+    assert statistics.snapshot().overhead == pytest.approx((0.02, 0.02))
+
+
 def test_a_frame_leaves_the_percentiles_when_the_window_is_over() -> None:
     clock = Clock()
     statistics = Statistics(clock)

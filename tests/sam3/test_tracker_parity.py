@@ -103,7 +103,7 @@ def test_memory_attention(networks: Any, figure: Figure) -> None:
         current_vision_position_embeddings=flat(features.position),
         memory=memory.tokens.transpose(0, 1),
         memory_posision_embeddings=memory.position.transpose(0, 1),
-        num_object_pointer_tokens=memory.num_pointer_tokens,
+        num_object_pointer_tokens=memory.num_unplaced_tokens,
     )
     mine = ours.embed_with_memory(features, memory)
     figure("memory attention", relative_error(flat(mine).flatten(), theirs.flatten()), 1e-5)

@@ -1,4 +1,4 @@
-"""Inference on a CPU: packed weights, blocked attention, averages of raw values.
+"""Inference on a CPU: packed weights, blocked attention, averages of raw values, folded normalisation.
 
 `optimise_for_cpu` replaces modules of a built network in place. Parameters and their names stay the same, and so do
 the numbers, up to rounding. The replacements apply to inference without gradients on a CPU; with gradients, on
@@ -15,6 +15,7 @@ from typing import TypeVar
 from torch import nn
 
 from sam_core.backends.cpu.attention import BlockedAttention, RawValueAttention
+from sam_core.backends.cpu.folded import FoldedConvNorm, FoldedTokenMixer
 from sam_core.backends.cpu.linear import PackedLinear, PaddedMLP
 from sam_core.backends.cpu.maps import (
     CachedHiera,
@@ -24,6 +25,7 @@ from sam_core.backends.cpu.maps import (
     merge_skips,
 )
 from sam_core.backends.cpu.weight_cache import replace
+from sam_core.edgetam.repvit import ConvNorm, TokenMixer
 from sam_core.layers import MLP, DotProductAttention, LayerNorm2d, RotaryAttention
 from sam_core.sam2 import Sam2
 from sam_core.sam2.hiera import Hiera
@@ -40,6 +42,8 @@ _REPLACEMENTS: dict[type[nn.Module], type[nn.Module]] = {
     RotaryAttention: RawValueAttention,
     Hiera: CachedHiera,
     LayerNorm2d: PlanarLayerNorm2d,
+    ConvNorm: FoldedConvNorm,
+    TokenMixer: FoldedTokenMixer,
 }
 
 

@@ -40,13 +40,20 @@ class RawValueAttention(RotaryAttention):
     cache: WeightCache
 
     def forward(  # type: ignore[override]
-        self, q: Tensor, k: Tensor, v: Tensor, rotations: Tensor, num_unrotated_keys: int = 0
+        self,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        rotations: Tensor,
+        num_unrotated_keys: int = 0,
+        key_rotations: Tensor | None = None,
     ) -> Tensor:
         """Attend as `RotaryAttention.forward` does."""
         if not applies_to(v) or v.shape[-1] > self.head_dim:
-            return super().forward(q, k, v, rotations, num_unrotated_keys)
+            return super().forward(q, k, v, rotations, num_unrotated_keys, key_rotations)
         q = _rotate_in_place(self.split_heads(self.q_proj(q)), rotations)
-        k = _rotate_in_place(self.split_heads(self.k_proj(k)), rotations, num_unrotated_keys)
+        key_rotations = rotations if key_rotations is None else key_rotations
+        k = _rotate_in_place(self.split_heads(self.k_proj(k)), key_rotations, num_unrotated_keys)
         values = v[:, None].expand(-1, self.num_heads, -1, -1)
         averages = self.merge_heads(self.attend(q.expand(v.shape[0], -1, -1, -1), k, values))
         packs = can_pack(averages, self.out_proj.weight)

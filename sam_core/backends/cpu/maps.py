@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -14,6 +16,12 @@ from sam_core.sam2.image_encoder import ImageEncoder
 
 # With fewer channels PyTorch's layer norm, which works pixel by pixel, is slower than operations on whole planes.
 _FEW_CHANNELS = 16
+
+
+def itemwise(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """Apply a function to each item of the batch alone; a batch of one is not copied."""
+    parts = [function(item) for item in x.split(1)]
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 class CachedHiera(Hiera):
@@ -55,7 +63,7 @@ class ItemwiseConv2d(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, in_channels, H, W) to (B, out_channels, H', W')."""
         convolve = super().forward
-        return torch.cat([convolve(item) for item in x.split(1)]) if applies_to(x) else convolve(x)
+        return itemwise(convolve, x) if applies_to(x) else convolve(x)
 
 
 class LinearConvTranspose2d(nn.ConvTranspose2d):

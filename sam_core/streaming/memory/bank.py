@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import prod
 
 import torch
 from torch import Tensor
@@ -117,9 +118,10 @@ class MemoryBank:
         empty = self.empty_index
         slots = len(empty.conditioning.frames) + len(empty.recent.frames)
         pointers = len(empty.conditioning.frames) + len(empty.pointers.frames)
-        tokens, device = network.feature_size**2, network.device
-        # (rows, slots, h * w, c): tokens, as memory attention reads them.
-        self.spatial = torch.zeros(rows, slots, tokens, network.memory_dim, dtype=dtype, device=device)
+        channels, *places = network.memory_shape
+        device = network.device
+        # (rows, slots, places, c): tokens, as memory attention reads them.
+        self.spatial = torch.zeros(rows, slots, prod(places), channels, dtype=dtype, device=device)
         self.pointers = torch.zeros(rows, pointers, network.d_model, dtype=network.dtype, device=device)
 
     def copy(self, source: int, target: int) -> None:
@@ -133,7 +135,7 @@ class MemoryBank:
         Args:
             rows: B rows.
             slots: where it goes in each row.
-            spatial: (B, c, h, w); None if no object keeps it.
+            spatial: (B, *memory_shape); None if no object keeps it.
             pointers: (B, d).
 
         Raises:
@@ -179,9 +181,9 @@ class MemoryBank:
 
     def read(self, indices: MemoryIndices) -> MemoryTokens:
         """Assemble memories for memory attention."""
-        side = self._network.feature_size
+        places = self._network.memory_shape[1:]
         return self._network.assemble_memory(
-            self.spatial[indices.rows, indices.slots].transpose(2, 3).unflatten(3, (side, side)),
+            self.spatial[indices.rows, indices.slots].transpose(2, 3).unflatten(3, places),
             indices.t_pos,
             self.pointers[indices.rows, indices.pointer_slots],
             indices.distances,

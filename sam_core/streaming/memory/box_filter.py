@@ -9,7 +9,7 @@ left: an object's numbers do not depend on the size of the batch.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -62,6 +62,10 @@ class BoxFilter:
             self.covariance + self.velocity_variance,
             self.velocity_variance + _squares(self.mean, _VELOCITY, _RATIO_VELOCITY),
         )
+
+    def moved(self, shift: Tensor) -> BoxFilter:
+        """Return the filters with all boxes moved by (2,) x and y."""
+        return replace(self, mean=torch.cat((self.mean[:, :2] + shift, self.mean[:, 2:]), 1))
 
     def updated(self, boxes: Tensor) -> BoxFilter:
         """Return predicted filters after they have seen boxes (B, 4) of `centred`."""

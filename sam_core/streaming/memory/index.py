@@ -62,6 +62,13 @@ class SlotTable:
         """Return a table without this frame and later ones."""
         return replace(self, frames=tuple(_FREE if held >= frame else held for held in self.frames))
 
+    def just_before(self, now: int) -> SlotTable:
+        """Return a table of the same memories that stand before frame `now`, one frame apart; none at the free mark."""
+        order = sorted((held for held in self.frames if held != _FREE), reverse=True)
+        numbers = [number if number >= 0 else number - 1 for number in range(now - 1, now - 1 - len(order), -1)]
+        moved = dict(zip(order, numbers, strict=True))
+        return replace(self, frames=tuple(moved.get(held, _FREE) for held in self.frames))
+
     def before(self, now: int, reach: int | None = None) -> list[int]:
         """Return the held frames before `now`, ascending; with `reach`, at most so many frames ago."""
         return sorted(f for f in self.frames if f != _FREE and f < now and (reach is None or now - f <= reach))
@@ -129,6 +136,16 @@ class MemoryIndex:
             self.conditioning.forget_from(frame),
             self.recent.forget_from(frame),
             self.pointers.forget_from(frame),
+            self.pin_first,
+        )
+
+    def just_before(self, now: int) -> MemoryIndex:
+        """Return an index of the conditioning frames alone, as if they were the frames just before frame `now`."""
+        free = (_FREE,)
+        return MemoryIndex(
+            self.conditioning.just_before(now),
+            replace(self.recent, frames=free * len(self.recent.frames)),
+            replace(self.pointers, frames=free * len(self.pointers.frames)),
             self.pin_first,
         )
 

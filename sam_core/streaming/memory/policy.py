@@ -63,12 +63,14 @@ class MemoryPolicy(ABC):
 
     Attributes:
         examines: whether it looks at the candidate masks; `examine` and `note` are called then.
+        follows_camera: whether `examine` is told how the image moved.
         spare_memories: recent memories that are held besides the model's number, so that a correction of an earlier
             frame still finds those that have been replaced since.
         conditioning_frames: conditioning frames that are held for it; 1 where it makes none.
     """
 
     examines: bool = False
+    follows_camera: bool = False
     spare_memories: int = 0
     conditioning_frames: int = 1
 
@@ -136,8 +138,7 @@ class MemoryPolicy(ABC):
         Args:
             output: the candidates; `best` is the network's own choice.
             last: of each object the frame before.
-            shift: (3,) float32 how the image moved since the frame before, see `global_motion`; None where that is not
-                known.
+            shift: (3,) how the image moved since the frame before, see `shift_between`; None where that is not known.
         """
         raise NotImplementedError
 

@@ -34,9 +34,11 @@ class MaskPostprocessor(ABC):
 
     Attributes:
         needs_image: whether it looks at the frame's image.
+        saved_reference: name and shape of its reference, a float32 tensor, in a saved object's file; None for none.
     """
 
     needs_image = False
+    saved_reference: tuple[str, tuple[int, ...]] | None = None
 
     def reference(self, masks: ObjectMasks, image: Tensor | None) -> Any:
         """Return what has to be known of an object later, when a prompt is answered; None for nothing.

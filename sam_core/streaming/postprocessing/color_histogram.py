@@ -52,6 +52,7 @@ class ColorHistogramOverlap(MaskPostprocessor):
     """
 
     needs_image = True
+    saved_reference = ("color_histogram", (_LEVELS**3,))
 
     def reference(self, masks: ObjectMasks, image: Tensor | None) -> Tensor | None:
         """Return the colour histogram of an object; None for an empty mask."""

@@ -45,6 +45,8 @@ class SamuraiPolicy(MemoryPolicy):
 
     - A frame on which the object is absent ends the motion. The code updates its filter with a box of no size.
     - The motion begins on the first frame that is tracked after a prompt, also after a correction.
+    - Where the camera moves, the predicted boxes move with the image (`shift_between`). Where the image changes so much
+      that no shift is found, the motion does not count on that frame.
     - The model's threshold of presence stays as it is; the code lowers it to -1.
     - Boxes are measured on the grid of the network's masks.
 
@@ -54,6 +56,7 @@ class SamuraiPolicy(MemoryPolicy):
         stable_iou: predicted IoU above which a frame is one of those.
         memory_iou: predicted IoU above which a frame's memory is kept.
         reach: how many frames back a memory may be; None for any number.
+        follow_camera: whether predictions follow the camera; the published rule does not.
 
     Raises:
         ValueError: a share outside [0, 1], or a count below 1.
@@ -68,6 +71,7 @@ class SamuraiPolicy(MemoryPolicy):
         stable_iou: float = 0.3,
         memory_iou: float = 0.5,
         reach: int | None = None,
+        follow_camera: bool = True,
     ) -> None:
         if not all(0 <= share <= 1 for share in (alpha, stable_iou, memory_iou)):
             raise ValueError(
@@ -80,6 +84,7 @@ class SamuraiPolicy(MemoryPolicy):
         self.stable_iou = stable_iou
         self.memory_iou = memory_iou
         self.reach = reach
+        self.follows_camera = follow_camera
 
     # --- which frames ------------------------------------------------------------------------------------------------
 
@@ -105,8 +110,11 @@ class SamuraiPolicy(MemoryPolicy):
         before = self._motions(last, ious)
         stable = before[:, 20]
         predicted = BoxFilter.unpacked(before[:, :20].view(batch, 5, 4)).predicted()
-        fits = box_iou(predicted.corners(), boxes)
         is_stable = stable >= self.stable_frames
+        if shift is not None:
+            predicted = predicted.moved(shift[:2] * shift[2] * output.masks.shape[-1])
+            is_stable = is_stable & (shift[2] > 0)
+        fits = box_iou(predicted.corners(), boxes)
         weighted = self.alpha * fits + (1 - self.alpha) * ious
         best = torch.where(is_stable, weighted.argmax(1), output.best)
         place = best[:, None]

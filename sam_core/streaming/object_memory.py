@@ -1,0 +1,98 @@
+"""What a stream remembers of an object for good, as a value that another stream can look for the object with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from sam_core.errors import CapacityError, ObjectIdError
+from sam_core.streaming.frame_tracker import FrameTracker
+from sam_core.streaming.memory import Observation, Slots
+from sam_core.streaming.objects import ObjectVersion, TrackedObject
+from sam_core.streaming.prompt import check_label
+from sam_core.streaming.state import StreamState
+from sam_core.streaming.track_state import TrackState, TrackStatus
+
+__all__ = ["LARGEST_ID", "ObjectMemory", "memory_of", "recalled"]
+
+LARGEST_ID = 2**32 - 1  # an id is an unsigned number of 32 bits in messages
+_UNSEEN = -10.0  # logit of being visible of an object that was not looked for yet
+
+
+@dataclass(frozen=True, eq=False)
+class ObjectMemory:
+    """The conditioning memories of an object, on the CPU.
+
+    Attributes:
+        label: what the object is called.
+        spatial: (K, h · w, c) spatial memories of its K conditioning frames, oldest first.
+        pointers: (K, d) object pointers of these.
+        references: what the postprocessors have to know of it, by the names of `MaskPostprocessor.saved_reference`.
+    """
+
+    label: str
+    spatial: Tensor
+    pointers: Tensor
+    references: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+def memory_of(tracker: FrameTracker, target: TrackedObject) -> ObjectMemory:
+    """Copy the conditioning memories of an object; those of a correction that catches up are included."""
+    version, bank = target.latest, tracker.bank
+    table = version.index.conditioning
+    slots = [table.slot_of(frame) for frame in table.before(version.frame + 1)]
+    return ObjectMemory(
+        target.label,
+        bank.spatial[version.row, slots].cpu(),
+        bank.pointers[version.row, slots].cpu(),
+        tracker.named_references(version),
+    )
+
+
+def recalled(
+    tracker: FrameTracker, state: StreamState, memory: ObjectMemory, object_id: int | None, max_objects: int
+) -> TrackedObject:
+    """Write the memories of an object to a free row, and return the object, which no stream has yet.
+
+    Where it has more memories than the stream keeps, the first and the newest of the others are taken.
+
+    Args:
+        tracker: the network and its memories.
+        state: of the stream.
+        memory: of the object.
+        object_id: its id; None for a new one.
+        max_objects: capacity of the stream.
+
+    Raises:
+        CapacityError: all places are taken.
+        ObjectIdError: the id is taken, or none.
+        PromptError: its label is no label.
+        ValueError: the memories do not fit to the network.
+    """
+    check_label(memory.label)
+    if len(state.objects) >= max_objects:
+        raise CapacityError(f"All {max_objects} places are taken: remove an object, or raise max_objects.")
+    object_id = state.next_id if object_id is None else object_id
+    if object_id in state.objects:
+        raise ObjectIdError(f"The id {object_id} is taken by another object: remove that, or take a new id.")
+    if not 1 <= object_id <= LARGEST_ID:
+        raise ObjectIdError(f"An id is a number from 1 to {LARGEST_ID}, not {object_id}.")
+    bank, count = tracker.bank, len(memory.spatial)
+    if not count or memory.spatial.shape[1:] != bank.spatial.shape[2:]:
+        raise ValueError("The memories do not fit to this network.")
+    capacity = bank.empty_index.conditioning.capacity
+    kept = list(range(count)) if count <= capacity else [0, *range(count - capacity + 1, count)]
+    row, index, before = state.free_row(bank.rows), bank.empty_index, state.newest
+    for number in range(len(kept)):
+        index, _ = index.remember(number, conditioning=True, spatial=True)
+    slots = [Slots(slot, slot) for slot in map(index.conditioning.slot_of, range(len(kept)))]
+    height = tracker.network.feature_size
+    maps = memory.spatial[kept].transpose(1, 2).unflatten(2, (height, height))
+    device = tracker.network.device
+    bank.write([row] * len(kept), slots, maps.to(device), memory.pointers[kept].to(device))
+    unseen = Observation(before, predicted_iou=0.0, object_score=_UNSEEN, prompted=False)
+    version = ObjectVersion(row, index, before, unseen, references=tracker.references_from(memory.references))
+    status = TrackStatus(TrackState.LOST, awaited=True)
+    return TrackedObject(object_id, memory.label, shown=version.awaiting(before), status=status)

@@ -1,0 +1,188 @@
+"""Outputs are read back by the tools that people read them with."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+import yaml
+from numpy.typing import NDArray
+from rosbags.rosbag2 import Reader
+
+from sam_ros.annotation.__main__ import main
+from sam_ros.annotation.records import FrameRecord, decode_mask
+from sam_ros.annotation.results import Results
+from sam_ros.annotation.writers import WRITERS
+from sam_ros.annotation.writers.davis import indexed_png, label_map
+from sam_ros.annotation.writers.yolo import polygon_of
+
+from .conftest import FRAMES, PROMPTS, _loaded
+
+Annotate = Callable[..., SimpleNamespace]
+
+
+@pytest.fixture(scope="module")
+def run(bag: Path, weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with every output."""
+    folder = tmp_path_factory.mktemp("run")
+    (folder / "prompts.yaml").write_text(PROMPTS, encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sam_ros.annotation.local_engine.load_models", _loaded)
+        arguments = ["track", bag, "-o", folder / "run", "--prompts", folder / "prompts.yaml", "--quiet", "--originals"]
+        arguments += ["--write", *WRITERS, "--image-format", "png", "--threads", 1]
+        arguments += ["--model", "sam2.1_micro", "--checkpoint", weights, "--device", "cpu", "--dtype", "float32"]
+        assert main([str(one) for one in arguments]) == 0
+    return folder / "run"
+
+
+@pytest.fixture(scope="module")
+def frames(run: Path) -> list[FrameRecord]:
+    return list(Results.of_run(run).read())
+
+
+def test_coco_is_read_by_pycocotools(run: Path, frames: list[FrameRecord], clip: NDArray[np.uint8]) -> None:
+    from pycocotools.coco import COCO
+
+    data = COCO(run / "coco" / "annotations.json")
+
+    assert len(data.imgs) == FRAMES
+    for record in frames:
+        expected = {one.object_id: decode_mask(one.mask, record.size) for one in record.objects if one.area}
+        found = data.loadAnns(data.getAnnIds(imgIds=[record.frame + 1]))
+        assert {one["track_id"] for one in found} == set(expected)
+        for one in found:
+            assert (data.annToMask(one) == expected[one["track_id"]]).all()
+            assert data.cats[one["category_id"]]["name"] == {1: "green", 2: "red"}[one["track_id"]]
+        image = cv2.imread(str(run / "coco" / "images" / data.imgs[record.frame + 1]["file_name"]))
+        assert (image[..., ::-1] == clip[record.frame]).all()
+
+
+def test_yolo_is_a_data_set(run: Path, frames: list[FrameRecord]) -> None:
+    content = yaml.safe_load((run / "yolo" / "data.yaml").read_text())
+
+    assert content["names"] == {0: "green", 1: "red"}
+    labels = {path.stem: path for path in (run / "yolo" / "labels").rglob("*.txt")}
+    images = {path.stem: path for path in (run / "yolo" / "images").rglob("*.png")}
+    assert labels.keys() == images.keys() == {f"{k:06d}" for k in range(FRAMES)}
+    assert [path.parent.name for _, path in sorted(labels.items())] == ["train"] * 10 + ["val"] * 2
+    for record in frames:
+        lines = labels[f"{record.frame:06d}"].read_text().splitlines()
+        assert len(lines) == sum(one.area > 2 for one in record.objects)
+        for line in lines:
+            numbers = np.array(line.split()[1:], float)
+            assert len(numbers) % 2 == 0
+            assert ((numbers >= 0) & (numbers <= 1)).all()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_polygon_fills_to_its_mask(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    mask = np.zeros((90, 120), np.uint8)
+    centre = tuple(int(value) for value in rng.integers(35, 55, 2))
+    cv2.ellipse(mask, centre, (30, 22), float(rng.integers(180)), 0, 360, 1, -1)
+    cv2.circle(mask, centre, 8, 0, -1)  # a hole
+    cv2.rectangle(mask, (95, 5), (112, 22), 1, -1)  # a part of its own
+
+    outline = polygon_of(mask)
+    assert outline is not None
+    shares = (outline + 0.5) / np.array([120, 90])
+    read = (np.array([[float(f"{v:.6f}") for v in row] for row in shares]) * np.array([120, 90])).astype(np.int32)
+    again = np.zeros_like(mask)
+    cv2.fillPoly(again, [read], 1)  # as readers of the format do
+
+    wrong = np.argwhere(again != mask)
+    assert len(wrong) <= 60, "but for the one line that joins the parts"
+    assert (mask[again == 0] == 0).all()
+    assert polygon_of(np.zeros((5, 5), np.uint8)) is None
+
+
+def test_davis_masks_are_read_by_its_metric(run: Path, frames: list[FrameRecord]) -> None:
+    from PIL import Image
+    from vos_benchmark.evaluator import Evaluator
+
+    (sequence,) = (run / "davis" / "Annotations").iterdir()
+    evaluator = Evaluator()
+    for record in frames:
+        image = Image.open(sequence / f"{record.frame:06d}.png")
+        assert image.mode == "P"
+        assert image.getpalette()[:6] == [0, 0, 0, 128, 0, 0]
+        labels = np.asarray(image)
+        assert (labels == label_map(record)).all()
+        evaluator.feed_frame(labels, label_map(record).astype(np.uint8))
+    assert all(iou == 1 for ious in evaluator.object_iou.values() for iou in ious)
+    small = Image.open(BytesIO(indexed_png(np.arange(6, dtype=np.uint8)[None])))
+    assert np.asarray(small).tolist() == [list(range(6))]
+
+
+def test_the_table_has_a_line_for_each_object(run: Path, frames: list[FrameRecord]) -> None:
+    with (run / "boxes.csv").open() as file:
+        rows = list(csv.DictReader(file))
+
+    expected = [(record.frame, one) for record in frames for one in record.objects]
+    assert len(rows) == len(expected)
+    for row, (frame, one) in zip(rows, expected, strict=True):
+        assert (int(row["frame"]), int(row["object_id"]), int(row["area"])) == (frame, one.object_id, one.area)
+        assert float(row["predicted_iou"]) == one.predicted_iou
+
+
+def test_the_bag_has_the_recording_too(run: Path, bag: Path) -> None:
+    with Reader(bag) as reader:
+        original = [bytes(data) for _, _, data in reader.messages()]
+    with Reader(run / "bag") as reader:
+        copied = [bytes(data) for connection, _, data in reader.messages() if connection.topic == "/image"]
+        topics = set(reader.topics)
+
+    assert copied == original
+    assert topics == {
+        "/image",
+        *(f"/tracker/{name}" for name in ("objects", "detections", "label_image", "label_info")),
+    }
+
+
+def test_pictures_and_report(run: Path) -> None:
+    video = cv2.VideoCapture(str(run / "overlay.mp4"))
+    count = 0
+    while video.grab():
+        count += 1
+    assert count == FRAMES
+    assert cv2.imread(str(run / "sheet.jpg")).shape == (3 * 240, 4 * 320, 3)
+    text = (run / "report" / "report.md").read_text()
+    assert "12 images over 1.1 s, 12 of them usable; 2 objects; 0 problems." in text
+    assert "| 2 red |" in text
+    for name in ("seen", "scores", "areas"):
+        assert f"![{name}]({name}.png)" in text
+        assert cv2.imread(str(run / "report" / f"{name}.png")) is not None
+
+
+def test_nothing_partial_is_left(run: Path) -> None:
+    assert not list(run.rglob("*partial*"))
+    assert set(json.loads((run / "run.json").read_text())["written"]) == set(WRITERS)
+
+
+def test_a_run_compared_with_itself_is_the_same(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compare", str(run), str(run)]) == 0
+    assert "12 frames in both, mean IoU 1.0000" in capsys.readouterr().out
+    assert main(["compare", str(run), str(run / "nothing")]) == 2
+
+
+def test_nothing_is_overwritten(annotate: Annotate, bag: Path, prompts: Path, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "mine.txt").write_text("mine")
+    request = (bag, "-o", tmp_path / "run", "--prompts", prompts)
+
+    answer = annotate(*request)
+
+    assert answer.status == 2
+    assert "nothing is overwritten" in answer.err
+    (tmp_path / "run" / "mine.txt").unlink()
+    assert annotate(*request).status == 0
+    answer = annotate(*request, "--stride", 2, "--update")
+    assert answer.status == 2
+    assert "frame" in answer.err or "another choice of its images" in answer.err
