@@ -52,6 +52,7 @@ setup(
         "ros-wheels": pinned("ros.txt"),
         "training": pinned("train.txt"),
         "console": pinned("console.txt"),
+        "viewers": pinned("viewers.txt"),
         "annotate": pinned("annotate.txt"),
         "ray": pinned("ray.txt"),
         "test": pinned("test.txt"),
@@ -84,6 +85,7 @@ setup(
     ],
     entry_points={
         "console_scripts": [
+            "sam-rerun = sam_ros.rerun_log.rerun_node:main",
             "sam-tracker = sam_ros.node.tracker_node:main",
             "sam-camera = sam_ros.camera.camera_node:main",
             "sam-console = sam_ros.console.console:main",
