@@ -152,7 +152,7 @@ def test_words_find_and_the_chosen_is_tracked_by_another_tracker(stage: Stage) -
     finder = Executable("tracker", tracking, remappings={"__node": "finder"}, log=stage.folder / "finder.log")
     with finder:
         page = stage.open()
-        page.page.get_by_label("Tracker").click()
+        page.page.get_by_role("combobox", name="Tracker").click()
         page.page.get_by_role("option", name="/finder").click()
         page.says("active ·")
         page.tab("Words")

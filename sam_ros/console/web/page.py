@@ -55,7 +55,7 @@ class ConsolePage:
         self._dark = ui.dark_mode(None)
         ui.colors(primary="#2f6fed", positive="#1a9c55", negative="#d93a3f", warning="#b7791f", info="#2b87b8")
         self._build()
-        ui.keyboard(on_key=self._on_key, ignore=["input", "select", "textarea"])
+        ui.keyboard(on_key=self._on_key, ignore=["input", "select", "textarea", "button"])
         ui.timer(REFRESH, self._tick)
 
     # --- Layout -------------------------------------------------------------------------------------------------------
@@ -208,6 +208,7 @@ class ConsolePage:
     def toggle_freeze(self) -> None:
         """Hold the frame that is shown, or go on."""
         if self.view.frame is None:
+            self.view.frozen = True
             self.picture.freeze()
         else:
             self.go_on()
@@ -279,6 +280,7 @@ class ConsolePage:
             self.view.hold(event.args)
         except RefusedError as error:
             self.tell(str(error), good=False)
+            self.view.frozen = False
             self.picture.resume()
         self.refresh()
 

@@ -47,12 +47,16 @@ export default {
     this.$el.samStatistics = { number: 0, stamp: "0", delays: [], pictures: 0 };
     this.observer = new ResizeObserver(() => this.draw());
     this.observer.observe(this.$refs.marks);
+    // A button that was clicked with the mouse keeps the focus, and with it the keys: give them back to the page.
+    this.unfocus = () => setTimeout(() => document.activeElement?.tagName === "BUTTON" && document.activeElement.blur());
+    document.addEventListener("pointerup", this.unfocus);
     this.loop();
   },
   unmounted() {
     this.gone = true;
     this.asking?.abort();
     this.observer.disconnect();
+    document.removeEventListener("pointerup", this.unfocus);
   },
   watch: {
     tracker() { this.restart(); },
