@@ -40,9 +40,9 @@ class _InterpolationMode(enum.Enum):
 
 
 class _StandIn(ModuleType):
-    """A module whose attributes are its own modules, else empty classes. timm's import reads some; RepViT uses none of them."""
+    """A module whose attributes are its own modules, else empty classes: timm's import reads some, RepViT uses none."""
 
-    __path__: list[str] = []  # a package, whose modules are imported by name
+    __path__: tuple[str, ...] = ()  # a package, whose modules are imported by name
     InterpolationMode = _InterpolationMode
 
     def __getattr__(self, name: str) -> Any:

@@ -14,8 +14,8 @@ from xml.etree import ElementTree
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKED = ("LICENSE", "MANIFEST.in", "NOTICE", "config", "launch", "package.xml", "pyproject.toml", "requirements",
-          "resource", "sam_core", "sam_ros", "setup.py")  # fmt: skip
+PACKED = ("LICENSE", "MANIFEST.in", "NOTICE", "config", "launch", "msg", "package.xml", "pyproject.toml",
+          "requirements", "resource", "sam_core", "sam_ros", "setup.py")  # fmt: skip
 
 
 @pytest.fixture(scope="module")
