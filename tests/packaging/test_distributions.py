@@ -71,7 +71,9 @@ def test_wheel_has_the_commands(wheel: zipfile.ZipFile) -> None:
     name = next(name for name in wheel.namelist() if name.endswith("entry_points.txt"))
     commands = dict(line.split(" = ") for line in wheel.read(name).decode().splitlines() if " = " in line)
 
-    assert set(commands) == {"sam-camera", "sam-console", "sam-demo", "sam-localizer", "sam-rerun", "sam-tracker"}
+    assert set(commands) == {
+        f"sam-{name}" for name in ("annotate", "camera", "console", "demo", "localizer", "rerun", "tracker")
+    }
     for target in commands.values():
         module, function = target.split(":")
         source = (ROOT / f"{module.replace('.', '/')}.py").read_text()
