@@ -220,10 +220,12 @@ class ConsolePage:
         self.picture.resume()
         self.refresh()
 
-    def undo(self) -> None:
+    async def undo(self) -> None:
         """Take the newest mark back."""
         self.view.undo()
+        self.remark = ""
         self._after_release()
+        await self._preview()
 
     def cancel(self) -> None:
         """Drop what is composed, what was found, or the selection."""
@@ -303,6 +305,7 @@ class ConsolePage:
         """Show what the prompt would give, where the tracker can tell."""
         draft, link = self.view.draft, self.view.link
         self.remark, self.view.preview = "", ()
+        self.refresh()
         if draft is None or link is None or not (draft.box or any(point.label for point in draft.points)):
             return  # a brushed mask is its own preview, and negative points alone mean nothing in a still image
         if not link.offers("segment_image"):
@@ -325,7 +328,7 @@ class ConsolePage:
         key = str(event.key)
         plain = not (event.modifiers.ctrl or event.modifiers.meta or event.modifiers.alt)
         if key.lower() == "z" and (plain or event.modifiers.ctrl or event.modifiers.meta):
-            self.undo()
+            await self.undo()
         elif key == "?":
             show_help()
         elif key == "Escape":
