@@ -52,6 +52,7 @@ setup(
         "ros-wheels": pinned("ros.txt"),
         "training": pinned("train.txt"),
         "console": pinned("console.txt"),
+        "viewers": pinned("viewers.txt"),
         "annotate": pinned("annotate.txt"),
         "ray": pinned("ray.txt"),
         "test": pinned("test.txt"),
@@ -80,9 +81,11 @@ setup(
         share("config/dds", "*.xml"),
         share("config/sros2", "*.xml"),
         share("config/rviz", "*.rviz"),
+        share("config/foxglove", "*.json"),
     ],
     entry_points={
         "console_scripts": [
+            "sam-rerun = sam_ros.rerun_log.rerun_node:main",
             "sam-tracker = sam_ros.node.tracker_node:main",
             "sam-camera = sam_ros.camera.camera_node:main",
             "sam-console = sam_ros.console.console:main",

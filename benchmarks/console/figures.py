@@ -22,24 +22,33 @@ SLOW_NETWORK = 30_000  # bytes a second: about one picture
 
 
 class Rate(Node):
-    """Count the tracker's results."""
+    """Count the tracker's results, by their numbers: also those that do not arrive here."""
 
     def __init__(self) -> None:
         super().__init__("console_figures")
-        self._count = 0
+        self._newest = 0
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self)
         self.create_subscription(TrackedObjectArray, "/tracker/objects", self._on_objects, 10)
 
-    def _on_objects(self, _: TrackedObjectArray) -> None:
-        self._count += 1
+    def _on_objects(self, message: TrackedObjectArray) -> None:
+        self._newest = message.sequence
 
     def over(self, seconds: float) -> float:
         """Return the results a second."""
-        self._count, end = 0, time.monotonic() + seconds
-        while time.monotonic() < end:
+        first = self._next()
+        began = time.monotonic()
+        while time.monotonic() < began + seconds:
             self._executor.spin_once(timeout_sec=0.05)
-        return self._count / seconds
+        last = self._next()
+        return (last - first) / (time.monotonic() - began)
+
+    def _next(self) -> int:
+        """Wait for the next result, and return its number."""
+        self._newest = 0
+        while not self._newest:
+            self._executor.spin_once(timeout_sec=0.05)
+        return self._newest
 
 
 def measure(model: str, seconds: float, rounds: int, minutes: float) -> dict[str, float]:

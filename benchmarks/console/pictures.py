@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 
-from benchmarks.console.stage import Stage, running
+from benchmarks.console.stage import running
+from sam_ros.demo.animation import Animation
 
 __all__ = ["take"]
 
 LARGEST = 200_000  # bytes of a picture
+SPEED = 2.0  # of the recording
 SCENE = {"source": "twins", "rate": 2.0}
 THINGS = ((0.26, 0.5, "blue ball"), (0.83, 0.52, "star"))  # where in the picture, and what it is called
 DESK = {"width": 1360, "height": 800}
@@ -30,9 +33,10 @@ def take(folder: Path) -> list[Path]:
     """
     with running({"detector": "sam3_nano"}, SCENE) as stage:
         page = stage.open(viewport=DESK)
+        film = Film(page, folder / "console_recording.webp")
         for x, y, label in THINGS:
-            _track(page, x, y, label)
-        files = _compose(stage, page, folder)
+            _track(film, x, y, label)
+        files = _compose(film, folder)
         page.context.close()
         dark = stage.open(viewport=DESK, color_scheme="dark")
         dark.get_by_role("tab", name="Health").click()
@@ -45,17 +49,46 @@ def take(folder: Path) -> list[Path]:
     return files
 
 
-def _track(page: Any, x: float, y: float, label: str) -> None:
+class Film:
+    """Record a page while waiting.
+
+    Args:
+        page: Playwright's page.
+        path: Animated picture to write.
+    """
+
+    def __init__(self, page: Any, path: Path) -> None:
+        self.page = page
+        self._animation = Animation(path, SPEED)
+
+    def wait(self, seconds: float) -> None:
+        """Record for so long."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            self._animation.add(_shot(self.page), time.monotonic_ns())
+            self.page.wait_for_timeout(250)
+
+    def close(self) -> list[Path]:
+        """Write the file, and return it."""
+        return self._animation.close()
+
+
+def _track(film: Film, x: float, y: float, label: str) -> None:
+    page = film.page
+    film.wait(1.5)
     box = page.locator(".sam-marks").bounding_box()
     page.mouse.click(box["x"] + x * box["width"], box["y"] + y * box["height"])
+    film.wait(2.5)
     page.get_by_label("Label of the new object").fill(label)
+    film.wait(1.0)
     page.get_by_role("button", name="Track", exact=True).click()
     page.get_by_role("button", name="Freeze").wait_for()
-    page.wait_for_timeout(2500)
+    film.wait(4.0)
 
 
-def _compose(stage: Stage, page: Any, folder: Path) -> list[Path]:
+def _compose(film: Film, folder: Path) -> list[Path]:
     """Take the objects, then what words find, in a frozen picture."""
+    page = film.page
     page.wait_for_timeout(8000)
     files = [_save(page, folder / "console.webp")]
     page.get_by_role("tab", name="Words").click()
@@ -63,16 +96,22 @@ def _compose(stage: Stage, page: Any, folder: Path) -> list[Path]:
     page.get_by_role("button", name="Freeze").click()
     page.get_by_role("button", name="Find").click()
     page.get_by_text("red circle · 0.").first.wait_for()
-    page.wait_for_timeout(1000)
+    film.wait(2.0)
     files.append(_save(page, folder / "console_words.webp"))
     page.get_by_role("button", name="Track chosen").click()
-    page.wait_for_timeout(6000)
-    return files
+    page.get_by_role("tab", name="Objects").click()
+    film.wait(6.0)
+    return files + film.close()
+
+
+def _shot(page: Any) -> Any:
+    """Return what a page shows, uint8 BGR (H, W, 3)."""
+    return cv2.imdecode(np.frombuffer(page.screenshot(), np.uint8), cv2.IMREAD_COLOR)
 
 
 def _save(page: Any, path: Path) -> Path:
     """Write what a page shows as WebP, as good as fits into `LARGEST` bytes."""
-    shot: Any = cv2.imdecode(np.frombuffer(page.screenshot(), np.uint8), cv2.IMREAD_COLOR)
+    shot = _shot(page)
     for quality in range(92, 20, -4):
         _, data = cv2.imencode(".webp", shot, [cv2.IMWRITE_WEBP_QUALITY, quality])
         if data.nbytes <= LARGEST:

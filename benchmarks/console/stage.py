@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import time
@@ -79,6 +80,7 @@ def running(tracker: Mapping[str, Any], camera: Mapping[str, Any]) -> Iterator[S
         ]
         for node in nodes:
             stack.enter_context(node)
+        os.nice(19)  # browsers stand for other computers: they must not take the tracker's time
         playwright = stack.enter_context(sync_playwright())
         browser = playwright.chromium.launch(executable_path=chromium, args=list(ARGUMENTS))
         stack.callback(browser.close)

@@ -16,6 +16,8 @@ from sam_ros.runtime.errors import FatalError
 
 __all__ = ["main"]
 
+NICENESS = 10  # on a busy computer the tracker goes before its display
+
 
 def main(args: Sequence[str] | None = None) -> None:
     """Run the console until a signal ends it.
@@ -31,6 +33,7 @@ def main(args: Sequence[str] | None = None) -> None:
         raise SystemExit("error: the console needs NiceGUI: pip install -r requirements/console.txt") from None
     from sam_ros.console.ros.console_node import ConsoleNode, RosThread
 
+    os.nice(NICENESS)
     for kind in (signal.SIGINT, signal.SIGTERM):  # the web server has its own handlers while it runs
         signal.signal(kind, signal.default_int_handler)
     rclpy.init(args=list(args) if args is not None else sys.argv, signal_handler_options=SignalHandlerOptions.NO)

@@ -22,7 +22,9 @@ def parse(args: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line; `selections` of the result says what to track, empty: the image's centre."""
     parser = argparse.ArgumentParser(prog="demo", description=DESCRIPTION)
     parser.add_argument(
-        "--seconds", type=positive, help=f"how long to track (default: 16 for {CLIP}, 24 with --follow, else 20)"
+        "--seconds",
+        type=positive,
+        help=f"how long to track (default: 16 for {CLIP}, 24 with --follow, 600 with --console, else 20)",
     )
     parser.add_argument(
         "--source",
@@ -101,6 +103,7 @@ def parse(args: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--console", action="store_true", help="start the operator's console, too, and print its address"
     )
+    parser.add_argument("--rerun", action="store_true", help="log for the Rerun viewer, too: tracking.rrd")
     parser.add_argument("--out", type=Path, default=Path("demo_output"), help="folder for the results")
     parser.add_argument(
         "--animation",
@@ -114,7 +117,9 @@ def parse(args: Sequence[str] | None) -> argparse.Namespace:
     if options.depth and (options.follow or not (options.source == ROOM or is_tum(Path(options.source).expanduser()))):
         parser.error(f"--depth needs {ROOM} or a folder of TUM RGB-D as its source, and no --follow")
     if options.seconds is None:
-        options.seconds = 24.0 if options.follow else 16.0 if options.source == CLIP else 20.0
+        options.seconds = (
+            600.0 if options.console else 24.0 if options.follow else 16.0 if options.source == CLIP else 20.0
+        )
     if options.phrase is None:
         options.phrase = "blue box" if options.source == SCENE else ""
     options.selections = [Selection(f"box {i}", box=box) for i, box in enumerate(options.box, start=1)]

@@ -85,6 +85,10 @@ def run(options: argparse.Namespace) -> int:
     started = {"tracker": tracker}
     if options.depth:
         started["localizer"] = localizer
+    if options.rerun:
+        file = {"file": options.out / "tracking.rrd"}
+        objects = {"objects": "tracker/objects"}
+        started["rerun"] = Executable("rerun", file, remappings=objects, log=options.out / "rerun.log")
     if options.console:
         started["console"] = Executable("console", {"port": 0}, log=options.out / "console.log")
 

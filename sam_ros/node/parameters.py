@@ -57,6 +57,7 @@ class TrackerParameters:
     max_image_pixels: int = MAX_PIXELS
     white_level: float = 0.0
     autostart: bool = False
+    overlay_clicks: bool = False
     publish_masks: bool = True
     hold_back_frames: int = 0
     expected_rate: float = 0.0
@@ -206,6 +207,10 @@ _DESCRIPTORS: dict[str, ParameterDescriptor] = {
         "Value of 16-bit and floating-point samples that becomes white, while 0 is black: 1023 for a camera of 10 "
         "bits, 4095 for 12, 16383 for 14. 0: 65535 for 16 bits, 1.0 for 32FC1.",
         floating_point_range=[FloatingPointRange(from_value=0.0, to_value=1e9)],
+    ),
+    "overlay_clicks": _fixed(
+        "Take the clicks that rqt_image_view publishes for the overlay (~/overlay_mouse_left, geometry_msgs/Point). "
+        "They have no stamp: each is meant for the newest image."
     ),
     "autostart": _fixed("Configure and activate at start, without a lifecycle manager."),
     "publish_masks": _live("Put the cropped masks into ~/objects; without them the message is small."),

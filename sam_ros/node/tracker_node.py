@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import torch
-from geometry_msgs.msg import PointStamped
+from geometry_msgs.msg import Point, PointStamped
 from numpy.typing import NDArray
 from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
@@ -188,6 +188,10 @@ class TrackerNode(ManagedNode):
                     PointStamped, "~/click", self._prompts.on_click, 10, qos_overriding_options=options
                 ),
             ]
+            if self._settings.overlay_clicks:
+                self._inputs.append(
+                    self.create_subscription(Point, "~/overlay_mouse_left", self._prompts.on_overlay_click, 10)
+                )
         self.get_logger().info(f"active: tracking in {self._image_topic()}")
         return result
 

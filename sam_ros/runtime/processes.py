@@ -19,6 +19,7 @@ EXECUTABLES = {  # modules
     "localizer": "sam_ros.localization.localizer_node",
     "first_prompt": "sam_ros.demo.first_prompt",
     "console": "sam_ros.console.console",
+    "rerun": "sam_ros.rerun_log.rerun_node",
 }
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
-from geometry_msgs.msg import PointStamped
+from geometry_msgs.msg import Point, PointStamped
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.lifecycle import LifecycleNode
 from sam_msgs.srv import AddPrompt, ListObjects, RemoveObject
@@ -144,6 +144,10 @@ class PromptServices:
 
         clicked = inference.submit(lambda session: session.click(point.x, point.y, stamp), Lane.PROMPT)
         clicked.add_done_callback(tell)
+
+    def on_overlay_click(self, message: Point) -> None:
+        """Apply a click of rqt_image_view (px) to the newest image."""
+        self.on_click(PointStamped(point=message))
 
     async def _ask(
         self, command: Callable[[Session], R], *, active: bool = False, lane: Lane = Lane.PROMPT

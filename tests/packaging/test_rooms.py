@@ -21,6 +21,7 @@ ROOMS: dict[str, set[str]] = {  # what each room may import, besides itself
     "demo": {"conversions", "runtime", "camera"},
     "annotation": {"conversions", "runtime", "tracking", "camera"},
     "console": {"conversions", "runtime"},
+    "rerun_log": {"conversions", "runtime"},
 }
 
 

@@ -272,7 +272,9 @@ def make_package_client(ros: None) -> Iterator[Callable[..., Client]]:
 def running_tracker(tmp_path_factory: pytest.TempPathFactory, ros: None, micro: dict[str, Any]) -> Iterator[Executable]:
     """Run one tracker process for all tests that leave it as they found it."""
     log = tmp_path_factory.mktemp("tracker") / "log"
-    with Executable("tracker", {**micro, **RELIABLE_IMAGES, "autostart": True}, log=log) as process:
+    with Executable(
+        "tracker", {**micro, **RELIABLE_IMAGES, "autostart": True, "overlay_clicks": True}, log=log
+    ) as process:
         yield process
         assert process.running, process.output()
     assert process.exit_code == 0, process.output()

@@ -182,6 +182,15 @@ def test_a_click_starts_an_object_and_another_on_its_mask_corrects_it(
     assert ids() == [item.id for item in before]
 
 
+def test_a_click_of_rqt_image_view_means_the_newest_image(client: Any, picture: Callable[..., np.ndarray]) -> None:
+    clicks = client.node.create_publisher(Point, "/tracker/overlay_mouse_left", 10)
+    client.until(clicks.get_subscription_count, "the subscription")
+    client.track(picture(0))
+    clicks.publish(Point(x=40.0, y=45.0))
+    client.until(lambda: client.list().objects, "the object")
+    client.node.destroy_publisher(clicks)
+
+
 def test_paused_images_are_dropped_and_counted(client: Any, picture: Callable[..., np.ndarray]) -> None:
     client.track(picture(0))
     object_id = client.prompt((40, 45)).object_id

@@ -12,7 +12,7 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from lifecycle_msgs.srv import ChangeState
 from rcl_interfaces.srv import DescribeParameters, GetParameters, ListParameters, SetParameters
 from rclpy.node import Node
-from rclpy.qos import QoSProfile, QoSReliabilityPolicy
+from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy
 from sam_msgs.msg import ObjectEvent, TrackedObjectArray
 from sam_msgs.srv import (
     AddPrompt,
@@ -39,6 +39,7 @@ WATCHED = 6.0  # s after the last look until images and results are not received
 KEPT_EVENTS = 200
 IMAGE_QOS = QoSProfile(depth=1, reliability=QoSReliabilityPolicy.BEST_EFFORT)  # the newest counts
 RESULT_QOS = QoSProfile(depth=5, reliability=QoSReliabilityPolicy.BEST_EFFORT)
+EVENT_QOS = QoSProfile(depth=KEPT_EVENTS, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)  # those of before, too
 IMAGE_TYPES = {"sensor_msgs/msg/Image": Image, "sensor_msgs/msg/CompressedImage": CompressedImage}
 
 SERVICES: dict[str, Any] = {
@@ -94,7 +95,7 @@ class TrackerLink:
         self._subscriptions: list[Any] = []
         # From the beginning: a client that is asked the moment it is made loses the answer.
         self._clients = {short: node.create_client(kind, f"{name}/{short}") for short, kind in SERVICES.items()}
-        node.create_subscription(ObjectEvent, f"{name}/events", self._on_event, 50)
+        node.create_subscription(ObjectEvent, f"{name}/events", self._on_event, EVENT_QOS)
 
     # --- What is known ------------------------------------------------------------------------------------------------
 

@@ -55,7 +55,7 @@ class ConsolePage:
         self._dark = ui.dark_mode(None)
         ui.colors(primary="#2f6fed", positive="#1a9c55", negative="#d93a3f", warning="#b7791f", info="#2b87b8")
         self._build()
-        ui.keyboard(on_key=self._on_key, ignore=["input", "select", "textarea"])
+        ui.keyboard(on_key=self._on_key, ignore=["input", "select", "textarea", "button"])
         ui.timer(REFRESH, self._tick)
 
     # --- Layout -------------------------------------------------------------------------------------------------------
@@ -208,6 +208,7 @@ class ConsolePage:
     def toggle_freeze(self) -> None:
         """Hold the frame that is shown, or go on."""
         if self.view.frame is None:
+            self.view.frozen = True
             self.picture.freeze()
         else:
             self.go_on()
@@ -219,10 +220,12 @@ class ConsolePage:
         self.picture.resume()
         self.refresh()
 
-    def undo(self) -> None:
+    async def undo(self) -> None:
         """Take the newest mark back."""
         self.view.undo()
+        self.remark = ""
         self._after_release()
+        await self._preview()
 
     def cancel(self) -> None:
         """Drop what is composed, what was found, or the selection."""
@@ -279,6 +282,7 @@ class ConsolePage:
             self.view.hold(event.args)
         except RefusedError as error:
             self.tell(str(error), good=False)
+            self.view.frozen = False
             self.picture.resume()
         self.refresh()
 
@@ -301,6 +305,7 @@ class ConsolePage:
         """Show what the prompt would give, where the tracker can tell."""
         draft, link = self.view.draft, self.view.link
         self.remark, self.view.preview = "", ()
+        self.refresh()
         if draft is None or link is None or not (draft.box or any(point.label for point in draft.points)):
             return  # a brushed mask is its own preview, and negative points alone mean nothing in a still image
         if not link.offers("segment_image"):
@@ -323,7 +328,7 @@ class ConsolePage:
         key = str(event.key)
         plain = not (event.modifiers.ctrl or event.modifiers.meta or event.modifiers.alt)
         if key.lower() == "z" and (plain or event.modifiers.ctrl or event.modifiers.meta):
-            self.undo()
+            await self.undo()
         elif key == "?":
             show_help()
         elif key == "Escape":

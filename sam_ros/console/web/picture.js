@@ -1,6 +1,5 @@
-// The live picture: fetches frames one after the other, draws them with the outlines of their objects, and reports what
-// is clicked, drawn and brushed in px of the frame that is shown, with that frame's number and stamp.
-// Texts are painted on a canvas or set as text, never as HTML.
+// The live picture: fetches frames one after the other, draws them with their objects' outlines, and reports marks in px of
+// the frame that is shown, with its number and stamp. Texts are painted on a canvas or set as text, never as HTML.
 
 const SLOW = 150; // ms for one picture, above which a smaller one is asked for
 const FAST = 30; // ms, below which a better one is tried
@@ -47,12 +46,16 @@ export default {
     this.$el.samStatistics = { number: 0, stamp: "0", delays: [], pictures: 0 };
     this.observer = new ResizeObserver(() => this.draw());
     this.observer.observe(this.$refs.marks);
+    // A button that was clicked with the mouse keeps the focus, and with it the keys: give them back to the page.
+    this.unfocus = () => setTimeout(() => document.activeElement?.tagName === "BUTTON" && document.activeElement.blur());
+    document.addEventListener("pointerup", this.unfocus);
     this.loop();
   },
   unmounted() {
     this.gone = true;
     this.asking?.abort();
     this.observer.disconnect();
+    document.removeEventListener("pointerup", this.unfocus);
   },
   watch: {
     tracker() { this.restart(); },
@@ -63,9 +66,8 @@ export default {
     // --- Frames ------------------------------------------------------------------------------------------------------
     async loop() {
       while (!this.gone) {
-        if (this.frozen || document.hidden) { await sleep(80); continue; }
         try {
-          await this.next();
+          await (this.frozen || document.hidden ? sleep(80) : this.next());
         } catch (error) {
           if (error.name !== "AbortError") {
             this.note = "The console does not answer. It is asked again every second.";
@@ -95,10 +97,8 @@ export default {
       this.width = facts.width;
       this.height = facts.height;
       const canvas = this.$refs.image;
-      if (canvas.width !== picture.width || canvas.height !== picture.height) {
-        canvas.width = picture.width;
-        canvas.height = picture.height;
-      }
+      if (canvas.width !== picture.width) canvas.width = picture.width;
+      if (canvas.height !== picture.height) canvas.height = picture.height;
       canvas.getContext("2d").drawImage(picture, 0, 0);
       picture.close();
       this.facts = facts;
@@ -110,9 +110,7 @@ export default {
       const rate = this.times.length / 2;
       this.caption = `${facts.width} × ${facts.height} · ${rate.toFixed(rate < 9.5 ? 1 : 0)} pictures/s`;
       const statistics = this.$el.samStatistics;
-      statistics.number = facts.number;
-      statistics.stamp = facts.stamp;
-      statistics.pictures += 1;
+      Object.assign(statistics, { number: facts.number, stamp: facts.stamp, pictures: statistics.pictures + 1 });
       requestAnimationFrame(() => {
         statistics.delays.push(Date.now() - Number(BigInt(facts.stamp) / 1000000n));
         if (statistics.delays.length > 2000) statistics.delays.shift();
@@ -136,10 +134,7 @@ export default {
       this.frozen = true;
       this.$emit("freeze", this.name());
     },
-    resume() {
-      this.frozen = false;
-      this.corner = null;
-    },
+    resume() { this.frozen = false; this.corner = null; },
     name() { return { number: this.facts.number, stamp: this.facts.stamp }; },
 
     // --- Drawing -----------------------------------------------------------------------------------------------------
@@ -254,7 +249,7 @@ export default {
       }
     },
     drawDrag(context) {
-      if (!this.drag?.moved && !(this.drag?.kind === "stroke")) return;
+      if (!this.drag?.moved && this.drag?.kind !== "stroke") return;
       const { kind, at } = this.drag;
       if (kind === "box") this.drawBox(context, [at[0], at[1], at[at.length - 2], at[at.length - 1]], "white");
       if (kind === "stroke") this.drawStroke(context, at, this.radius, this.drag.negative);
@@ -320,7 +315,7 @@ export default {
       this.report(drag.kind, drag.at, drag.negative);
     },
     cancel() { this.drag = null; this.draw(); },
-    leave() { if (this.hover) { this.hover = 0; this.draw(); } },
+    leave() { this.hover = 0; this.draw(); },
     report(kind, at, negative) {
       this.freeze();
       this.$emit("mark", { ...this.name(), kind, at, radius: this.radius, positive: !negative });
@@ -333,8 +328,8 @@ export default {
         const [x, y] = this.cursor ?? [this.width / 2, this.height / 2];
         const far = STEP * (event.shiftKey ? 10 : 1);
         const clip = (value, most) => Math.min(Math.max(value, 0.5), most - 0.5);
-        this.cursor = [clip(x + far * arrows[event.key][0], this.width),
-          clip(y + far * arrows[event.key][1], this.height)];
+        const [dx, dy] = arrows[event.key];
+        this.cursor = [clip(x + far * dx, this.width), clip(y + far * dy, this.height)];
         event.preventDefault();
         this.draw();
       } else if ((event.key === " " || event.key.toLowerCase() === "n") && this.cursor) {

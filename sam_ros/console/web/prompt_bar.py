@@ -41,9 +41,8 @@ class PromptBar:
                     self._tools[tool] = button
                 ui.separator().props("vertical").classes("mx-1")
                 self._sign = ui.button(icon="add_circle", on_click=page.swap_sign).props("flat round dense")
-                self._sign_tip = ui.tooltip("")
                 with self._sign:
-                    self._sign_tip = ui.tooltip("Positive marks; X or the right button for negative ones")
+                    self._sign_tip = ui.tooltip("")
                 self._radius = (
                     ui.slider(min=2, max=80, value=12, on_change=lambda event: page.picture.set("radius", event.value))
                     .props('label aria-label="Radius of the brush in pixels"')

@@ -21,6 +21,7 @@ from sam_ros.console.web.stream import LEVELS, Encoder
 
 __all__ = ["free_port", "serve"]
 
+UNOPENED = 4  # times as many pages may be asked for, and wait for their browser to come back
 PATIENCE = 5.0  # s that a browser's question for the next picture waits
 STYLE = Path(__file__).with_name("style.css")
 LOCAL_NAMES = ("localhost", "127.0.0.1", "[::1]")
@@ -41,7 +42,8 @@ def serve(
 
     @ui.page("/", title="Console", response_timeout=20.0)
     def page() -> None:
-        if sum(client.has_socket_connection for client in Client.instances.values()) >= settings.max_browsers:
+        open_pages = sum(client.has_socket_connection for client in Client.instances.values())
+        if open_pages >= settings.max_browsers or len(Client.instances) > UNOPENED * settings.max_browsers:
             ui.label(f"{settings.max_browsers} pages are open already (parameter max_browsers).").classes("m-8")
             return
         ui.add_css(STYLE)
@@ -62,8 +64,9 @@ def serve(
             return Response(f"The image cannot be shown: {error}"[:400], 415)
         return Response(data, media_type="application/octet-stream", headers={"cache-control": "no-store"})
 
-    names = frozenset({*settings.origins, *(f"{name}:{port}" for name in (*LOCAL_NAMES, settings.host))})
-    app.add_middleware(Guard, access=Access(frozenset() if settings.open_to_others and token else names, token))
+    names = {*settings.origins, *(f"{name}:{port}" for name in (*LOCAL_NAMES, settings.host))}
+    hosts = frozenset() if settings.open_to_others else frozenset(name.lower() for name in names)
+    app.add_middleware(Guard, access=Access(hosts, token))
     app.on_shutdown(encoder.stop)
     ui.run(
         host=settings.host,
@@ -71,6 +74,7 @@ def serve(
         title="Console",
         favicon="🎯",
         dark=None,
+        language="en-US",
         show=False,
         reload=False,
         show_welcome_message=False,

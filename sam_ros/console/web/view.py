@@ -51,6 +51,7 @@ class View:
 
     Attributes:
         frame: The frame that is held; None while the picture is live.
+        frozen: Whether the operator froze it, and not a mark.
         draft: The prompt that is being composed; None: none.
         preview: Outline of what the draft would give.
         selected: The object that is selected; 0: none.
@@ -71,6 +72,7 @@ class View:
 
     def _forget(self) -> None:
         self.frame: Frame | None = None
+        self.frozen = False
         self.draft: Draft | None = None
         self.preview: Outline = ()
         self.selected = 0
@@ -136,7 +138,13 @@ class View:
     def release(self) -> None:
         """Go on live; what was composed is dropped."""
         self.frame = self.draft = None
+        self.frozen = False
         self.preview = ()
+
+    def _forgo(self) -> None:
+        """Go on live where only a mark that came to nothing held the frame."""
+        if not self.frozen:
+            self.release()
 
     # --- Marks --------------------------------------------------------------------------------------------------------
 
@@ -168,11 +176,11 @@ class View:
             hit = frame.object_at(step.x, step.y) if isinstance(step, Point) else None
             if hit is not None and hit.id not in self.hidden and not self.selected and positive:
                 self.selected = hit.id
-                self.release()
+                self._forgo()
                 return False
             object_id = self.selected or (hit.id if hit is not None else 0)
             if isinstance(step, Point) and not positive and not object_id:
-                self.release()
+                self._forgo()
                 raise RefusedError("A negative click corrects an object: click it first, then what does not belong.")
             draft = Draft(frame, object_id)
             self.selected = object_id
@@ -187,7 +195,8 @@ class View:
         self.draft = self.draft.undone()
         self.preview = ()
         if not self.draft.steps:
-            self.release()
+            self.draft = None
+            self._forgo()
 
     def cancel(self) -> None:
         """Drop the prompt, then the search, then the selection; the picture is live again."""

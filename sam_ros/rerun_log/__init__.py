@@ -1,0 +1,1 @@
+"""Log what a tracker sees for the Rerun viewer."""

@@ -1,0 +1,175 @@
+"""The state behind a page, without a browser: marks, selection, tracker, limits; health and plots."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
+from rclpy.node import Node
+from sam_msgs.msg import TrackedObject, TrackedObjectArray
+from std_msgs.msg import Header
+
+pytest.importorskip("nicegui")
+
+from sam_ros.console.ros.health import KEPT, HealthHistory
+from sam_ros.console.ros.link import TrackerLink
+from sam_ros.console.web.plots import line_plot, polyline
+from sam_ros.console.web.view import View
+from sam_ros.conversions.encodings import array_to_image
+from sam_ros.conversions.stamps import to_time
+from sam_ros.runtime.errors import RefusedError
+
+STAMP = 123_456_789_012
+
+
+@pytest.fixture(scope="module")
+def links(ros: None) -> Iterator[dict[str, TrackerLink]]:
+    node = Node("test_console_view")
+    yield {name: TrackerLink(node, name, image="", most_bytes=2**24) for name in ("/a", "/b")}
+    node.destroy_node()
+
+
+@pytest.fixture
+def view(links: dict[str, TrackerLink]) -> View:
+    """A view of /a, whose newest frame has object 7 at its top left."""
+    header = Header(stamp=to_time(STAMP))
+    item = TrackedObject(id=7, state=TrackedObject.TRACKED, area=100)
+    item.box.width = item.box.height = 10
+    item.mask = array_to_image(np.full((10, 10), 255, np.uint8), "mono8", Header())
+    links["/a"].frames.add_image(array_to_image(np.zeros((40, 60, 3), np.uint8), "rgb8", header))
+    links["/a"].frames.add_result(TrackedObjectArray(header=header, objects=[item]))
+    return View(lambda: links, read_only=False)
+
+
+def at(view: View, x: float, y: float, positive: bool = True, **more: Any) -> dict[str, Any]:
+    frame = view.link.frames.newest  # type: ignore[union-attr]
+    assert frame is not None
+    return {"number": frame.number, "stamp": str(STAMP), "kind": "point", "at": [x, y], "positive": positive, **more}
+
+
+def test_a_click_on_an_object_selects_it_and_the_picture_goes_on(view: View) -> None:
+    assert not view.mark("point", at(view, 5, 5))
+    assert (view.selected, view.draft, view.frame) == (7, None, None)
+
+
+def test_a_frame_that_was_frozen_by_hand_stays_when_an_object_is_selected(view: View) -> None:
+    view.hold(at(view, 0, 0))
+    view.frozen = True
+    view.mark("point", at(view, 5, 5))
+    assert view.selected == 7
+    assert view.frame is not None
+
+
+def test_a_click_elsewhere_begins_an_object_and_undo_ends_it(view: View) -> None:
+    assert view.mark("point", at(view, 30, 30))
+    assert view.mark("point", at(view, 40, 30, positive=False))
+    assert view.draft is not None
+    assert (view.draft.object_id, len(view.draft.steps), view.draft.frame.stamp) == (0, 2, STAMP)
+    view.undo()
+    view.undo()
+    assert (view.draft, view.frame) == (None, None)
+
+
+def test_a_negative_click_corrects_what_is_there_and_nothing_elsewhere(view: View) -> None:
+    with pytest.raises(RefusedError, match="corrects an object"):
+        view.mark("point", at(view, 30, 30, positive=False))
+    assert view.frame is None
+    view.mark("point", at(view, 5, 5, positive=False))
+    assert view.draft is not None
+    assert view.draft.object_id == view.selected == 7
+
+
+def test_a_hidden_object_is_not_selected(view: View) -> None:
+    view.hide(7)
+    view.mark("point", at(view, 5, 5))
+    assert view.draft is not None
+    view.hide(7)
+    assert view.hidden == frozenset()
+
+
+@pytest.mark.parametrize(
+    "change", [{"number": 10**9}, {"number": None}, {"number": "1"}, {"stamp": "1"}, {"stamp": None}]
+)
+def test_a_mark_on_a_frame_that_is_gone_is_refused(view: View, change: dict[str, Any]) -> None:
+    with pytest.raises(RefusedError, match="not at hand"):
+        view.mark("point", {**at(view, 30, 30), **change})
+    with pytest.raises(RefusedError, match="not at hand"):
+        view.mark("point", "nonsense")
+
+
+def test_examples_are_boxes_and_bounded(view: View) -> None:
+    box = at(view, 0, 0, kind="box") | {"at": [1, 1, 9, 9]}
+    assert not view.mark("example", box)
+    assert not view.mark("example", box | {"positive": False})
+    assert [example.positive for example in view.examples] == [True, False]
+    assert view.draft is None
+    for _ in range(14):
+        view.mark("example", box)
+    with pytest.raises(RefusedError, match="At most 16"):
+        view.mark("example", box)
+
+
+def test_another_tracker_begins_with_nothing(view: View) -> None:
+    view.mark("point", at(view, 30, 30))
+    assert not view.choose("/a")
+    assert view.draft is not None
+    assert view.choose("/b")
+    assert (view.link.name, view.draft, view.frame) == ("/b", None, None)  # type: ignore[union-attr]
+    assert not view.choose("/nobody")
+
+
+def test_a_read_only_view_takes_no_marks(links: dict[str, TrackerLink], view: View) -> None:
+    shown = View(lambda: links, read_only=True)
+    with pytest.raises(RefusedError, match="read-only"):
+        shown.mark("point", at(view, 30, 30))
+
+
+def test_commands_are_bounded_in_rate(view: View) -> None:
+    def ask(times: int) -> int:
+        return sum(view.commands is not None for _ in range(times))
+
+    assert ask(40) == 40, "a burst"
+    with pytest.raises(RefusedError, match="Too many"):
+        ask(40)
+    with pytest.raises(RefusedError, match="No tracker"):
+        assert View(dict, read_only=False).commands is None
+
+
+# --- Health -----------------------------------------------------------------------------------------------------------
+
+
+def report(**values: str) -> DiagnosticStatus:
+    pairs = [KeyValue(key=key.replace("_", " "), value=value) for key, value in values.items()]
+    return DiagnosticStatus(level=b"\x01", name="/a: tracking", message="slow", hardware_id="cpu", values=pairs)
+
+
+def test_reports_become_samples_and_age() -> None:
+    now = [10.0]
+    history = HealthHistory(lambda: now[0])
+    assert not history.health().present
+    for i in range(KEPT + 50):
+        history.add(report(state="active", **{"images dropped: late": str(3 * i), "host memory [MiB]": "12.5"}))
+    history.add(report(state="active, paused", detector="not configured", **{"images dropped: late": "0"}))
+    health = history.health()
+    assert (health.level, health.message, health.state, health.paused) == ("warn", "slow", "active", True)
+    assert health.detector == ""
+    assert len(health.samples) == KEPT
+    assert health.samples[-2].dropped == 3
+    assert health.samples[-2].memory == 12.5
+    assert health.samples[-1].dropped == 0, "another process: its counts begin anew"
+    assert math.isnan(health.samples[-1].rate_out)
+    now[0] = 14.0
+    assert not history.health().present
+    assert history.health().state == ""
+
+
+def test_plots_are_made_of_numbers_alone() -> None:
+    assert polyline([], 10, 10, 1) == ""
+    assert polyline([0, math.nan, 2], 10, 10, 1) == "0.0,9.0 10.0,1.0"
+    plot = line_plot([[1, 30, math.inf]], ["red"], "Rate")
+    assert 'aria-label="Rate, at most 50"' in plot
+    assert "inf" not in plot
