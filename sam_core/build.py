@@ -29,7 +29,11 @@ _log = logging.getLogger(__name__)
 def model_names() -> list[str]:
     """List the models that `build_tracker` knows by name: SAM 2's, EdgeTAM's, and SAM 3's that have a tracker."""
     folder = config_dir("models")
-    return [name for name in config_names("models") if name.startswith(("sam2", "edgetam")) or _has_tracker(folder / f"{name}.yaml")]
+    return [
+        name
+        for name in config_names("models")
+        if name.startswith(("sam2", "edgetam")) or _has_tracker(folder / f"{name}.yaml")
+    ]
 
 
 def _has_tracker(path: Path) -> bool:

@@ -33,9 +33,7 @@ class ConvNorm(nn.Module):
         self, in_channels: int, out_channels: int, kernel_size: int = 1, stride: int = 1, groups: int = 1
     ) -> None:
         super().__init__()
-        self.c = nn.Conv2d(
-            in_channels, out_channels, kernel_size, stride, kernel_size // 2, groups=groups, bias=False
-        )
+        self.c = nn.Conv2d(in_channels, out_channels, kernel_size, stride, kernel_size // 2, groups=groups, bias=False)
         self.bn = nn.BatchNorm2d(out_channels)
 
     def forward(self, x: Tensor) -> Tensor:

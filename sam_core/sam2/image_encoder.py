@@ -9,7 +9,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-
 class Trunk(Protocol):
     """What makes maps at strides 4, 8, 16 and 32 of an image: a module such as `Hiera`."""
 
