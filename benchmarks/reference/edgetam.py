@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from benchmarks.reference.peers import required
@@ -140,7 +141,8 @@ class EdgeTamStream:
     """Feed the reference frame by frame.
 
     The port leaves out that an earlier mask of the frame goes back in with a second click, so prompts are put to the
-    part of it that its `forward` puts them to.
+    part of it that its `forward` puts them to. It makes the memory of a mask prompt from the mask itself; Meta's
+    predictor makes it from the mask's low-resolution logits, and so does this class.
 
     Args:
         model: of `edgetam_pair`.
@@ -199,9 +201,14 @@ class EdgeTamStream:
             point_inputs=inputs,
             mask_inputs=None if mask is None else mask.float()[None, None],
             reverse=False,
-            run_mem_encoder=True,
+            run_mem_encoder=mask is None,
             prev_sam_mask_logits=previous,
             streaming=True,
         )
+        if mask is not None:
+            features = self.model._prepare_vision_features(session, frame, 1)[0][-1]
+            logits = F.interpolate(out["pred_masks"], size=mask.shape, mode="bilinear", align_corners=False)
+            memory = self.model._encode_new_memory(features, logits, out["object_score_logits"], True)
+            out["maskmem_features"], out["maskmem_pos_enc"] = memory
         session.store_output(index, frame, output_value=out, is_conditioning_frame=begins)
         return out["pred_masks"][0, 0]

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from benchmarks.reference.edgetam import LIKE_REFERENCE, EdgeTamStream, edgetam_pair, edgetam_reference
 from benchmarks.reference.errors import relative_error
-from sam_core import CheckpointError, Prompt, Stream, build_tracker
+from sam_core import Prompt, Stream, build_tracker
 from sam_core.backends.cpu import optimise_for_cpu
 from sam_core.build import build_model, model_names
 from sam_core.checkpoints.hugging_face import rename_hugging_face_sam2
@@ -225,12 +225,6 @@ def test_full_size_has_the_published_number_of_weights_and_the_reference_s_layou
     assert {name: tensor.shape for name, tensor in renamed.items()} == shapes
     assert "image_encoder.trunk.body.stages_2.blocks.13.token_mixer.conv1.bn.running_var" in shapes
     assert "spatial_perceiver.layers.1.self_ff.3.weight" in shapes
-
-
-def test_a_file_of_edgetam_is_named_where_another_model_was_asked_for(tmp_path: Path) -> None:
-    torch.save({"model": build_model(NAME).state_dict()}, tmp_path / "edge.pt")
-    with pytest.raises(CheckpointError, match=rf"edge\.pt does not fit sam2\.1_micro: the file is of {NAME}"):
-        build_tracker("sam2.1_micro", tmp_path / "edge.pt", device="cpu")
 
 
 # --- the same as with SAM 2 -----------------------------------------------------------------------------------------
