@@ -249,15 +249,10 @@ class Stream:
         return True
 
     def rename(self, object_id: int, label: str) -> None:
-        """Give an object another label; nothing else changes.
-
-        Args:
-            object_id: the object.
-            label: what to call it, as for `add_prompt`; empty for no label.
+        """Give an object another label, as for `add_prompt`; empty for none. Nothing else changes.
 
         Raises:
-            UnknownObjectError: no such object.
-            PromptError: the label is no label.
+            UnknownObjectError, PromptError: no such object; the label is no label.
         """
         target = self._state.find(object_id)
         check_label(label)
@@ -276,7 +271,7 @@ class Stream:
     def recall(self, memory: ObjectMemory, object_id: int | None = None) -> int:
         """Look for an object in the coming frames by a memory of it, from another stream with the same weights.
 
-        The object is `LOST` until it is seen; until then it remembers nothing else.
+        It is `LOST` until it is seen `found_after` times in a row; until then it remembers nothing else.
 
         Args:
             memory: of the object.
@@ -286,8 +281,7 @@ class Stream:
             Its id.
 
         Raises:
-            CapacityError: all places are taken.
-            ObjectIdError: the id is taken, or none.
+            CapacityError, ObjectIdError: all places are taken; the id is taken, or none.
             PromptError, ValueError: the label is no label; the memories do not fit to the network.
         """
         target = recalled(self._tracker, self._state, memory, object_id, self.max_objects)

@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import wait
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -48,11 +47,9 @@ from sam_ros.runtime.run import run
 from sam_ros.runtime.waiting import ENDING_TIMEOUT, STOP_TIMEOUT
 from sam_ros.still_images.services import StillImageServices
 from sam_ros.tracking.arrivals import UNSUPPORTED, Arrivals
-from sam_ros.tracking.autosave import Autosave
 from sam_ros.tracking.event_log import EventLog
 from sam_ros.tracking.inference import InferenceThread
 from sam_ros.tracking.object_services import ObjectServices
-from sam_ros.tracking.object_store import ObjectStore
 from sam_ros.tracking.prompt_services import PromptServices
 from sam_ros.tracking.session import Session
 from sam_ros.tracking.statistics import DropCause, Statistics, Timing
@@ -79,8 +76,6 @@ class TrackerNode(ManagedNode):
         self._inference: InferenceThread[ImageMessage] | None = None  # from configure to cleanup
         self._outputs: Publishers | None = None  # from configure to cleanup
         self._device: torch.device | None = None  # from configure to cleanup
-        self._store: ObjectStore | None = None  # from configure to cleanup, where there is a folder
-        self._autosave: Autosave | None = None  # likewise
         self._inputs: list[Any] = []  # subscriptions, from activate to deactivate
         self._receiving = threading.Lock()  # held while they are made, used or destroyed: transitions have a thread
         self._activated = 0.0  # monotonic s
@@ -92,7 +87,7 @@ class TrackerNode(ManagedNode):
         self._still_images = StillImageServices(self, self._prompts)
         self._settings = declare_parameters(self)
         self._events = EventLog(self, self._settings.events_kept)
-        ObjectServices(self, self._prompts, store=lambda: self._store)
+        self._objects = ObjectServices(self, self._prompts)
         self.add_post_set_parameters_callback(self._apply_parameters)
         self.create_service(SetBool, "~/set_paused", self._on_set_paused, qos_profile=SERVICE_QOS)
         Reporter(self, self._statistics, condition=self._condition, parameters=lambda: self._settings)
@@ -116,7 +111,6 @@ class TrackerNode(ManagedNode):
                     dtype=settings.dtype or None,
                     overrides=settings.overrides,
                 )
-            self._store = self._open_store(settings, tracker)
         except (ValueError, OSError) as error:  # CheckpointError is a ValueError
             self.note_failure(f"cannot configure: {error}")
             return TransitionCallbackReturn.FAILURE
@@ -155,15 +149,16 @@ class TrackerNode(ManagedNode):
         if settings.cpu_threads:
             self._inference.submit(lambda _: torch.set_num_threads(settings.cpu_threads))  # counts in its own thread
         self._log_model(tracker, policy, time.monotonic() - started)
+        part = "the folder of saved objects"
         try:
             self._apply_parameters(())
+            self._objects.configure(settings.objects_folder, settings.autosave, tracker, self._inference)
+            part = "the detector"
             self._detections.configure(settings.detector_settings(tracker), self._inference, tracker)
         except (ValueError, OSError) as error:
             self._release()
-            self.note_failure(f"cannot configure the detector: {error}")
+            self.note_failure(f"cannot configure {part}: {error}")
             return TransitionCallbackReturn.FAILURE
-        if settings.autosave and self._store is not None:
-            self._autosave = Autosave(self, self._store, self._inference, settings.autosave)
         return super().on_configure(state)
 
     @transition
@@ -253,15 +248,10 @@ class TrackerNode(ManagedNode):
         self._stop_receiving()
         self._still_images.release()
         self._detections.release(timeout)
-        autosave, self._autosave = self._autosave, None
-        if autosave is not None:
-            autosave.destroy()
+        self._objects.release()
         inference, self._inference = self._inference, None
         if inference is not None and not inference.stop(timeout):
             self._note_left_behind(timeout)
-        store, self._store = self._store, None
-        if store is not None:
-            store.close()
         if self._outputs is not None:
             self._outputs.destroy()
             self._outputs = None
@@ -270,18 +260,6 @@ class TrackerNode(ManagedNode):
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-
-    def _open_store(self, settings: TrackerParameters, tracker: Tracker) -> ObjectStore | None:
-        """Open the folder of saved objects, if one is wanted.
-
-        Raises:
-            ValueError, OSError: Objects shall be saved without a folder, or the folder cannot be made.
-        """
-        if settings.objects_folder:
-            return ObjectStore(Path(settings.objects_folder).expanduser(), tracker)
-        if settings.autosave:
-            raise ValueError("autosave needs the parameter objects_folder")
-        return None
 
     def _note_left_behind(self, seconds: float) -> None:
         text = (
@@ -387,7 +365,7 @@ class TrackerNode(ManagedNode):
             failure=self.failure,
             working=inference.working if inference is not None else None,
             held_back=0 if inference is None else inference.held,
-            autosave="" if (autosave := self._autosave) is None else autosave.problem,
+            autosave=self._objects.problem,
             clock=self.get_clock().now().nanoseconds > 0,
         )
 

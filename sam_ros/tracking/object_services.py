@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 from rclpy.callback_groups import ReentrantCallbackGroup
@@ -11,9 +12,12 @@ from rclpy.lifecycle import LifecycleNode
 from sam_msgs.srv import LoadObjects, RenameObject, SaveObjects
 
 from sam_core import CapacityError, ObjectIdError, SavedObjectError, UnknownObjectError
+from sam_core.streaming import Tracker
 from sam_ros.runtime.errors import RefusedError
 from sam_ros.runtime.qos import SERVICE_QOS
 from sam_ros.runtime.waiting import answer_of
+from sam_ros.tracking.autosave import Autosave
+from sam_ros.tracking.inference import InferenceThread
 from sam_ros.tracking.object_store import MOST_FILES, ObjectStore, check_name
 from sam_ros.tracking.prompt_services import PromptServices
 from sam_ros.tracking.session import Session
@@ -35,17 +39,51 @@ class ObjectServices:
     Args:
         node: Where the services live.
         prompts: Knows whether the tracker is ready, and counts refusals.
-        store: Gives the folder of saved objects; None where there is none.
     """
 
-    def __init__(self, node: LifecycleNode, prompts: PromptServices, store: Callable[[], ObjectStore | None]) -> None:
+    def __init__(self, node: LifecycleNode, prompts: PromptServices) -> None:
         self._node = node
         self._prompts = prompts
-        self._store = store
+        self._store: ObjectStore | None = None  # from configure to release, where there is a folder
+        self._autosave: Autosave | None = None  # likewise
         options: dict[str, Any] = {"qos_profile": SERVICE_QOS, "callback_group": ReentrantCallbackGroup()}
         node.create_service(RenameObject, "~/rename_object", self._on_rename, **options)
         node.create_service(SaveObjects, "~/save_objects", self._on_save, **options)
         node.create_service(LoadObjects, "~/load_objects", self._on_load, **options)
+
+    def configure(self, folder: str, period: float, tracker: Tracker, inference: InferenceThread[Any]) -> None:
+        """Open the folder of saved objects, and bring those of the last autosave back (transition).
+
+        Args:
+            folder: The folder; empty for none.
+            period: Seconds from one autosave to the next; 0 for none.
+            tracker: The weights that make and read memories.
+            inference: Owns the objects.
+
+        Raises:
+            ValueError, OSError: An autosave without a folder; or the folder cannot be made.
+        """
+        if folder:
+            self._store = ObjectStore(Path(folder).expanduser(), tracker)
+        elif period:
+            raise ValueError("autosave needs the parameter objects_folder, the folder for its files")
+        if period and self._store is not None:
+            self._autosave = Autosave(self._node, self._store, inference, period)
+
+    def release(self) -> None:
+        """End autosave and close the folder (transition); files stay."""
+        autosave, self._autosave = self._autosave, None
+        if autosave is not None:
+            autosave.destroy()
+        store, self._store = self._store, None
+        if store is not None:
+            store.close()
+
+    @property
+    def problem(self) -> str:
+        """Why autosave fails, in a sentence; empty where it does not."""
+        autosave = self._autosave
+        return "" if autosave is None else autosave.problem
 
     async def _on_rename(self, request: RenameObject.Request, response: RenameObject.Response) -> RenameObject.Response:
         try:
@@ -115,7 +153,7 @@ class ObjectServices:
 
     def _ready_store(self) -> ObjectStore:
         self._prompts.tracking(active=False)
-        store = self._store()
+        store = self._store
         if store is None:
             raise RefusedError(
                 "objects are neither saved nor loaded: start the node with the parameter objects_folder, the "

@@ -117,7 +117,7 @@ class Client:
         self.until(client.service_is_ready, f"service {name}")
         return client
 
-    def call(self, kind: type, name: str, **request: Any) -> Any:
+    def call(self, kind: type, name: str, /, **request: Any) -> Any:
         """Call a service and return its response."""
         client = self.client(kind, name)
         give_up = time.monotonic() + TIMEOUT

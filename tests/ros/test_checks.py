@@ -111,6 +111,11 @@ FINDINGS = {
         WARN,
         "the quality of service of /camera does not fit: ERROR: Best effort publisher and reliable",
     ),
+    "an old autosave": (
+        facts_of(replace(WELL, autosave="2 objects of the last autosave are not tracked: …")),
+        WARN,
+        "2 objects of the last autosave",
+    ),
     "images get lost": (facts_of(among(CAMERA), SILENT), WARN, "FASTDDS_DEFAULT_PROFILES_FILE"),
     "the camera has stopped": (
         facts_of(snapshot=replace(RUNNING, since_last_image=3.1, since_last_result=3.0, rate_in=0.0)),
