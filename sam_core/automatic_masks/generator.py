@@ -17,7 +17,7 @@ from torch import Tensor
 from sam_core.automatic_masks.found import FoundMask
 from sam_core.automatic_masks.grid import Box, Crop, crops_of
 from sam_core.automatic_masks.nms import between_pixels, suppress
-from sam_core.automatic_masks.regions import without_small_regions
+from sam_core.automatic_masks.regions import Cleaned, without_doubles, without_small_regions
 from sam_core.automatic_masks.rle import Rle
 from sam_core.automatic_masks.settings import AutomaticMaskSettings
 from sam_core.errors import ImageError
@@ -85,9 +85,10 @@ class AutomaticMasks:
     def search(
         self, image: NDArray[np.uint8] | Tensor | None, encoded: EncodedImage | None = None
     ) -> Iterator[Progress]:
-        """Search an image step by step: one batch of points, or the encoding of one crop, before each item.
+        """Search an image step by step.
 
-        The last item has the masks. Whoever stops asking for items cancels the search.
+        Before each item one crop is encoded, one batch of points is answered, or some masks are brought to the image's
+        size. The last item has the masks. Whoever stops asking for items cancels the search.
 
         Args:
             image: (H, W, 3) uint8 RGB; None where `encoded` is enough, which has no crops.
@@ -119,14 +120,25 @@ class AutomaticMasks:
             of_crop: list[FoundMask] = []
             for start in range(0, len(crop.points), settings.points_per_batch):
                 points = crop.points[start : start + settings.points_per_batch]
-                new = self._ask(part, crop, points, size)
-                of_crop += new
                 done += len(points)
-                kept = self._bounded(kept + sum(item.rle.runs.nbytes for item in new))
-                yield Progress(done, total, len(found) + len(of_crop))
+                for new in self._ask(part, crop, points, size):
+                    of_crop += new
+                    kept = self._bounded(kept + sum(item.rle.runs.nbytes for item in new))
+                    yield Progress(done, total, len(found) + len(of_crop))
             scores = [item.predicted_iou for item in of_crop]
             found += [of_crop[i] for i in suppress([item.box for item in of_crop], scores, settings.box_nms_iou)]
-        yield Progress(done, total, len(found), self._final(found, len(crops)))
+        if len(crops) > 1:  # masks of smaller crops are finer
+            areas = [(x_max - x_min) * (y_max - y_min) for x_min, y_min, x_max, y_max in (item.crop for item in found)]
+            boxes = [item.box for item in found]
+            found = [found[i] for i in suppress(boxes, [1 / area for area in areas], settings.crop_nms_iou)]
+        if settings.min_region_area:
+            cleaned: list[Cleaned] = []
+            for item in found:
+                cleaned.append(without_small_regions(item, settings.min_region_area))
+                yield Progress(done, total, len(found))
+            found = without_doubles(cleaned, max(settings.box_nms_iou, settings.crop_nms_iou))
+        best_first = sorted(found, key=lambda item: -item.predicted_iou)
+        yield Progress(done, total, len(found), tuple(best_first[: settings.max_masks]))
 
     def _bounded(self, size: int) -> int:
         if size > self.settings.max_bytes:
@@ -138,41 +150,34 @@ class AutomaticMasks:
 
     def _ask(
         self, image: EncodedImage, crop: Crop, points: NDArray[np.float32], size: tuple[int, int]
-    ) -> list[FoundMask]:
-        """Return the masks of some points (N, 2) of a crop that are sure, stable, and not cut off by the crop."""
-        settings, network = self.settings, self._network
+    ) -> Iterator[list[FoundMask]]:
+        """Yield the masks of some points (N, 2) of a crop that are sure, stable, and not cut off by the crop.
+
+        As many come at once as may exist at the crop's size, and there is at least one item.
+        """
+        settings, network, threshold = self.settings, self._network, self._predictor.mask_threshold
         places = network.points_to_input(torch.from_numpy(points).to(network.device), crop.size)[:, None]
         labels = torch.ones(places.shape[:2], dtype=torch.int64, device=network.device)
         low_res, ious = self._predictor.decode(image, PromptBatch(places, labels), multimask=True)
         candidates = ious.shape[1]
         low_res, ious = low_res.flatten(0, 1), ious.flatten()
-        sure = ious > settings.predicted_iou_threshold if settings.predicted_iou_threshold else ious == ious
-        index = sure.nonzero()[:, 0]
-        low_res, ious = low_res[index], ious[index]
-        asked = (index // candidates).tolist()
-        found: list[FoundMask] = []
-        for rows, logits in in_parts(network, low_res, crop.size):
-            stable = stability(logits, self._predictor.mask_threshold, settings.stability_offset)
+        if settings.predicted_iou_threshold:
+            sure = (ious > settings.predicted_iou_threshold).nonzero()[:, 0]
+        else:
+            sure = torch.arange(len(ious), device=ious.device)
+        asked, scores = (sure // candidates).tolist(), ious[sure].tolist()
+        if not asked:
+            yield []
+        for rows, logits in in_parts(network, low_res[sure], crop.size):
+            stable = stability(logits, threshold, settings.stability_offset)
             keep = (stable >= settings.stability_threshold).nonzero()[:, 0]
-            masks = (logits[keep] > self._predictor.mask_threshold).cpu().numpy()
-            for row, mask, value in zip(keep.tolist(), masks, stable[keep].tolist(), strict=True):
-                number = rows.start + row
-                item = _found(mask, crop, size, float(ious[number]), value, points[asked[number]])
-                if item is not None:
-                    found.append(item)
-        return found
-
-    def _final(self, found: list[FoundMask], num_crops: int) -> tuple[FoundMask, ...]:
-        """Remove doubles among crops, and small regions; return the best, best first."""
-        settings = self.settings
-        if num_crops > 1:  # masks of smaller crops are finer
-            scores = [1 / ((x_max - x_min) * (y_max - y_min)) for x_min, y_min, x_max, y_max in (i.crop for i in found)]
-            found = [found[i] for i in suppress([item.box for item in found], scores, settings.crop_nms_iou)]
-        if settings.min_region_area:
-            iou = max(settings.box_nms_iou, settings.crop_nms_iou)
-            found = without_small_regions(found, settings.min_region_area, iou)
-        best_first = sorted(found, key=lambda item: -item.predicted_iou)
-        return tuple(best_first[: settings.max_masks])
+            masks = (logits[keep] > threshold).cpu().numpy()
+            numbers = [rows.start + row for row in keep.tolist()]
+            items = (
+                _found(mask, crop, size, scores[number], value, points[asked[number]])
+                for number, mask, value in zip(numbers, masks, stable[keep].tolist(), strict=True)
+            )
+            yield [item for item in items if item is not None]
 
 
 def _found(

@@ -6,7 +6,7 @@ Source: "Segment Anything" (Kirillov et al., 2023), appendix B, "Postprocessing"
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -20,16 +20,27 @@ from sam_core.streaming.cropped_mask import CroppedMask
 Mask = NDArray[np.bool_]
 
 
-def without_small_regions(found: Sequence[FoundMask], min_area: int, iou_threshold: float) -> list[FoundMask]:
-    """Remove regions smaller than `min_area` px, then masks that became doubles; unchanged masks go before."""
-    cleaned, unchanged = [], []
-    for item in found:
-        before = item.rle.decode()
-        mask = without_islands(without_holes(before, min_area), min_area)
-        same = bool((mask == before).all())
-        unchanged.append(float(same))
-        cleaned.append(item if same else replace(item, rle=Rle.of(mask), box=CroppedMask.of(mask).box))
-    return [cleaned[index] for index in suppress([item.box for item in cleaned], unchanged, iou_threshold)]
+@dataclass(frozen=True, eq=False)
+class Cleaned:
+    """A mask without small regions, and whether it had any."""
+
+    item: FoundMask
+    changed: bool
+
+
+def without_small_regions(item: FoundMask, min_area: int) -> Cleaned:
+    """Fill holes and remove islands that are smaller than `min_area` px."""
+    before = item.rle.decode()
+    mask = without_islands(without_holes(before, min_area), min_area)
+    if (mask == before).all():
+        return Cleaned(item, changed=False)
+    return Cleaned(replace(item, rle=Rle.of(mask), box=CroppedMask.of(mask).box), changed=True)
+
+
+def without_doubles(cleaned: Sequence[Cleaned], iou_threshold: float) -> list[FoundMask]:
+    """Remove masks that became doubles of others; of two masks one that did not change stays."""
+    scores = [float(not one.changed) for one in cleaned]
+    return [cleaned[i].item for i in suppress([one.item.box for one in cleaned], scores, iou_threshold)]
 
 
 def without_holes(mask: Mask, min_area: int) -> Mask:

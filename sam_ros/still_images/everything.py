@@ -39,6 +39,7 @@ __all__ = ["EverythingAction"]
 RESULT_KEPT = 30  # s that a result is kept for a client that asks late
 POINTS_ON_GPU = 64  # that a frame may have to wait for
 POINTS_ON_CPU = 16
+MESSAGES_AT_ONCE = 16
 
 
 class _CancelledError(Exception):
@@ -142,7 +143,7 @@ class EverythingAction:
                 missing = sum(bool(one.problem) for one in decided)
                 text = f"{missing} of {len(found)} masks are not tracked: {'; '.join(problems)}"
                 remarks.insert(0, self._prompts.refuse(RefusedError(text)))
-        result.masks = _messages(found, decided, image)
+        result.masks = await self._messages(inference, found, decided, image)
         result.success = not any(one.problem for one in decided)
         result.message = " ".join(remark for remark in remarks if remark)
 
@@ -191,6 +192,29 @@ class EverythingAction:
             decided.append(one)
         return kept, decided
 
+    async def _messages(
+        self, inference: InferenceThread[Any], found: Sequence[FoundMask], decided: Sequence[Tracked], image: StillImage
+    ) -> list[ImageMask]:
+        """Return masks as messages, which the inference thread makes, some at a time: it has the time between frames.
+
+        Raises:
+            RefusedError: They take more than `LARGEST_ANSWER`.
+        """
+        messages: list[ImageMask] = []
+        size = 0
+        pairs = list(zip(found, decided, strict=True))
+        for start in range(0, len(pairs), MESSAGES_AT_ONCE):
+            part = pairs[start : start + MESSAGES_AT_ONCE]
+
+            def make(_: Session, part: Sequence[tuple[FoundMask, Tracked]] = part) -> list[ImageMask]:
+                return [_message(item, one, image) for item, one in part]
+
+            messages += await answer_of(self._node, inference.submit(make, Lane.NODE))
+            size += sum(len(message.mask.data) for message in messages[start:])
+            if size > LARGEST_ANSWER:
+                raise RefusedError(f"the masks take more than {LARGEST_ANSWER // 2**20} MiB: set max_masks")
+        return messages
+
 
 def _tell(handle: ServerGoalHandle, progress: Progress) -> None:
     """Publish feedback."""
@@ -201,25 +225,11 @@ def _tell(handle: ServerGoalHandle, progress: Progress) -> None:
     )
 
 
-def _messages(found: Sequence[FoundMask], decided: Sequence[Tracked], image: StillImage) -> list[ImageMask]:
-    """Return masks as messages.
-
-    Raises:
-        RefusedError: They take more than `LARGEST_ANSWER`.
-    """
-    messages, size = [], 0
-    for item, one in zip(found, decided, strict=True):
-        mask = CroppedMask.of(item.rle.decode())
-        size += mask.pixels.nbytes
-        if size > LARGEST_ANSWER:
-            raise RefusedError(f"the masks take more than {LARGEST_ANSWER // 2**20} MiB: set max_masks")
-        messages.append(
-            image_mask_message(
-                mask,
-                image.header,
-                predicted_iou=item.predicted_iou,
-                stability=item.stability,
-                object_id=one.object_id,
-            )
-        )
-    return messages
+def _message(found: FoundMask, decided: Tracked, image: StillImage) -> ImageMask:
+    return image_mask_message(
+        CroppedMask.of(found.rle.decode()),
+        image.header,
+        predicted_iou=found.predicted_iou,
+        stability=found.stability,
+        object_id=decided.object_id,
+    )

@@ -12,7 +12,7 @@ import torch
 from sam_core import AutomaticMasks, ImagePredictor
 from sam_core.automatic_masks import AutomaticMaskSettings, Rle
 from sam_core.automatic_masks.grid import crops_of
-from sam_core.automatic_masks.regions import without_holes, without_islands, without_small_regions
+from sam_core.automatic_masks.regions import without_doubles, without_holes, without_islands, without_small_regions
 
 LOW = {"points_per_side": 5, "predicted_iou_threshold": 0.5, "stability_threshold": 0.5}
 
@@ -104,7 +104,7 @@ def test_doubles_after_the_removal_of_regions(
     )
 
     theirs = official_sam2.masks.SAM2AutomaticMaskGenerator.postprocess_small_regions(data, 40, 0.5)
-    ours = without_small_regions(found, 40, 0.5)
+    ours = without_doubles([without_small_regions(item, 40) for item in found], 0.5)
 
     assert [item.rle.coco() for item in ours] == theirs["rles"]
     assert len(ours) < len(found)
