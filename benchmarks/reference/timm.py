@@ -6,7 +6,7 @@ import enum
 import sys
 from importlib.util import find_spec
 from types import ModuleType
-from typing import Any, ClassVar
+from typing import Any
 
 from benchmarks.reference.peers import required
 
@@ -42,8 +42,11 @@ class _InterpolationMode(enum.Enum):
 class _StandIn(ModuleType):
     """A module whose attributes are its own modules, else empty classes: timm's import reads some, RepViT uses none."""
 
-    __path__: ClassVar[list[str]] = []  # a package, whose modules are imported by name
     InterpolationMode = _InterpolationMode
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.__path__ = []  # a package, whose modules are imported by name
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
