@@ -60,7 +60,7 @@ class EverythingAction:
         self._predictor: ImagePredictor | None = None
         self._decode: Decode | None = None
         self._busy = False
-        self._server = ActionServer(
+        self._server: ActionServer | None = ActionServer(
             node,
             SegmentEverything,
             "~/segment_everything",
@@ -79,8 +79,10 @@ class EverythingAction:
         self._predictor = self._decode = None
 
     def destroy(self) -> None:
-        """Leave the graph."""
-        self._server.destroy()
+        """Leave the graph; a second time changes nothing."""
+        server, self._server = self._server, None
+        if server is not None:
+            server.destroy()
 
     async def _execute(self, handle: ServerGoalHandle) -> SegmentEverything.Result:
         request, began = handle.request, time.monotonic()

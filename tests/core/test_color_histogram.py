@@ -159,7 +159,7 @@ def with_references(stream: Stream, object_id: int, *references: Tensor) -> None
     """Give an object other references for the postprocessors."""
     target = stream._state.objects[object_id]
     assert target.shown is not None
-    changed = target.tracked(replace(target.shown, references=references))
+    changed = target.tracked(replace(target.shown, references=references), target.status)
     stream._state = stream._state.with_objects([changed])
 
 

@@ -21,7 +21,10 @@ from tests.ros.console_rig import CHROMIUM, UNDER_TEST, Page, address_of, browse
 
 pytest.importorskip("nicegui")
 pytest.importorskip("playwright")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
+pytestmark = [
+    pytest.mark.slow,  # two browsers render in software beside three ROS processes
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed"),
+]
 
 SIZE = (320, 240)
 BACKGROUND, BLUE = 0, 4  # the blue circle's number in the truth: it never leaves the picture and nothing hides it
@@ -156,7 +159,6 @@ def test_click_name_correct_and_remove_in_a_frozen_frame(stage: Stage) -> None:
     page.page.context.close()
 
 
-@pytest.mark.slow
 def test_words_find_and_the_chosen_is_tracked_by_another_tracker(stage: Stage) -> None:
     tracking = {"autostart": True, "device": "cpu", "cpu_threads": 1, "history_frames": 200, "detector": "sam3_nano"}
     finder = Executable("tracker", tracking, remappings={"__node": "finder"}, log=stage.folder / "finder.log")
@@ -181,7 +183,6 @@ def test_words_find_and_the_chosen_is_tracked_by_another_tracker(stage: Stage) -
         page.page.context.close()
 
 
-@pytest.mark.slow
 def test_a_tracker_that_dies_is_missed_and_welcomed_back(stage: Stage) -> None:
     page = stage.open()
     stage.tracker.stop(signal.SIGKILL)
@@ -196,7 +197,6 @@ def test_a_tracker_that_dies_is_missed_and_welcomed_back(stage: Stage) -> None:
     page.page.context.close()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_to_complain_about(stage: Stage, scheme: str, tmp_path: Path) -> None:
     """The accessibility rules of WCAG 2 A and AA, by axe-core from npm."""

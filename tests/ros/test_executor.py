@@ -37,12 +37,10 @@ class Faulty(RecoveringExecutor):
 
 
 @pytest.fixture
-def node() -> Iterator[Node]:
-    rclpy.init(args=[])
+def node(ros: None) -> Iterator[Node]:
     node = rclpy.create_node("short_of_memory")
     yield node
     node.destroy_node()
-    rclpy.try_shutdown()
 
 
 def test_a_message_that_cannot_be_taken_costs_nothing_else(node: Node) -> None:

@@ -37,9 +37,9 @@ class Keeper:
 
     def restart(self) -> None:
         """Start the process again."""
+        self.client.until(lambda: not self.client.connected(), "the old process to vanish from the graph", 90)
         self.process = Executable("tracker", self.parameters, remappings=self.names, log=self.log)
         self.process.start()
-        self.client.until(lambda: not self.client.connected(), "the old process to vanish from the graph", 90)
         self.client.until(self.client.connected, "the new process", 90)
         self.client.wait_until_active()
 
@@ -102,7 +102,7 @@ def test_an_object_is_saved_loaded_and_found(client: Any, keeper: Keeper, pictur
 
     assert client.reset().success
     answer = load(client, f"red_cup_{cup}.safetensors", keep_ids=True)
-    assert (answer.success, answer.object_ids) == (True, [cup])
+    assert (answer.success, list(answer.object_ids)) == (True, [cup])
     lost, found = client.track(picture(2)), client.track(picture(3))
     assert [(item.id, item.label, item.track_state) for item in (*lost.objects, *found.objects)] == [
         (cup, "red cup", TrackedObject.TRACK_LOST),
