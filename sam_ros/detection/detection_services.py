@@ -172,7 +172,7 @@ class DetectionServices:
         response.message = remark_on(request.phrase, facts.tokenizer)
         return response
 
-    def _on_unfollow(
+    async def _on_unfollow(
         self, request: UnfollowConcept.Request, response: UnfollowConcept.Response
     ) -> UnfollowConcept.Response:
         try:
@@ -180,7 +180,8 @@ class DetectionServices:
             if len(request.phrase) > MAX_LABEL or not detector.redetector.unfollow(request.phrase):
                 followed = ", ".join(map(repr, detector.redetector.phrases)) or "nothing"
                 raise SearchError(f"{legible(request.phrase, 100)!r} is not followed; followed is: {followed}")
-            self._prompts.tracking(active=False).submit(lambda session: session.concepts.release(request.phrase))
+            inference = self._prompts.tracking(active=False)
+            await answer_of(self._node, inference.submit(lambda session: session.concepts.release(request.phrase)))
             response.success = True
         except Exception as error:
             response.message = self._prompts.refuse(error)
