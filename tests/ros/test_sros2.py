@@ -59,7 +59,7 @@ def test_the_tracker_may_do_what_it_does_and_no_more(client: Any, kind: str) -> 
 def test_the_camera_may_do_what_it_does(make_client: Callable[..., Any], make_process: Callable[..., Any]) -> None:
     make_process("camera", {"source": "scene"})
     client = make_client()
-    client.until(lambda: len(used(client, "camera", "service")) >= 7, "the camera's services")
+    client.until(lambda: len(used(client, "camera", "service")) >= 7, "the camera's services", 180)
     for kind, rule in RULES.items():
         assert used(client, "camera", kind) <= allowed("camera", rule)
 
