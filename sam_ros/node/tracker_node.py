@@ -275,10 +275,8 @@ class TrackerNode(ManagedNode):
             if not self._inputs or self._inference is None:
                 self._statistics.dropped(DropCause.INACTIVE)
                 return
-            if self._inputs[0].get_publisher_count() > 1:
-                self._arrivals.forget()  # numbers of several publishers say nothing
-            missing = self._arrivals.missing(info.get("publication_sequence_number", UNSUPPORTED))
-            self._statistics.images_missing(missing)
+            number = info.get("publication_sequence_number", UNSUPPORTED)
+            self._statistics.images_missing(self._arrivals.missing(number, self._inputs[0].get_publisher_count()))
             if self._paused:
                 self._statistics.dropped(DropCause.PAUSED)
             else:
