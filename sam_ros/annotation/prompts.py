@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -253,7 +252,7 @@ def _numbers(values: Any, count: int, what: str) -> list[float]:
     kinds = (int, float)
     if not isinstance(values, list) or len(values) != count or any(type(value) not in kinds for value in values):
         raise AnnotationError(f"The {what} must be {count} number{'s' if count > 1 else ''}, not {values}.")
-    if not all(math.isfinite(value) and abs(value) < _LARGEST_NUMBER for value in values):
+    if not all(-_LARGEST_NUMBER < value < _LARGEST_NUMBER for value in values):
         raise AnnotationError(f"The {what} must be smaller than {_LARGEST_NUMBER:g}, not {str(values)[:60]}.")
     return [float(value) for value in values]
 
