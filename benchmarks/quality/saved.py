@@ -90,7 +90,7 @@ def look_for(tracker: Tracker, path: Path, images: NDArray[np.uint8], labels: ND
         ious = {k: _iou(mask, truth == k) for k in range(1, int(labels.max()) + 1)}
         own = ious.pop(label, 0.0)
         found |= own >= _FOUND
-        wrong.append(own <= max(_NOTHING, *ious.values()))
+        wrong.append(own <= max([_NOTHING, *ious.values()]))
     return Outcome(found, any(wrong), any(wrong[:1]))
 
 
