@@ -17,6 +17,7 @@ from benchmarks.quality.folder import chosen_videos, track_video
 from benchmarks.quality.look_alikes import make_absence_clip, make_distractor_clip
 from benchmarks.quality.metrics import average, judge
 from benchmarks.quality.run import prompt_for, track
+from benchmarks.reference.weights import make_lively
 from sam_core import Tracker, build_tracker
 from sam_core.build import build_model
 from sam_core.streaming import POLICIES
@@ -133,7 +134,10 @@ def test_prompts_lie_in_the_object() -> None:
 
 @pytest.fixture(scope="module")
 def tracker() -> Tracker:
-    return build_tracker("sam2.1_micro", device="cpu")
+    torch.manual_seed(0)
+    tracker = build_tracker("sam2.1_micro", device="cpu")
+    make_lively(tracker.model, object_score_bias=5.0)
+    return tracker
 
 
 def test_a_tracker_runs_through_a_clip(tracker: Tracker) -> None:
