@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 
 from benchmarks.concepts.busy_scene import BusyScene
 from benchmarks.concepts.noisy_detector import NoisyDetector
-from sam_core import association, build_tracker
+from sam_core import CapacityError, PromptError, association, build_tracker
 from sam_core.sam3 import build_detector
 from sam_core.streaming import CroppedMask, Frame, Stream
 from sam_core.synthetic import TwinScene
@@ -67,7 +68,8 @@ def follow_earlier(stream: Stream, score: float) -> tuple[Callable[..., Any], Ca
 
     def take(frame: Frame, found: list[Any]) -> None:
         for instance in sorted(found, key=lambda one: -one.score):
-            association.track_instance(stream, tracks, frame, instance, rules)  # type: ignore[attr-defined]
+            with suppress(CapacityError, PromptError):  # told to the operator; the others are tracked
+                association.track_instance(stream, tracks, frame, instance, rules)  # type: ignore[attr-defined]
 
     return step, take
 
