@@ -14,7 +14,9 @@ import pytest
 from sam_msgs.msg import TrackedObject
 from sam_msgs.srv import ListEvents, LoadObjects, SaveObjects
 
+from sam_core import Prompt, build_tracker
 from sam_ros.runtime.processes import Executable
+from sam_ros.tracking.session import Session
 
 PLACES = 8
 
@@ -120,6 +122,19 @@ def test_an_object_is_saved_loaded_and_found(client: Any, keeper: Keeper, pictur
     assert everything.success
     assert len(everything.object_ids) == 3
     assert min(everything.object_ids) > other, "new ids"
+
+
+def test_an_object_that_a_concept_found_is_looked_for_by_it_when_it_is_loaded() -> None:
+    tracker = build_tracker("sam2.1_micro", device="cpu", dtype="float32")
+    before, after = (Session(tracker.open_stream(max_objects=2)) for _ in range(2))
+    image = np.random.default_rng(0).integers(0, 256, (96, 128, 3), dtype=np.uint8)
+    before.step(image, 0, None)
+    for label in ("cup", "prompted"):
+        before.stream.add_prompt(Prompt(points=[[30, 40]]), label=label)
+    before.concepts.adopt(1, "yellow cup")
+    ids = [after.recall(saved, keep_id=True) for saved in before.saved_all(tracker)]
+    assert ids == [1, 2]
+    assert {i: track.concept for i, track in after.concepts.tracks.items()} == {1: "yellow cup"}
 
 
 def test_what_is_wrong_is_said_and_the_rest_is_done(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,17 @@ import pytest
 import torch
 
 from sam_core import CapacityError, Prompt, StampError, Tracker
-from sam_core.association import LIVE, Association, ConceptRules, ConceptTracker, Decision, Instance, hand_over
+from sam_core.association import (
+    LIVE,
+    Association,
+    ConceptDetections,
+    ConceptRules,
+    ConceptTracker,
+    Decision,
+    Instance,
+    hand_over,
+)
+from sam_core.saved_objects import load_object, save_object
 from sam_core.streaming import Frame, ObjectState, Stream
 from tests.core.association.drawn import box, cup
 
@@ -152,6 +163,22 @@ def test_a_lost_object_keeps_its_id_and_goes_on_from_the_detection(micro_tracker
     assert camera.stream.objects[0].first_frame == 8, "it was renewed"
 
 
+def test_a_loaded_object_is_looked_for_by_its_concept(micro_tracker: Tracker, tmp_path: Path) -> None:
+    """A tracker that does not recognise it gets it from the detector, under its id."""
+    first, other = Camera(micro_tracker), Camera(micro_tracker)
+    first.step()
+    first.track(0, cup(box(10, 10, 50, 40, SIZE)))
+    save_object(tmp_path / "cup", micro_tracker, first.stream, 1, concept="cup")
+    with blinded(micro_tracker):
+        other.step()
+        object_id = load_object(tmp_path / "cup", micro_tracker, other.stream)
+        other.concepts.adopt(object_id, "Cup")
+        other.step()
+        assert other.track(1, cup(box(60, 20, 90, 60, SIZE), phrase="plate")).association is Association.NEW
+        back = other.track(1, cup(box(60, 60, 90, 90, SIZE)))
+    assert (back.association, back.object_id) == (Association.REIDENTIFIED, object_id)
+
+
 def test_a_lost_object_whose_mask_is_always_too_small_leaves(micro_tracker: Tracker) -> None:
     """The detector finds a bit of it again and again, of which nothing is left at the size of the network's masks."""
     camera = Camera(micro_tracker)
@@ -217,6 +244,35 @@ def test_an_object_without_memory_leaves_the_others_decisions(
     outcome = hand_over(lambda call: call(camera.concepts), frame, "cup", found, LIVE, counted=False)
     assert outcome.decisions == (Decision(Association.NEW, 1), None)
     assert len(outcome.problems) == 1
+
+
+@pytest.mark.parametrize("count", [0, 10_000])
+@pytest.mark.parametrize("counted", [True, False])
+def test_any_number_of_instances_is_answered_and_few_become_tensors(
+    micro_tracker: Tracker, monkeypatch: pytest.MonkeyPatch, count: int, counted: bool
+) -> None:
+    camera = Camera(micro_tracker)
+    camera.step()
+    frame = camera.stream.history.newest
+    assert frame is not None
+    places = [box(x, y, x + 30, y + 30, SIZE) for x in (0, 40, 80) for y in (0, 50)]
+    found = [cup(places[i % 6], 0.6 + 0.3 * i / 10_000) for i in range(count)]
+    sizes: list[int] = []
+    of_instances = ConceptDetections.of_instances
+
+    def counted_of(phrase: str, instances: Any, *rest: Any) -> ConceptDetections:
+        sizes.append(len(instances))
+        return of_instances(phrase, instances, *rest)
+
+    monkeypatch.setattr(ConceptDetections, "of_instances", counted_of)
+    outcome = hand_over(lambda call: call(camera.concepts), frame, "cup", found, LIVE, counted=counted)
+    assert sizes == [min(count, LIVE.max_detections)]
+    assert len(outcome.decisions) == count
+    assert len(camera.stream.objects) == (4 if count else 0), "as many as there are places"
+    if count:
+        ids = {one.object_id for one in outcome.decisions[-6:] if one is not None}
+        assert len(ids - {None}) == 4, "the best scores begin"
+        assert outcome.decisions[0] == Decision(Association.UNSURE), "not looked at"
 
 
 def test_a_full_stream_is_told_where_the_concept_has_a_bound_too(micro_tracker: Tracker) -> None:
