@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +12,7 @@ import torch
 from sam_core import CapacityError, Prompt, StampError, Tracker
 from sam_core.association import LIVE, Association, ConceptRules, ConceptTracker, Decision, Instance, hand_over
 from sam_core.streaming import Frame, ObjectState, Stream
+from tests.core.association.blinded import blinded
 from tests.core.association.drawn import box, cup
 
 SIZE = (96, 128)
@@ -58,20 +57,6 @@ class Camera:
         assert frame is not None
         outcome = hand_over(lambda call: call(self.concepts), frame, instance.phrase, [instance], rules, counted=True)
         return outcome.problems
-
-
-@contextmanager
-def blinded(tracker: Tracker) -> Iterator[None]:
-    """Let the network say that nothing is there any more."""
-    bias = tracker.model.sam_mask_decoder.pred_obj_score_head.layers[-1].bias
-    kept = bias.detach().clone()
-    with torch.inference_mode():
-        bias.fill_(-100.0)
-    try:
-        yield
-    finally:
-        with torch.inference_mode():
-            bias.copy_(kept)
 
 
 def test_an_instance_is_tracked_from_the_frame_that_it_was_found_on(micro_tracker: Tracker) -> None:
