@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +23,7 @@ from sam_core.association import (
 )
 from sam_core.saved_objects import load_object, save_object
 from sam_core.streaming import Frame, ObjectState, Stream
+from tests.core.association.blinded import blinded
 from tests.core.association.drawn import box, cup
 
 SIZE = (96, 128)
@@ -69,20 +68,6 @@ class Camera:
         assert frame is not None
         outcome = hand_over(lambda call: call(self.concepts), frame, instance.phrase, [instance], rules, counted=True)
         return outcome.problems
-
-
-@contextmanager
-def blinded(tracker: Tracker) -> Iterator[None]:
-    """Let the network say that nothing is there any more."""
-    bias = tracker.model.sam_mask_decoder.pred_obj_score_head.layers[-1].bias
-    kept = bias.detach().clone()
-    with torch.inference_mode():
-        bias.fill_(-100.0)
-    try:
-        yield
-    finally:
-        with torch.inference_mode():
-            bias.copy_(kept)
 
 
 def test_an_instance_is_tracked_from_the_frame_that_it_was_found_on(micro_tracker: Tracker) -> None:
