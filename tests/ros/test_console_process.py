@@ -7,6 +7,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -57,6 +58,15 @@ def test_without_the_token_nothing_is_served(console: tuple[Executable, str, str
     assert status == 200
     assert b"sam-picture" in page or b"picture" in page
     assert b"http://" not in re.sub(rb"http://(www\.w3\.org|127\.0\.0\.1)", b"", page), "nothing from the internet"
+
+
+def test_it_does_without_pytorch(console: tuple[Executable, str, str]) -> None:
+    """A display must not cost the 190 MiB and seconds that PyTorch takes."""
+    process, base, token = console
+    assert get(f"{base}/?token={token}")[0] == 200
+    libraries = Path(f"/proc/{process.pid}/maps").read_text()
+    assert "libfastdds" in libraries or "librcl" in libraries
+    assert "libtorch" not in libraries
 
 
 def test_frames_of_nobody_say_so(console: tuple[Executable, str, str]) -> None:
