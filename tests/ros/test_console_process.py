@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 import urllib.error
@@ -13,6 +14,7 @@ import pytest
 
 pytest.importorskip("nicegui")
 
+from sam_ros.console.console import NICENESS
 from sam_ros.runtime.processes import Executable
 from tests.ros.console_rig import UNDER_TEST, address_of
 
@@ -67,6 +69,16 @@ def test_it_does_without_pytorch(console: tuple[Executable, str, str]) -> None:
     libraries = Path(f"/proc/{process.pid}/maps").read_text()
     assert "libfastdds" in libraries or "librcl" in libraries
     assert "libtorch" not in libraries
+
+
+def test_it_lets_the_tracker_go_first(console: tuple[Executable, str, str]) -> None:
+    """By nice and, since a session of its own gets an equal share on Linux whatever its nice is, by autogroup."""
+    process, _, _ = console
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    assert os.getpriority(os.PRIO_PROCESS, process.pid) == min(19, own + NICENESS)
+    autogroup = Path(f"/proc/{process.pid}/autogroup")
+    if autogroup.exists():
+        assert autogroup.read_text().split()[1:] == ["nice", str(NICENESS)]
 
 
 def test_frames_of_nobody_say_so(console: tuple[Executable, str, str]) -> None:

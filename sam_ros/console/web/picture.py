@@ -9,10 +9,10 @@ from nicegui.element import Element
 
 from sam_ros.console.ros.draft import Box, Draft, Example, Point
 from sam_ros.console.ros.frames import Outline
+from sam_ros.console.web.pictures import FRAME_URL
 
-__all__ = ["FRAME_URL", "TOOLS", "Picture"]
+__all__ = ["TOOLS", "Picture"]
 
-FRAME_URL = "/frame"
 TOOLS = ("point", "box", "brush", "example")
 
 
