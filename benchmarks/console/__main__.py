@@ -30,4 +30,4 @@ if __name__ == "__main__":
             from benchmarks.console.figures import measure
 
             for name, value in measure(options.model, options.seconds, options.rounds, options.minutes).items():
-                print(f"{name:45} {value:8.1f}")
+                print(f"{name:55} {value:8.1f}")
