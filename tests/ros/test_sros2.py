@@ -54,6 +54,7 @@ def used(client: Any, node: str, kind: str) -> set[str]:
 @pytest.mark.parametrize("kind", RULES)
 def test_the_tracker_may_do_what_it_does_and_no_more(client: Any, kind: str) -> None:
     optional = {"/clock", "/parameter_events", "/image/compressed"}  # with simulated time, with compressed images
+    optional.add("/tracker/annotations")  # with foxglove_msgs
     client.until(lambda: used(client, "tracker", "service"), "the tracker's services")
     assert (
         allowed("tracker", RULES[kind]) - optional <= used(client, "tracker", kind) <= allowed("tracker", RULES[kind])

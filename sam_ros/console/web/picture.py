@@ -8,8 +8,8 @@ from typing import Any
 from nicegui.element import Element
 
 from sam_ros.console.ros.draft import Box, Draft, Example, Point
-from sam_ros.console.ros.frames import Outline
 from sam_ros.console.web.pictures import FRAME_URL
+from sam_ros.conversions.outlines import Outline
 
 __all__ = ["TOOLS", "Picture"]
 
