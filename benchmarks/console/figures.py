@@ -78,7 +78,7 @@ def measure(model: str, seconds: float, rounds: int, minutes: float) -> dict[str
     Args:
         model: The tracker's.
         seconds: Of each part of a round.
-        rounds: How often each part is measured.
+        rounds: How often each part is measured; 0: not at all.
         minutes: How long the memory is watched; 0: not at all.
     """
     rclpy.init()
@@ -105,9 +105,9 @@ def measure(model: str, seconds: float, rounds: int, minutes: float) -> dict[str
                     loads[part].append({name: 100 * (after[name] - before[name]) / seconds for name in before})
                     for page in pages:
                         page.context.close()
-            for part in PARTS:
+            for part in PARTS if rounds else ():
                 figures[f"results a second, browsers: {part}"] = float(np.median(rates[part]))
-            for part in PARTS:
+            for part in PARTS if rounds else ():
                 for name in loads[part][0]:
                     load = float(np.median([entry[name] for entry in loads[part]]))
                     figures[f"processor, {name}, browsers: {part} [%]"] = load
