@@ -18,6 +18,9 @@ from benchmarks.console.stage import Stage, running
 __all__ = ["measure"]
 
 CAMERA = {"source": "scene", "rate": 30.0, "width": 640, "height": 480}
+QUEUE = 10  # results
+UNSEEN = 18.0  # s until a closed page is forgotten, and images are not received for it any more
+SETTLING = 8.0  # s until open pages show pictures evenly
 SLOW_NETWORK = 30_000  # bytes a second: about one picture
 PARTS = ("none", "two that only play", "two", "two, one slow")
 # The control: what the console's page does with a picture, 30 times a second, without a console.
@@ -50,13 +53,15 @@ class Rate(Node):
         self._newest = 0
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self)
-        self.create_subscription(TrackedObjectArray, "/tracker/objects", self._on_objects, 10)
+        self.create_subscription(TrackedObjectArray, "/tracker/objects", self._on_objects, QUEUE)
 
     def _on_objects(self, message: TrackedObjectArray) -> None:
         self._newest = message.sequence
 
     def over(self, seconds: float) -> float:
         """Return the results a second."""
+        for _ in range(2 * QUEUE):  # what has waited since the last call
+            self._executor.spin_once(timeout_sec=0.0)
         first = self._next()
         began = time.monotonic()
         while time.monotonic() < began + seconds:
@@ -98,7 +103,7 @@ def measure(model: str, seconds: float, rounds: int, minutes: float) -> dict[str
             for _ in range(rounds):
                 for part in PARTS:
                     pages = _open(stage, part)
-                    time.sleep(8.0)  # until what was before is not seen to look any more
+                    time.sleep(SETTLING if pages else UNSEEN)
                     before = stage.processor_seconds()
                     rates[part].append(rate.over(seconds))
                     after = stage.processor_seconds()

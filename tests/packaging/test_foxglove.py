@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import shutil
 import subprocess
 import sys
@@ -81,4 +82,4 @@ def test_the_tracker_annotates_images_where_foxglove_msgs_is_installed(tmp_path:
         tmp_path,
         underlay=tmp_path,
     )
-    assert "2 passed" in printed
+    assert re.search(r"3 passed|2 passed, 1 skipped", printed), printed  # one needs foxglove-sdk, too

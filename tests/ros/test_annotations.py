@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import re
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from ament_index_python.packages import get_package_share_directory
 from builtin_interfaces.msg import Time
 from rclpy.serialization import deserialize_message, serialize_message
 from std_msgs.msg import Header
@@ -99,3 +104,53 @@ def test_the_tracker_publishes_them_while_somebody_looks(client: Any, picture: A
     labels = np.frombuffer(client.label_images[stamp].data, np.uint16).reshape(96, 128) > 0
     ours = filled(message.points, (96, 128))
     assert (ours & labels).sum() / (ours | labels).sum() > 0.8
+
+
+def definition(name: str = "ImageAnnotations") -> str:
+    """Return a message's definition and those of its parts as foxglove_bridge sends them (ros2msg)."""
+    folder = Path(get_package_share_directory("foxglove_msgs")) / "msg"
+    texts, missing = {}, [name]
+    while missing:
+        part = missing.pop(0)
+        texts[part] = (folder / f"{part}.msg").read_text()
+        found = re.findall(r"^foxglove_msgs/(\w+)", texts[part], re.MULTILINE)
+        missing += [other for other in dict.fromkeys(found) if other not in texts and other not in missing]
+    first, *others = texts.items()
+    return "".join([first[1], *(f"\n{'=' * 80}\nMSG: foxglove_msgs/{part}\n{text}" for part, text in others)])
+
+
+def test_foxglove_reads_them_over_its_websocket() -> None:
+    """As over foxglove_bridge: serialized for ROS, with the schema that the server advertises."""
+    foxglove = pytest.importorskip("foxglove")
+    typesys = pytest.importorskip("rosbags.typesys")
+    client = pytest.importorskip("websockets.sync.client")
+    disc = cv2.circle(np.zeros(SIZE, np.uint8), (15, 20), 10, 1, cv2.FILLED)
+    sent = annotations_message(masks_of(disc > 0), HEADER)
+    schema = foxglove.Schema(name="foxglove_msgs/msg/ImageAnnotations", encoding="ros2msg", data=definition().encode())
+    server = foxglove.start_server(port=0)
+    try:
+        channel = foxglove.Channel("/tracker/annotations", schema=schema, message_encoding="cdr")
+        with client.connect(f"ws://127.0.0.1:{server.port}", subprotocols=["foxglove.sdk.v1"]) as socket:
+            texts = (json.loads(text) for text in iter(lambda: socket.recv(30), None) if isinstance(text, str))
+            (offered,) = next(text for text in texts if text["op"] == "advertise")["channels"]
+            wanted = {"op": "subscribe", "subscriptions": [{"id": 1, "channelId": offered["id"]}]}
+            socket.send(json.dumps(wanted))
+            data = None
+            while data is None:  # until the server has taken the subscription
+                channel.log(serialize_message(sent))
+                with suppress(TimeoutError):
+                    data = next(data for data in iter(lambda: socket.recv(1), None) if isinstance(data, bytes))
+    finally:
+        server.stop()
+
+    assert (offered["topic"], offered["encoding"], offered["schemaEncoding"]) == (
+        "/tracker/annotations",
+        "cdr",
+        "ros2msg",
+    )
+    store = typesys.get_typestore(typesys.Stores.ROS2_JAZZY)
+    store.register(typesys.get_types_from_msg(offered["schema"], offered["schemaName"]))
+    read = store.deserialize_cdr(data[13:], offered["schemaName"])  # after opcode, subscription and time
+    assert [(point.x, point.y) for point in read.points[0].points] == [(p.x, p.y) for p in sent.points[0].points]
+    assert (read.points[0].type, read.points[0].thickness, read.points[0].timestamp.nanosec) == (2, 2.0, 34)
+    assert [text.text for text in read.texts] == [text.text for text in sent.texts]
