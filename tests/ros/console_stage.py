@@ -72,6 +72,10 @@ class Stage:
         """Return the objects of the newest result."""
         return {item.id for item in self.client.objects[self.client.order[-1]].objects} if self.client.order else set()
 
+    def track_states(self) -> set[int]:
+        """Return how the tracks of the newest result stand."""
+        return {item.track_state for item in self.client.objects[self.client.order[-1]].objects}
+
 
 @contextmanager
 def running_stage(make_client: Callable[..., Any], folder: Path, **tracking: Any) -> Iterator[Stage]:

@@ -10,6 +10,7 @@ import pytest
 from lifecycle_msgs.srv import GetState
 from rcl_interfaces.srv import GetParameters
 from rclpy.parameter import parameter_value_to_python
+from sam_msgs.msg import TrackedObject
 
 from tests.ros.console_rig import CHROMIUM, Page
 from tests.ros.console_stage import BACKGROUND, BLUE, ENOUGH, SIZE, Stage, running_stage
@@ -71,7 +72,7 @@ def test_a_box_that_is_dragged(stage: Stage, page: Page) -> None:
 def test_a_mask_that_is_brushed_and_partly_erased(stage: Stage, page: Page) -> None:
     stamp = page.freeze()
     page.press("Brush")
-    left, top, right, bottom = box_of(BLUE, stage, stamp, margin=-6)
+    left, top, right, bottom = box_of(BLUE, stage, stamp, margin=-13)
     rows = np.linspace(top, bottom, 4)
     zigzag = [(x, y) for i, y in enumerate(rows) for x in ((left, right) if i % 2 == 0 else (right, left))]
     page.drag(zigzag, SIZE)
@@ -128,7 +129,7 @@ def test_boxes_around_examples_are_searched_for(stage: Stage, page: Page) -> Non
     page.page.keyboard.press("z")
     page.says("1 positive and 1 negative examples")
 
-    page.page.get_by_role("slider", name="Lowest score").press("Home")
+    page.page.get_by_role("slider", name="Lowest score").press("PageDown")
     page.press("Find")
     found = page.page.get_by_role("group", name="Found").get_by_role("checkbox")
     found.first.wait_for()
@@ -164,7 +165,7 @@ def test_objects_are_saved_and_loaded(stage: Stage, page: Page) -> None:
     folder = stage.folder / "objects"
 
     page.press("Save …")
-    page.page.get_by_role("dialog").get_by_label("Name").fill("cup")
+    page.page.get_by_role("dialog").get_by_label("Name (empty").fill("cup")
     page.page.get_by_role("dialog").get_by_role("button", name="Save").click()
     page.says("Saved")
     stage.client.until(lambda: list(folder.glob("cup*.safetensors")), "the file")
@@ -172,7 +173,7 @@ def test_objects_are_saved_and_loaded(stage: Stage, page: Page) -> None:
 
     # A second time it is refused, with the tracker's reason, unless it may be replaced.
     page.press("Save …")
-    page.page.get_by_role("dialog").get_by_label("Name").fill("cup")
+    page.page.get_by_role("dialog").get_by_label("Name (empty").fill("cup")
     page.page.get_by_role("dialog").get_by_role("button", name="Save").click()
     page.says("overwrite")
 
@@ -187,6 +188,7 @@ def test_objects_are_saved_and_loaded(stage: Stage, page: Page) -> None:
     page.page.locator(".sam-name", has_text="ball").wait_for()
     (loaded,) = stage.client.until(stage.ids, "the loaded object")
     assert loaded != object_id
+    stage.client.until(lambda: TrackedObject.TRACK_TRACKED in stage.track_states(), "the object to be found")
     assert np.median(stage.ious(loaded, BLUE, 3)) >= ENOUGH
 
 
