@@ -16,7 +16,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="benchmarks.console", description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="sam2.1_micro", help="the tracker's (default: sam2.1_micro)")
     parser.add_argument("--seconds", type=float, default=20.0, help="of each part of a round (default: 20)")
-    parser.add_argument("--rounds", type=int, default=3, help="how often each part is measured (default: 3)")
+    parser.add_argument("--rounds", type=int, default=3, help="how often each part is measured (default: 3; 0: not)")
     parser.add_argument("--minutes", type=float, default=0.0, help="how long memory is watched (default: not at all)")
     parser.add_argument("--pictures", type=Path, help="take the documentation's pictures instead; a folder")
     options = parser.parse_args()
@@ -30,4 +30,4 @@ if __name__ == "__main__":
             from benchmarks.console.figures import measure
 
             for name, value in measure(options.model, options.seconds, options.rounds, options.minutes).items():
-                print(f"{name:45} {value:8.1f}")
+                print(f"{name:55} {value:8.1f}")

@@ -18,7 +18,31 @@ from benchmarks.console.stage import Stage, running
 __all__ = ["measure"]
 
 CAMERA = {"source": "scene", "rate": 30.0, "width": 640, "height": 480}
+QUEUE = 10  # results
+UNSEEN = 18.0  # s until a closed page is forgotten, and images are not received for it any more
+SETTLING = 8.0  # s until open pages show pictures evenly
 SLOW_NETWORK = 30_000  # bytes a second: about one picture
+PARTS = ("none", "two that only play", "two", "two, one slow")
+# The control: what the console's page does with a picture, 30 times a second, without a console.
+PLAYER = """
+async () => {
+  const [image, marks] = [0, 1].map(() => document.body.appendChild(document.createElement("canvas")));
+  Object.assign(image, { width: 640, height: 480 });
+  Object.assign(marks, { width: 900, height: 675 });
+  const context = image.getContext("2d");
+  for (let i = 0; i < 400; i++) {
+    context.fillStyle = `hsl(${i * 37 % 360} 60% 50%)`;
+    context.fillRect(i * 97 % 640, i * 61 % 480, 60, 40);
+  }
+  const jpeg = await new Promise((resolve) => image.toBlob(resolve, "image/jpeg", 0.85));
+  setInterval(async () => {
+    const picture = await createImageBitmap(jpeg);
+    context.drawImage(picture, 0, 0);
+    picture.close();
+    marks.getContext("2d").clearRect(0, 0, 900, 675);
+  }, 33);
+}
+"""
 
 
 class Rate(Node):
@@ -29,13 +53,15 @@ class Rate(Node):
         self._newest = 0
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self)
-        self.create_subscription(TrackedObjectArray, "/tracker/objects", self._on_objects, 10)
+        self.create_subscription(TrackedObjectArray, "/tracker/objects", self._on_objects, QUEUE)
 
     def _on_objects(self, message: TrackedObjectArray) -> None:
         self._newest = message.sequence
 
     def over(self, seconds: float) -> float:
         """Return the results a second."""
+        for _ in range(2 * QUEUE):  # what has waited since the last call
+            self._executor.spin_once(timeout_sec=0.0)
         first = self._next()
         began = time.monotonic()
         while time.monotonic() < began + seconds:
@@ -57,12 +83,13 @@ def measure(model: str, seconds: float, rounds: int, minutes: float) -> dict[str
     Args:
         model: The tracker's.
         seconds: Of each part of a round.
-        rounds: How often each part is measured.
+        rounds: How often each part is measured; 0: not at all.
         minutes: How long the memory is watched; 0: not at all.
     """
     rclpy.init()
     figures: dict[str, float] = {}
-    parts: dict[str, list[float]] = {"none": [], "two": [], "two, one slow": []}
+    rates: dict[str, list[float]] = {part: [] for part in PARTS}
+    loads: dict[str, list[dict[str, float]]] = {part: [] for part in PARTS}
     try:
         with running({"model": model}, CAMERA) as stage:
             rate = Rate()
@@ -74,21 +101,41 @@ def measure(model: str, seconds: float, rounds: int, minutes: float) -> dict[str
             figures["stamp to pixels p50 [ms]"], figures["stamp to pixels p95 [ms]"] = np.percentile(delays, (50, 95))
             page.context.close()
             for _ in range(rounds):
-                time.sleep(8.0)  # until nobody is seen to look any more
-                parts["none"].append(rate.over(seconds))
-                pages = [stage.open(), stage.open()]
-                parts["two"].append(rate.over(seconds))
-                _throttle(pages[1])
-                parts["two, one slow"].append(rate.over(seconds))
-                for page in pages:
-                    page.context.close()
-            for name, values in parts.items():
-                figures[f"results a second, browsers: {name}"] = float(np.median(values))
+                for part in PARTS:
+                    pages = _open(stage, part)
+                    time.sleep(SETTLING if pages else UNSEEN)
+                    before = stage.processor_seconds()
+                    rates[part].append(rate.over(seconds))
+                    after = stage.processor_seconds()
+                    loads[part].append({name: 100 * (after[name] - before[name]) / seconds for name in before})
+                    for page in pages:
+                        page.context.close()
+            for part in PARTS if rounds else ():
+                figures[f"results a second, browsers: {part}"] = float(np.median(rates[part]))
+            for part in PARTS if rounds else ():
+                for name in loads[part][0]:
+                    load = float(np.median([entry[name] for entry in loads[part]]))
+                    figures[f"processor, {name}, browsers: {part} [%]"] = load
             if minutes:
                 figures.update(_memory(stage, rate, minutes))
     finally:
         rclpy.try_shutdown()
     return figures
+
+
+def _open(stage: Stage, part: str) -> list[Any]:
+    """Open the pages of one of `PARTS`."""
+    if part == "none":
+        return []
+    if part == "two that only play":
+        pages = [stage.blank(), stage.blank()]
+        for page in pages:
+            page.evaluate(PLAYER)
+        return pages
+    pages = [stage.open(), stage.open()]
+    if part == "two, one slow":
+        _throttle(pages[1])
+    return pages
 
 
 def _throttle(page: Any) -> None:

@@ -7,7 +7,7 @@ import re
 import shutil
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -19,21 +19,46 @@ __all__ = ["Stage", "running"]
 ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
              "--disable-component-update", "--disable-sync")  # fmt: skip
 PATIENCE = 120.0  # s
+# Browsers stand for other computers: they must not take the tracker's time. Linux shares it out by sessions first
+# (autogroup, sched(7)), and Chromium has a session of its own, so `nice` alone would change nothing.
+BROWSER = """#!/bin/sh
+echo $$ > {folder}/browser.pid
+echo 19 > /proc/self/autogroup
+exec nice -n 19 {chromium} "$@"
+"""
 
 
 class Stage:
     """What runs.
 
     Args:
-        tracker: The tracker's process.
-        console: The console's process.
+        nodes: The processes of tracker, camera and console by these names.
         chromium: Playwright's browser.
+        browser_pid: Its first process.
     """
 
-    def __init__(self, tracker: Executable, console: Executable, chromium: Any) -> None:
-        self.tracker = tracker
-        self.console = console
+    def __init__(self, nodes: Mapping[str, Executable], chromium: Any, browser_pid: int) -> None:
+        self.console = nodes["console"]
+        self._sessions = {name: node.pid for name, node in nodes.items()} | {"browsers": os.getsid(browser_pid)}
         self._chromium = chromium
+
+    def processor_seconds(self) -> dict[str, float]:
+        """Return the processor time in s that tracker, camera, console and browsers have used so far.
+
+        A browser is many processes: those of its session. What has ended is not counted.
+        """
+        spent = dict.fromkeys(self._sessions, 0.0)
+        names = {session: name for name, session in self._sessions.items()}
+        for path in Path("/proc").glob("[0-9]*/stat"):
+            with suppress(OSError):  # it has ended meanwhile
+                fields = path.read_text().rpartition(")")[2].split()  # proc(5); after the name, which may have spaces
+                if (name := names.get(int(fields[3]))) is not None:
+                    spent[name] += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return spent
+
+    def blank(self) -> Any:
+        """Open an empty page in a browser context of its own."""
+        return self._chromium.new_context().new_page()
 
     def address(self) -> str:
         """Return the console's address.
@@ -70,18 +95,17 @@ def running(tracker: Mapping[str, Any], camera: Mapping[str, Any]) -> Iterator[S
     from playwright.sync_api import sync_playwright
 
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    with TemporaryDirectory() as folder, ExitStack() as stack:
-        logs = Path(folder)
-        beside = {"autostart": True, "device": "cpu", "cpu_threads": 1, "history_frames": 200}
-        nodes = [
-            Executable("tracker", {**beside, **tracker}, log=logs / "tracker.log"),
-            Executable("camera", camera, log=logs / "camera.log"),
-            Executable("console", {"port": 0}, log=logs / "console.log"),
-        ]
-        for node in nodes:
+    beside = {"autostart": True, "device": "cpu", "cpu_threads": 1, "history_frames": 200}
+    parameters = {"tracker": {**beside, **tracker}, "camera": camera, "console": {"port": 0}}
+    with TemporaryDirectory() as temporary, ExitStack() as stack:
+        folder = Path(temporary)
+        nodes = {name: Executable(name, given, log=folder / f"{name}.log") for name, given in parameters.items()}
+        for node in nodes.values():
             stack.enter_context(node)
-        os.nice(19)  # browsers stand for other computers: they must not take the tracker's time
+        script = folder / "browser"
+        script.write_text(BROWSER.format(folder=folder, chromium=chromium))
+        script.chmod(0o700)
         playwright = stack.enter_context(sync_playwright())
-        browser = playwright.chromium.launch(executable_path=chromium, args=list(ARGUMENTS))
+        browser = playwright.chromium.launch(executable_path=script, args=list(ARGUMENTS))
         stack.callback(browser.close)
-        yield Stage(nodes[0], nodes[2], browser)
+        yield Stage(nodes, browser, int((folder / "browser.pid").read_text()))

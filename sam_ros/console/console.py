@@ -7,6 +7,8 @@ import secrets
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
 
 import rclpy
 from rclpy.exceptions import ParameterException
@@ -33,7 +35,7 @@ def main(args: Sequence[str] | None = None) -> None:
         raise SystemExit("error: the console needs NiceGUI: pip install -r requirements/console.txt") from None
     from sam_ros.console.ros.console_node import ConsoleNode, RosThread
 
-    os.nice(NICENESS)
+    _go_last()
     for kind in (signal.SIGINT, signal.SIGTERM):  # the web server has its own handlers while it runs
         signal.signal(kind, signal.default_int_handler)
     rclpy.init(args=list(args) if args is not None else sys.argv, signal_handler_options=SignalHandlerOptions.NO)
@@ -58,6 +60,14 @@ def main(args: Sequence[str] | None = None) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)  # at once: threads that wait in a library would hold up the end
+
+
+def _go_last() -> None:
+    """Let others go first, by nice and by autogroup: Linux shares the processor out by sessions first (sched(7))."""
+    os.nice(NICENESS)
+    if os.getsid(0) == os.getpid():  # else others are in this session, maybe the tracker
+        with suppress(OSError):  # not Linux, or switched off
+            Path("/proc/self/autogroup").write_text(str(NICENESS))
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from std_msgs.msg import Header
 from vision_msgs.msg import Detection2DArray, LabelInfo
 
 from sam_core import FrameResult
+from sam_ros.conversions.annotations import ImageAnnotations, annotations_message
 from sam_ros.conversions.encodings import array_to_image
 from sam_ros.conversions.messages import (
     Masks,
@@ -47,10 +48,11 @@ class Publishers(LifecyclePublishers):
         self._label_image = self._create(Image, "~/label_image", IMAGE_QOS)
         self._label_info = self._create(LabelInfo, "~/label_info", LATCHED_QOS)
         self._overlay = self._create(Image, "~/overlay", IMAGE_QOS)
+        self._annotations = self._create(ImageAnnotations, "~/annotations", RESULT_QOS) if ImageAnnotations else None
         self._described: tuple[float, tuple[tuple[int, str], ...]] | None = None  # what ~/label_info said last
 
     def publish_results(self, result: FrameResult, header: Header, *, with_masks: bool, threshold: float) -> Masks:
-        """Publish objects, detections, label image and label info of a frame.
+        """Publish objects, detections, label image, annotations and label info of a frame.
 
         Args:
             result: What the stream found.
@@ -67,6 +69,8 @@ class Publishers(LifecyclePublishers):
             self._detections.publish(detections_message(masks, header))
         if self._label_image.get_subscription_count():
             self._label_image.publish(label_image_message(masks, header))
+        if self._annotations is not None and self._annotations.get_subscription_count():
+            self._annotations.publish(annotations_message(masks, header))
         described = (threshold, tuple(zip(result.object_ids, result.labels, strict=True)))
         if described != self._described:
             self._described = described

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,7 +14,7 @@ from sam_ros.runtime.processes import Executable
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 QUIET = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
          "--disable-component-update", "--disable-sync")  # fmt: skip
-UNDER_TEST = ("PYTEST_CURRENT_TEST", "PYTEST_VERSION")  # NiceGUI does not serve where it finds one of these
+UNDER_TEST = ("PYTEST_CURRENT_TEST", "PYTEST_VERSION")  # NiceGUI does not compress where it finds one of these
 PATIENCE = 90_000  # ms: a loaded machine
 
 
@@ -82,10 +82,24 @@ class Page:
 
     def click(self, x: float, y: float, size: tuple[int, int], button: str = "left") -> None:
         """Click in the picture, in px of an image of `size` (width, height)."""
+        self.page.mouse.click(*self._on_screen(x, y, size), button=button)
+
+    def drag(self, points: Sequence[tuple[float, float]], size: tuple[int, int], button: str = "left") -> None:
+        """Press at the first point, move over the others, and let go; px of an image of `size` (width, height)."""
+        mouse = self.page.mouse
+        mouse.move(*self._on_screen(*points[0], size))
+        mouse.down(button=button)
+        for point in points[1:]:
+            mouse.move(*self._on_screen(*point, size), steps=3)
+        mouse.up(button=button)
+
+    def _on_screen(self, x: float, y: float, size: tuple[int, int]) -> tuple[float, float]:
         box = self.page.locator(".sam-marks").bounding_box()
-        self.page.mouse.click(
-            box["x"] + x / size[0] * box["width"], box["y"] + y / size[1] * box["height"], button=button
-        )
+        return box["x"] + x / size[0] * box["width"], box["y"] + y / size[1] * box["height"]
+
+    def press(self, name: str) -> None:
+        """Press a button of exactly this name, once it can be pressed."""
+        self.page.get_by_role("button", name=name, exact=True).click()
 
     def says(self, text: str) -> None:
         """Wait until the page shows a text; if it does not, say what it shows."""

@@ -6,18 +6,15 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
-from sensor_msgs.msg import Image
 
-from sam_ros.conversions.stamps import stamp_of
 from sam_ros.runtime.processes import Executable
-from tests.ros.console_rig import CHROMIUM, UNDER_TEST, Page, address_of, browser
+from tests.ros.console_rig import CHROMIUM
+from tests.ros.console_stage import BACKGROUND, BLUE, ENOUGH, SIZE, Stage, running_stage
 
 pytest.importorskip("nicegui")
 pytest.importorskip("playwright")
@@ -26,85 +23,15 @@ pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed"),
 ]
 
-SIZE = (320, 240)
-BACKGROUND, BLUE = 0, 4  # the blue circle's number in the truth: it never leaves the picture and nothing hides it
 HTML = "<img src=x onerror='window.hacked=1'>"
-ENOUGH = 0.7  # IoU
-
-
-@dataclass
-class Stage:
-    """Processes, a client that knows the truth, and a browser."""
-
-    client: Any
-    tracker: Executable
-    console: Executable
-    chromium: Any
-    address: str
-    folder: Path
-    truths: dict[int, np.ndarray] = field(default_factory=dict)
-
-    def open(self, **context: Any) -> Page:
-        """Open the console in a browser of its own, and wait for its first picture."""
-        page = Page(self.chromium.new_context(**context).new_page(), self.address)
-        page.wait_for_picture()
-        return page
-
-    def truth(self, stamp: int) -> np.ndarray:
-        """Return the truth of an image."""
-        self.client.until(lambda: stamp in self.truths, f"the truth of {stamp}")
-        return self.truths[stamp]
-
-    def middle_of(self, number: int, stamp: int) -> tuple[float, float]:
-        """Return the point of a thing that is farthest from its edge, px."""
-        own = np.pad((self.truth(stamp) == number).astype(np.uint8)[1:-1, 1:-1], 1)  # away from the border, too
-        x, y = cv2.minMaxLoc(cv2.distanceTransform(own, cv2.DIST_L2, 3))[3]
-        return x + 0.5, y + 0.5
-
-    def ious(self, object_id: int, number: int, count: int) -> list[float]:
-        """Return the IoU of an object with the truth in the next `count` images in which it is listed."""
-        seen: dict[int, float] = {}
-
-        def look() -> bool:
-            for stamp, labels in list(self.client.label_images.items()):
-                result = self.client.objects.get(stamp)
-                listed = {item.id for item in result.objects} if result is not None else set()
-                if stamp not in seen and stamp in self.truths and object_id in listed:
-                    ours = np.frombuffer(labels.data, np.uint16).reshape(SIZE[::-1]) == object_id
-                    real = self.truths[stamp] == number
-                    seen[stamp] = float((ours & real).sum() / max(1, (ours | real).sum()))
-            return len(seen) >= count
-
-        self.client.label_images.clear()
-        self.client.until(look, f"{count} results with object {object_id}")
-        return list(seen.values())
-
-    def ids(self) -> set[int]:
-        """Return the objects of the newest result."""
-        return {item.id for item in self.client.objects[self.client.order[-1]].objects} if self.client.order else set()
 
 
 @pytest.fixture(scope="module")
 def stage(
     ros: None, make_lasting_client: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Stage]:
-    folder = tmp_path_factory.mktemp("console")
-    tracking = {"autostart": True, "device": "cpu", "cpu_threads": 1, "history_frames": 200, "max_objects": 4}
-    tracker = Executable("tracker", tracking, log=folder / "tracker.log")
-    scene = {"source": "twins", "rate": 3.0, "width": SIZE[0], "height": SIZE[1]}
-    camera = Executable("camera", scene, log=folder / "camera.log")
-    console = Executable("console", {"port": 0}, without=UNDER_TEST, log=folder / "console.log")
-    with tracker, camera, console, browser() as chromium:
-        client = make_lasting_client()
-        stage = Stage(client, tracker, console, chromium, address_of(console), folder)
-
-        def keep(message: Image) -> None:
-            stage.truths[stamp_of(message.header)] = np.frombuffer(message.data, np.uint8).reshape(SIZE[::-1])
-
-        client.node.create_subscription(Image, "/camera/truth", keep, 100)
-        client.wait_until_active()
+    with running_stage(make_lasting_client, tmp_path_factory.mktemp("console")) as stage:
         yield stage
-    assert console.exit_code == 0, console.output()
 
 
 def test_click_name_correct_and_remove_in_a_frozen_frame(stage: Stage) -> None:

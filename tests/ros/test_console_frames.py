@@ -16,9 +16,10 @@ from std_msgs.msg import Header
 
 from sam_core import ImageError
 from sam_ros.console.ros.draft import Box, Draft, Point, Stroke, read_step
-from sam_ros.console.ros.frames import Frame, FrameStore, SeenObject, outline_of
+from sam_ros.console.ros.frames import Frame, FrameStore, SeenObject
 from sam_ros.console.web.stream import LEVELS, encode
 from sam_ros.conversions.encodings import array_to_image
+from sam_ros.conversions.outlines import outline_of
 from sam_ros.conversions.stamps import to_time
 from sam_ros.runtime.errors import RefusedError
 

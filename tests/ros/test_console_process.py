@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 pytest.importorskip("nicegui")
 
+from sam_ros.console.console import NICENESS
 from sam_ros.runtime.processes import Executable
 from tests.ros.console_rig import UNDER_TEST, address_of
 
@@ -57,6 +60,25 @@ def test_without_the_token_nothing_is_served(console: tuple[Executable, str, str
     assert status == 200
     assert b"sam-picture" in page or b"picture" in page
     assert b"http://" not in re.sub(rb"http://(www\.w3\.org|127\.0\.0\.1)", b"", page), "nothing from the internet"
+
+
+def test_it_does_without_pytorch(console: tuple[Executable, str, str]) -> None:
+    """A display must not cost the 190 MiB and seconds that PyTorch takes."""
+    process, base, token = console
+    assert get(f"{base}/?token={token}")[0] == 200
+    libraries = Path(f"/proc/{process.pid}/maps").read_text()
+    assert "libfastdds" in libraries or "librcl" in libraries
+    assert "libtorch" not in libraries
+
+
+def test_it_lets_the_tracker_go_first(console: tuple[Executable, str, str]) -> None:
+    """By nice and, since a session of its own gets an equal share on Linux whatever its nice is, by autogroup."""
+    process, _, _ = console
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    assert os.getpriority(os.PRIO_PROCESS, process.pid) == min(19, own + NICENESS)
+    autogroup = Path(f"/proc/{process.pid}/autogroup")
+    if autogroup.exists():
+        assert autogroup.read_text().split()[1:] == ["nice", str(NICENESS)]
 
 
 def test_frames_of_nobody_say_so(console: tuple[Executable, str, str]) -> None:

@@ -8,13 +8,17 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 import pytest
 from rclpy.node import NodeNameNonExistentError
+
+from tests.ros.console_rig import UNDER_TEST, address_of
 
 POLICY = Path(__file__).resolve().parents[2] / "config" / "sros2" / "policy.xml"
 # What an action consists of: the rule that allows an action, and what it comes to.
@@ -50,6 +54,7 @@ def used(client: Any, node: str, kind: str) -> set[str]:
 @pytest.mark.parametrize("kind", RULES)
 def test_the_tracker_may_do_what_it_does_and_no_more(client: Any, kind: str) -> None:
     optional = {"/clock", "/parameter_events", "/image/compressed"}  # with simulated time, with compressed images
+    optional.add("/tracker/annotations")  # with foxglove_msgs
     client.until(lambda: used(client, "tracker", "service"), "the tracker's services")
     assert (
         allowed("tracker", RULES[kind]) - optional <= used(client, "tracker", kind) <= allowed("tracker", RULES[kind])
@@ -62,6 +67,37 @@ def test_the_camera_may_do_what_it_does(make_client: Callable[..., Any], make_pr
     client.until(lambda: len(used(client, "camera", "service")) >= 7, "the camera's services", 180)
     for kind, rule in RULES.items():
         assert used(client, "camera", kind) <= allowed("camera", rule)
+
+
+def test_the_localizer_may_do_what_it_does_and_no_more(
+    make_client: Callable[..., Any], make_process: Callable[..., Any]
+) -> None:
+    optional = {"/clock", "/parameter_events", "/depth/compressedDepth", "/image"}  # /image: of the colours of ~/cloud
+    given = {"autostart": True, "publish_tf": True, "target_frame": "map", "registered": False}
+    make_process("localizer", given, remappings={"objects": "/tracker/objects"})
+    client = make_client()
+    client.until(
+        lambda: "/depth/camera_info" in used(client, "localizer", "subscriber"), "the localizer to be configured", 180
+    )
+    for kind, rule in RULES.items():
+        assert allowed("localizer", rule) - optional <= used(client, "localizer", kind) <= allowed("localizer", rule)
+
+
+def test_the_console_may_do_what_it_does_and_no_more(client: Any, make_process: Callable[..., Any]) -> None:
+    pytest.importorskip("nicegui")
+    optional = {"/clock", "/parameter_events", "/image/compressed"}  # as the tracker's
+    console = make_process("console", {"port": 0, "trackers": [client.tracker]}, without=UNDER_TEST)
+    picture = f"{address_of(console)}frame?tracker={client.tracker}"
+
+    def watches() -> bool:
+        with suppress(OSError), urllib.request.urlopen(picture, timeout=30):  # somebody looks
+            return "/image" in used(client, "console", "subscriber")
+        return False
+
+    client.until(watches, "the console to receive images", 180)
+    for kind, rule in RULES.items():
+        assert allowed("console", rule) - optional <= used(client, "console", kind) <= allowed("console", rule)
+    assert allowed("console", "request") < allowed("tracker", "reply")
 
 
 def test_the_operator_may_ask_for_everything_but_parameters(client: Any) -> None:

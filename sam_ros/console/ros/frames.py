@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeAlias
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from sam_msgs.msg import TrackedObject, TrackedObjectArray
@@ -21,15 +20,13 @@ from std_msgs.msg import Header
 
 from sam_ros.conversions.compressed import compressed_to_rgb
 from sam_ros.conversions.encodings import RgbImage, image_to_rgb
+from sam_ros.conversions.outlines import Outline, outline_of
 from sam_ros.conversions.stamps import stamp_of
 
-__all__ = ["Frame", "FrameStore", "ImageMessage", "Outline", "SeenObject", "crop_of", "outline_of"]
+__all__ = ["Frame", "FrameStore", "ImageMessage", "SeenObject", "crop_of"]
 
 ImageMessage: TypeAlias = "Image | CompressedImage"
-Outline: TypeAlias = "tuple[tuple[float, ...], ...]"  # polygons, each x, y, x, y, ... in px; holes by the even-odd rule
 
-MOST_CONTOURS = 100  # of one mask: a noisy one has thousands
-SIMPLIFIED = 0.7  # px that a simplified outline may leave the mask's
 MOST_FRAMES = 90  # shown ones that a click may name
 MOST_PENDING = 30  # results that may wait for their image
 LONGEST_INTERVAL = 3.0  # s between two results that counts
@@ -42,22 +39,6 @@ def crop_of(mask: Image) -> NDArray[np.uint8]:
     return (
         data.reshape(mask.height, mask.width) if data.size == mask.height * mask.width else np.zeros((0, 0), np.uint8)
     )
-
-
-def outline_of(crop: NDArray[np.uint8], x: int, y: int) -> Outline:
-    """Return the outline of a mask in px of its image.
-
-    Args:
-        crop: Not 0 on the object, (H, W).
-        x: Left edge of the crop in px.
-        y: Top edge of the crop in px.
-    """
-    if crop.size == 0:
-        return ()
-    contours, _ = cv2.findContours(crop, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE, offset=(x, y))
-    largest = sorted(contours, key=len, reverse=True)[:MOST_CONTOURS]
-    simple = (cv2.approxPolyDP(contour, SIMPLIFIED, True) for contour in largest)
-    return tuple(tuple((points.reshape(-1) + 0.5).tolist()) for points in simple)
 
 
 @dataclass(frozen=True, eq=False)

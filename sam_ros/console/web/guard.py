@@ -83,7 +83,7 @@ class Guard:
     """
 
     def __init__(self, app: App, access: Access, clock: Callable[[], float] = time.monotonic) -> None:
-        self._app = app
+        self.app = app
         self._access = access
         self._clock = clock
         self._peers: OrderedDict[str, Bucket] = OrderedDict()
@@ -91,16 +91,16 @@ class Guard:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request, or refuse it."""
         if scope["type"] not in ("http", "websocket"):
-            await self._app(scope, receive, send)
+            await self.app(scope, receive, send)
             return
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
         refusal = self._refusal(scope, headers)
         if refusal is not None:
             await _refuse(scope, send, *refusal)
         elif scope["type"] == "websocket":
-            await self._app(scope, _limited(receive), send)
+            await self.app(scope, _limited(receive), send)
         else:
-            await self._app(scope, _bounded(receive), self._remembering(scope, send))
+            await self.app(scope, _bounded(receive), self._remembering(scope, send))
 
     def _refusal(self, scope: Scope, headers: dict[str, str]) -> tuple[int, str] | None:
         """Return status and reason where a request is refused."""

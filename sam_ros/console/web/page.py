@@ -10,7 +10,7 @@ from nicegui.events import GenericEventArguments, KeyEventArguments
 
 from sam_core import ImageError
 from sam_ros.console.ros.commands import Commands
-from sam_ros.console.ros.frames import crop_of, outline_of
+from sam_ros.console.ros.frames import crop_of
 from sam_ros.console.ros.health import Health
 from sam_ros.console.ros.link import TrackerLink
 from sam_ros.console.web.health_panel import HealthPanel
@@ -21,6 +21,7 @@ from sam_ros.console.web.prompt_bar import PromptBar
 from sam_ros.console.web.settings_panel import SettingsPanel
 from sam_ros.console.web.view import View
 from sam_ros.console.web.words_panel import WordsPanel
+from sam_ros.conversions.outlines import outline_of
 from sam_ros.runtime.errors import RefusedError
 from sam_ros.runtime.texts import legible
 

@@ -8,11 +8,11 @@ from typing import Any
 from nicegui.element import Element
 
 from sam_ros.console.ros.draft import Box, Draft, Example, Point
-from sam_ros.console.ros.frames import Outline
+from sam_ros.console.web.pictures import FRAME_URL
+from sam_ros.conversions.outlines import Outline
 
-__all__ = ["FRAME_URL", "TOOLS", "Picture"]
+__all__ = ["TOOLS", "Picture"]
 
-FRAME_URL = "/frame"
 TOOLS = ("point", "box", "brush", "example")
 
 

@@ -6,23 +6,20 @@ import socket
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from fastapi import Request, Response
-from nicegui import Client, app, ui
+import uvicorn
+from fastapi import FastAPI
+from nicegui import Client, ui
 from starlette.middleware.gzip import GZipMiddleware
-from starlette.types import Receive, Scope, Send
 
-from sam_core import ImageError
 from sam_ros.console.parameters import ConsoleParameters
 from sam_ros.console.ros.link import TrackerLink
 from sam_ros.console.web.guard import MOST_MESSAGE, Access, Guard
 from sam_ros.console.web.page import ConsolePage
-from sam_ros.console.web.picture import FRAME_URL
-from sam_ros.console.web.stream import LEVELS, Encoder
+from sam_ros.console.web.pictures import Pictures
 
 __all__ = ["free_port", "serve"]
 
 UNOPENED = 4  # times as many pages may be asked for, and wait for their browser to come back
-PATIENCE = 5.0  # s that a browser's question for the next picture waits
 STYLE = Path(__file__).with_name("style.css")
 LOCAL_NAMES = ("localhost", "127.0.0.1", "[::1]")
 
@@ -38,7 +35,6 @@ def serve(
         port: TCP port.
         token: What a browser must know; empty: nothing.
     """
-    encoder = Encoder()
 
     @ui.page("/", title="Console", response_timeout=20.0)
     def page() -> None:
@@ -49,52 +45,31 @@ def serve(
         ui.add_css(STYLE)
         ConsolePage(links, read_only=settings.read_only)
 
-    @app.get(FRAME_URL)
-    async def frame(request: Request, tracker: str = "", after: int = 0, level: int = 0) -> Response:
-        link = links().get(tracker)
-        if link is None:
-            return Response("No tracker was found yet. Start one: ros2 launch sam_ros tracker.launch.py", 404)
-        link.look()
-        newest = await link.frames.newer(after, PATIENCE)
-        if newest is None:
-            return Response(status_code=204, headers={"x-reason": _why_no_picture(link)})
-        try:
-            data = await encoder.encode(newest, min(max(level, 0), len(LEVELS) - 1))
-        except ImageError as error:
-            return Response(f"The image cannot be shown: {error}"[:400], 415)
-        return Response(data, media_type="application/octet-stream", headers={"cache-control": "no-store"})
-
-    names = {*settings.origins, *(f"{name}:{port}" for name in (*LOCAL_NAMES, settings.host))}
-    hosts = frozenset() if settings.open_to_others else frozenset(name.lower() for name in names)
-    app.add_middleware(Guard, access=Access(hosts, token))
-    app.on_shutdown(encoder.stop)
-    ui.run(
-        host=settings.host,
-        port=port,
+    app = FastAPI(openapi_url=None)
+    ui.run_with(
+        app,
         title="Console",
         favicon="🎯",
         dark=None,
         language="en-US",
-        show=False,
-        reload=False,
-        show_welcome_message=False,
         reconnect_timeout=10.0,
-        ws_max_size=MOST_MESSAGE,
-        gzip_middleware_factory=lambda inner: PageCompression(inner, minimum_size=500, compresslevel=6),
-        timeout_graceful_shutdown=1,
-        endpoint_documentation="none",
+        show_welcome_message=False,
+        gzip_middleware_factory=lambda inner: GZipMiddleware(inner, minimum_size=500, compresslevel=6),
     )
-
-
-class PageCompression(GZipMiddleware):
-    """Compress scripts and texts, but not pictures: a JPEG gets no smaller, and takes the processor's time."""
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve a request."""
-        if scope.get("path") == FRAME_URL:
-            await self.app(scope, receive, send)
-        else:
-            await super().__call__(scope, receive, send)
+    pictures = Pictures(app, links)
+    names = {*settings.origins, *(f"{name}:{port}" for name in (*LOCAL_NAMES, settings.host))}
+    hosts = frozenset() if settings.open_to_others else frozenset(name.lower() for name in names)
+    try:
+        uvicorn.run(
+            Guard(pictures, Access(hosts, token)),
+            host=settings.host,
+            port=port,
+            log_level="warning",
+            ws_max_size=MOST_MESSAGE,
+            timeout_graceful_shutdown=1,
+        )
+    finally:
+        pictures.stop()
 
 
 def free_port(host: str, port: int) -> int:
@@ -108,12 +83,3 @@ def free_port(host: str, port: int) -> int:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.bind((host, port))
         return int(probe.getsockname()[1])
-
-
-def _why_no_picture(link: TrackerLink) -> str:
-    health = link.health
-    if not health.present:
-        return f"{link.name} is not running. The page goes on by itself when it comes back."
-    if health.state != "active":
-        return f"{link.name} is {health.state}: activate it to see its images."
-    return f"No image comes on {link.image_topic}." if link.image_topic else "The topic of the images is not known."

@@ -112,11 +112,14 @@ class SettingsPanel:
     def _control(self, name: str, descriptor: ParameterDescriptor, value: ParameterValue) -> None:
         async def change(event: Any) -> None:
             read = _read_value(descriptor.type or value.type, event.value)
-            if read is not None:
-                await self._page.attempt(
-                    lambda commands: commands.set_parameter(Parameter(name, value=read).to_parameter_msg()),
-                    f"{name} is {read}",
-                )
+            if read is None:
+                return
+            changed = await self._page.attempt(
+                lambda commands: commands.set_parameter(Parameter(name, value=read).to_parameter_msg()),
+                f"{name} is {read}",
+            )
+            if not changed:
+                await self._read()  # the controls show what holds
 
         current = parameter_value_to_python(value)
         if value.type == ParameterType.PARAMETER_BOOL:

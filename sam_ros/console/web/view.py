@@ -10,9 +10,10 @@ from sam_msgs.msg import ConceptInstance
 
 from sam_ros.console.ros.commands import Commands
 from sam_ros.console.ros.draft import Box, Draft, Example, Point, read_step
-from sam_ros.console.ros.frames import Frame, Outline, crop_of, outline_of
+from sam_ros.console.ros.frames import Frame, crop_of
 from sam_ros.console.ros.link import TrackerLink
 from sam_ros.console.web.guard import Bucket
+from sam_ros.conversions.outlines import Outline, outline_of
 from sam_ros.runtime.errors import RefusedError
 
 __all__ = ["Found", "View"]

@@ -1,0 +1,32 @@
+"""Outlines of masks as polygons, for displays that draw them at their own resolution."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Outline", "outline_of"]
+
+Outline: TypeAlias = "tuple[tuple[float, ...], ...]"  # polygons, each x, y, x, y, ... in px; holes by the even-odd rule
+
+MOST_CONTOURS = 100  # of one mask: a noisy one has thousands
+SIMPLIFIED = 0.7  # px that a simplified outline may leave the mask's
+
+
+def outline_of(crop: NDArray[np.uint8], x: int, y: int) -> Outline:
+    """Return the outline of a mask in px of its image, the centre of the top-left pixel at (0.5, 0.5).
+
+    Args:
+        crop: Not 0 on the object, (H, W).
+        x: Left edge of the crop in px.
+        y: Top edge of the crop in px.
+    """
+    if crop.size == 0:
+        return ()
+    contours, _ = cv2.findContours(crop, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE, offset=(x, y))
+    largest = sorted(contours, key=len, reverse=True)[:MOST_CONTOURS]
+    simple = (cv2.approxPolyDP(contour, SIMPLIFIED, True) for contour in largest)
+    return tuple(tuple((points.reshape(-1) + 0.5).tolist()) for points in simple)
