@@ -105,9 +105,9 @@ class PassSession:
         result = merged(outcome.result, self._prompt(frame, problems), ())
         if frame in self._shown:
             result = merged(result, self._search_exemplars(self._shown[frame], problems), ())
-        record = records_of(Masks.of(result), self._ids)
+        masks = Masks.of(result)
         self.seconds += time.perf_counter() - began
-        return FrameRecord(frame, (height, width), record, " ".join(problems))
+        return FrameRecord(frame, (height, width), records_of(masks, self._ids), " ".join(problems))
 
     def _has_work(self, frame: int) -> bool:
         """Tell whether the stream has to see a frame."""
