@@ -178,12 +178,11 @@ def _track_together(requests: list[Request], engine: Engine, total: int, *, show
                 runs.append(work)
             except AnnotationError as error:
                 failed += _failed(request, error, total)
-        try:
-            engine.track(jobs)
-        except AnnotationError as error:
-            return failed + sum(_failed(work.request, error, total) for work in runs)
+        problems = engine.track(jobs)
         for work in runs:
             try:
+                if work.folder in problems:
+                    raise AnnotationError(problems[work.folder])
                 _write(work, work.finish(engine), show=show)
             except AnnotationError as error:
                 failed += _failed(work.request, error, total)

@@ -16,7 +16,7 @@ from sam_ros.annotation.errors import AnnotationError
 if TYPE_CHECKING:
     from sam_core.sam3 import ConceptDetector
 
-__all__ = ["ModelSettings", "Models", "load_models"]
+__all__ = ["ModelSettings", "Models", "NewestModels", "load_models"]
 
 _HISTORY = 2  # frames: prompts are given on the newest one, never late
 
@@ -164,3 +164,18 @@ def load_models(settings: ModelSettings, *, with_concepts: bool) -> Models:
     except (ValueError, OSError) as error:
         raise AnnotationError(str(error)) from error
     return models
+
+
+class NewestModels:
+    """The models that were asked for last: they stay loaded while passes of the same settings follow each other."""
+
+    def __init__(self) -> None:
+        self._models: Models | None = None
+
+    def get(self, settings: ModelSettings, *, with_concepts: bool) -> Models:
+        """Return the models of some settings, loaded where they are not those at hand; see `load_models`."""
+        known = self._models
+        if known is None or known.settings != settings or (with_concepts and known.detector is None):
+            self._models = known = None  # their memory is free before others are loaded
+            self._models = known = load_models(settings, with_concepts=with_concepts)
+        return known

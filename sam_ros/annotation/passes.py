@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
+from sam_ros.annotation.errors import AnnotationError
 from sam_ros.annotation.prompts import ConceptPrompt, ObjectPrompts, PromptFile, digest_of
 
 __all__ = ["DIRECTIONS", "Pass", "missing", "object_key", "parts_of", "plan_passes"]
@@ -76,8 +77,13 @@ def plan_passes(prompts: PromptFile, frames: int, direction: str) -> list[Pass]:
         frames: Number of frames.
         direction: `forward` tracks each object from its first prompt to the end, as the node does; `backward` to the
             beginning; `both` does both.
+
+    Raises:
+        AnnotationError: A saved object or a concept is to be looked for backward.
     """
     passes = []
+    if direction == "backward" and (prompts.concepts or any(one.saved is not None for one in prompts.objects)):
+        raise AnnotationError("Concepts and saved objects are looked for forward: take another direction.")
     if direction != "backward":
         passes.append(Pass(0, frames, 1, prompts.objects, prompts.concepts, len(prompts.objects) + 1))
     begun = tuple(_first_only(one) for one in prompts.objects if one.first > 0 or direction == "backward")

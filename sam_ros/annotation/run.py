@@ -238,7 +238,8 @@ class Run:
 
             def track(work: Pass) -> PassStore:
                 job = self._job(work)
-                engine.track([job])
+                for problem in engine.track([job]).values():
+                    raise AnnotationError(problem)
                 return job.store
 
             stores = [(work, self._store(work.key(self.fingerprint))) for work in self._parts]

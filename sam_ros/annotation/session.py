@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any
 
-from sam_core import CapacityError, FrameResult, Prompt, PromptError
+from sam_core import CapacityError, FrameResult, Prompt, PromptError, SavedObjectError
 from sam_core.association import LIVE, ConceptDetections, FollowedConcept, concept_key, merged, select
 from sam_core.association.hot_start import Removal
 from sam_core.association.snapshot import count_skipped, restore, take_snapshot
+from sam_core.saved_objects import check_fit, recall
 from sam_core.streaming import CroppedMask
 from sam_ros.annotation.errors import AnnotationError
 from sam_ros.annotation.models import Models
@@ -27,6 +29,9 @@ class PassSession:
     Args:
         work: The pass.
         models: The networks.
+
+    Raises:
+        AnnotationError: A saved object is of another model.
     """
 
     def __init__(self, work: Pass, models: Models) -> None:
@@ -47,7 +52,20 @@ class PassSession:
         self.withdrawn: set[int] = set()  # ids of those that the rules took back
         self._lost: frozenset[str] = frozenset()  # keys of concepts that are due because an object was lost
         self.seconds = 0.0  # that the networks took
+        self._recall()
         self._reserve()
+
+    def _recall(self) -> None:
+        """Look for the saved objects from the first frame on."""
+        for target in self._work.objects:
+            if target.saved is None:
+                continue
+            saved = replace(target.saved, memory=replace(target.saved.memory, label=target.label))
+            try:
+                check_fit(saved, self._models.tracker)
+            except SavedObjectError as error:
+                raise AnnotationError(f"The saved object {target.object_id}: {error}") from error
+            self._ids[recall(saved, self._tracks.stream)] = target.object_id
 
     def state(self) -> dict[str, Any]:
         """Return everything that the next frame depends on."""
@@ -111,15 +129,15 @@ class PassSession:
         result = merged(outcome.result, self._prompt(frame, problems), ())
         if frame in self._shown:
             result = merged(result, self._search_exemplars(self._shown[frame], problems), ())
-        record = records_of(Masks.of(result), self._ids)
+        masks = Masks.of(result)
         self.seconds += time.perf_counter() - began
-        return FrameRecord(frame, (height, width), record, " ".join(problems))
+        return FrameRecord(frame, (height, width), records_of(masks, self._ids), " ".join(problems))
 
     def _has_work(self, frame: int) -> bool:
         """Tell whether the stream has to see a frame."""
         stream = self._tracks.stream
         begun = stream.history.newest is not None
-        return begun or bool(self._followed) or frame in self._prompted or frame in self._shown
+        return begun or bool(self._followed) or bool(self._ids) or frame in self._prompted or frame in self._shown
 
     def _prompt(self, frame: int, problems: list[str]) -> dict[int, FrameResult]:
         """Give the prompts of a frame; return the results of their objects, by the stream's ids."""

@@ -35,7 +35,7 @@ def run(bag: Path, weights: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     folder = tmp_path_factory.mktemp("run")
     (folder / "prompts.yaml").write_text(PROMPTS, encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sam_ros.annotation.local_engine.load_models", _loaded)
+        patch.setattr("sam_ros.annotation.models.load_models", _loaded)
         arguments = ["track", bag, "-o", folder / "run", "--prompts", folder / "prompts.yaml", "--quiet", "--originals"]
         arguments += ["--write", *WRITERS, "--image-format", "png", "--threads", 1]
         arguments += ["--model", "sam2.1_micro", "--checkpoint", weights, "--device", "cpu", "--dtype", "float32"]
