@@ -154,6 +154,42 @@ def test_a_file_gives_the_reference_s_masks(
     assert cv2.imread(str(tmp_path / "out" / "verify_cup.png")).shape == (3 * 200, 3 * 267, 3)
 
 
+def full_sam2(folder: Path) -> Case:
+    model = build_model("sam2.1_hiera_tiny")
+    make_lively(model)
+    torch.save({"model": model.state_dict()}, folder / "sam2.1_hiera_tiny.pt")
+    return "sam2.1_hiera_tiny", (), folder / "sam2.1_hiera_tiny.pt"
+
+
+def full_sam1(folder: Path) -> Case:
+    from benchmarks.reference.sam1 import official_sam
+
+    model = official_sam("sam_vit_b")
+    randomise(model)
+    torch.save(model.state_dict(), folder / "sam_vit_b.pth")
+    return "sam_vit_b", (), folder / "sam_vit_b.pth"
+
+
+def full_edgetam(folder: Path) -> Case:
+    from benchmarks.reference.edgetam import edgetam_pair
+
+    torch.save({"model": edgetam_pair("edgetam", ())[0].state_dict()}, folder / "edgetam.pt")
+    return "edgetam", (), folder / "edgetam.pt"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("make", [full_sam2, full_sam1, full_edgetam])
+def test_at_the_published_size_the_reference_is_built_by_its_own_configuration(
+    tmp_path: Path, make: Callable[[Path], Case]
+) -> None:
+    for module in ("sam2", "segment_anything", "transformers"):
+        pytest.importorskip(module)
+    torch.set_num_threads(2)
+    assert verify(make(tmp_path), tmp_path / "out", "--frames", "2") == 0
+    rows = json.loads((tmp_path / "out" / "verify.json").read_text())["clips"]["cup"]
+    assert all(row["logit_difference"] <= 1e-4 * row["largest_logit"] for row in rows)
+
+
 def test_without_the_first_reference_the_second_is_taken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
