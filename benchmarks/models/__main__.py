@@ -15,7 +15,7 @@ import torch
 from benchmarks.models.catalogue import CATALOGUE
 from benchmarks.models.table import put_into, table
 from benchmarks.speed.report import machine
-from benchmarks.speed.timing import tell
+from benchmarks.speed.timing import CLOCKS, tell
 
 KEYS = [entry.key for entry in CATALOGUE if entry.as_in is None]
 
@@ -33,6 +33,9 @@ def parse(args: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--frames", type=int, default=3, help="of which the median is taken, at least")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument(
+        "--clock", default="wall", choices=sorted(CLOCKS), help="processor: on a shared CPU, with one thread"
+    )
     parser.add_argument("--output", type=Path, default=Path("docs/models.md"), help="page whose table is replaced")
     parser.add_argument(
         "--figures", type=Path, default=Path("outputs/models.json"), help="JSON of all rows; other rows are kept"
@@ -50,6 +53,7 @@ def main(args: Sequence[str] | None = None) -> int:
     figures: dict[str, Any] = kept["figures"]
     torch.set_num_threads(options.threads)
     facts = {name: value for name, value in machine(torch.device("cpu")).items() if name not in _PEERS}
+    facts["clock"] = options.clock
     if figures and options.models and kept["machine"] != facts:
         print(f"{options.figures} has figures of another machine; name another file.", file=sys.stderr)
         return 1
@@ -57,7 +61,7 @@ def main(args: Sequence[str] | None = None) -> int:
     options.figures.parent.mkdir(parents=True, exist_ok=True)
     for key in options.models:
         tell(f"{key}: measuring")
-        figures[key] = _measured(key, options.frames, options.threads)
+        figures[key] = _measured(key, options.frames, options.threads, options.clock)
         tell(f"  {figures[key]['ms']:.0f} ms")
         options.figures.write_text(json.dumps({"machine": facts, "figures": figures}, indent=1) + "\n")
     options.output.write_text(put_into(options.output.read_text(encoding="utf-8"), table(figures, facts)), "utf-8")
@@ -68,10 +72,11 @@ def main(args: Sequence[str] | None = None) -> int:
 _PEERS = ("sam2", "transformers", "device")  # of the machine's facts, no matter here
 
 
-def _measured(key: str, frames: int, threads: int) -> dict[str, Any]:
+def _measured(key: str, frames: int, threads: int, clock: str) -> dict[str, Any]:
     """Run `benchmarks.models.measure`."""
     command = [sys.executable, "-m", "benchmarks.models.measure", key, "--frames", str(frames)]
-    output = subprocess.run([*command, "--threads", str(threads)], stdout=subprocess.PIPE, text=True, check=True).stdout
+    command += ["--threads", str(threads), "--clock", clock]
+    output = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
     found: dict[str, Any] = json.loads(output.splitlines()[-1])
     return found
 

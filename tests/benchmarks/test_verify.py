@@ -104,6 +104,33 @@ def sam3_tracker(folder: Path) -> Case:
     return "sam3_toy", SAM3, saved(toy_pair(optimise=False)[1].state_dict(), folder / "model.safetensors")
 
 
+def hugging_face_words(folder: Path, prefix: str = "detector_model.") -> Case:
+    """The whole model's file, of whose two networks only the detector is needed; or its own file, without a prefix."""
+    reference = detectors()[1]
+    state = {prefix + name: tensor for name, tensor in reference.state_dict().items()}
+    return "sam3_toy", (), saved(state, folder / "model.safetensors")
+
+
+def hugging_face_words_alone(folder: Path) -> Case:
+    return hugging_face_words(folder, prefix="")
+
+
+def meta_words(folder: Path) -> Case:
+    network = detectors()[0]
+    torch.save({f"detector.{name}": tensor for name, tensor in network.state_dict().items()}, folder / "sam3.pt")
+    return "sam3_toy", (), folder / "sam3.pt"
+
+
+def detectors() -> tuple[Any, Any]:
+    from benchmarks.reference.sam3 import reference_config, share_random_weights
+    from sam_core.sam3 import build_network
+
+    module: Any = pytest.importorskip("transformers.models.sam3.modeling_sam3")
+    pair = build_network("sam3_toy"), module.Sam3Model(reference_config("sam3_toy")).eval()
+    share_random_weights(*pair)
+    return pair
+
+
 def saved(state: dict[str, Tensor], path: Path) -> Path:
     save_file({name: tensor.clone() for name, tensor in state.items()}, path)
     return path
@@ -126,6 +153,9 @@ def verify(case: Case, output: Path, *more: str) -> int:
         (hugging_face_edgetam, "transformers", "its own names"),
         (sam3, "transformers", "our mapping of names"),
         (sam3_tracker, "transformers", "its own names"),
+        (hugging_face_words, "transformers", "its own names"),
+        (hugging_face_words_alone, "transformers", "its own names"),
+        (meta_words, "transformers", "our mapping of names"),
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )
@@ -134,8 +164,9 @@ def test_a_file_gives_the_reference_s_masks(
 ) -> None:
     pytest.importorskip(package)
     case = make(tmp_path)
+    more = ["--words", "yellow cup"] if "words" in make.__name__ else []
 
-    assert verify(case, tmp_path / "out") == 0
+    assert verify(case, tmp_path / "out", *more) == 0
 
     told, written = capsys.readouterr().out, json.loads((tmp_path / "out" / "verify.json").read_text())
     digest = hashlib.sha256(case[2].read_bytes()).hexdigest()
@@ -224,6 +255,7 @@ def test_what_is_wrong_gets_a_sentence(tmp_path: Path, capsys: pytest.CaptureFix
         (("sam9", (), file), (), "There is no 'sam9' to compare; known are sam_vit_b"),
         (("sam3_nano", (), file), (), "There is no 'sam3_nano' to compare"),
         ((model, ("model.no_such_key=1",), file), (), "is not valid"),
+        (case, ("--words", "cup"), "There is no 'sam2.1_micro' to compare; known are sam3"),
         (case, ("--clips", str(tmp_path / "empty")), "There is no cup.mp4 or box.mp4 in"),
         (case, ("--device", "toaster"), "no device"),
     ):
