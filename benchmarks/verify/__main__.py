@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from benchmarks.reference.peers import MissingPeerError
-from benchmarks.verify.clips import Clip, ClipError, clips_in
+from benchmarks.verify.clips import SHIPPED, Clip, ClipError, clips_in
 from benchmarks.verify.compare import FrameDifference, Verdict, compare, verdict_on
 from benchmarks.verify.digests import digests
 from benchmarks.verify.ours import OurImages, OurStream
@@ -37,8 +37,8 @@ def parse(args: Sequence[str] | None) -> argparse.Namespace:
         epilog="Exit status: 0 the same masks, 1 other masks, 2 nothing could be compared.",
     )
     parser.add_argument("--model", required=True, help="name of a file in config/models")
-    parser.add_argument("--checkpoint", type=Path, required=True, help="file, or folder of shards")
-    parser.add_argument("--clips", type=Path, default=None, help="folder of cup.mp4 and box.mp4; default: the shipped")
+    parser.add_argument("--checkpoint", type=_path, required=True, help="file, or folder of shards")
+    parser.add_argument("--clips", type=_path, default=SHIPPED, help="folder of cup.mp4 and box.mp4")
     parser.add_argument("--words", default=None, help="compare SAM 3's detector by this phrase, not its tracker")
     parser.add_argument("--frames", type=int, default=30, help="of each clip, at most")
     parser.add_argument("--every", type=int, default=1, help="take every so many frames of a clip")
@@ -53,6 +53,10 @@ def parse(args: Sequence[str] | None) -> argparse.Namespace:
     return options
 
 
+def _path(text: str) -> Path:
+    return Path(text).expanduser()
+
+
 def run(options: argparse.Namespace) -> Verdict:
     """Load, compare, print and write.
 
@@ -60,7 +64,9 @@ def run(options: argparse.Namespace) -> Verdict:
         CheckpointError: the file cannot be read or does not fit.
         ClipError: there is no clip.
         MissingPeerError: no reference is installed.
+        PhraseError: the phrase is empty.
         ValueError: no such model, device or override.
+        OSError: the report cannot be written.
     """
     known = predictor_names() if options.words is None else detector_names()
     if options.model not in known:
@@ -69,7 +75,7 @@ def run(options: argparse.Namespace) -> Verdict:
     facts: dict[str, Any] = {"model": " ".join([options.model, *options.overrides])}
     if options.words is not None:
         facts["words"] = options.words
-    for name, digest in digests(options.checkpoint.expanduser()).items() if options.checkpoint.exists() else ():
+    for name, digest in digests(options.checkpoint).items():
         facts[f"SHA-256 of {name}"] = digest
         print(f"{name} has the SHA-256 {digest}", flush=True)
     with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
@@ -125,7 +131,7 @@ def main(args: Sequence[str] | None = None) -> int:
     options = parse(args)
     try:
         verdict = run(options)
-    except (CheckpointError, ClipError, MissingPeerError, PhraseError, ValueError) as error:
+    except (CheckpointError, ClipError, MissingPeerError, PhraseError, ValueError, OSError) as error:
         print(error, file=sys.stderr)
         return EXIT_IMPOSSIBLE
     if verdict is Verdict.EMPTY:

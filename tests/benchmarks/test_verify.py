@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from torch import Tensor
 
 from benchmarks.reference.weights import make_lively, randomise
 from benchmarks.verify.__main__ import main
-from benchmarks.verify.clips import BOXES, ClipError, clips_in
+from benchmarks.verify.clips import BOXES, SHIPPED, ClipError, clips_in
 from benchmarks.verify.compare import Verdict, compare, verdict_on
 from benchmarks.verify.ours import OurStream
 from benchmarks.verify.report import picture
@@ -162,7 +164,8 @@ def verify(case: Case, output: Path, *more: str) -> int:
 def test_a_file_gives_the_reference_s_masks(
     tmp_path: Path, make: Callable[[Path], Case], package: str, names: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pytest.importorskip(package)
+    if find_spec(package) is None:
+        pytest.skip(f"{package} is not installed")
     case = make(tmp_path)
     more = ["--words", "yellow cup"] if "words" in make.__name__ else []
 
@@ -213,8 +216,8 @@ def full_edgetam(folder: Path) -> Case:
 def test_at_the_published_size_the_reference_is_built_by_its_own_configuration(
     tmp_path: Path, make: Callable[[Path], Case]
 ) -> None:
-    for module in ("sam2", "segment_anything", "transformers"):
-        pytest.importorskip(module)
+    if not all(map(find_spec, ("sam2", "segment_anything", "transformers"))):
+        pytest.skip("the references are not installed")
     torch.set_num_threads(2)
     assert verify(make(tmp_path), tmp_path / "out", "--frames", "2") == 0
     rows = json.loads((tmp_path / "out" / "verify.json").read_text())["clips"]["cup"]
@@ -274,7 +277,7 @@ def test_a_video_that_is_none_gets_a_sentence(tmp_path: Path) -> None:
 
 
 def test_frames_of_a_clip_are_rgb_and_skipped_evenly() -> None:
-    (clip,) = clips_in(None)
+    (clip,) = clips_in(SHIPPED)
     all_frames, some = list(clip.frames(5)), list(clip.frames(2, every=4))
     assert len(all_frames) == 5
     assert [(frame == other).all() for frame, other in zip(some, (all_frames[0], all_frames[4]), strict=True)] == [1, 1]
@@ -290,7 +293,7 @@ def tracked_by(seed: int) -> OurStream:
 
 
 def test_other_weights_give_another_verdict_and_the_worst_frame_is_in_the_picture() -> None:
-    (clip,) = clips_in(None)
+    (clip,) = clips_in(SHIPPED)
     found = compare("cup", clip.frames(4), clip.box, tracked_by(0), tracked_by(1), shown=[0])
 
     assert verdict_on([found]) is Verdict.DIFFERENT
@@ -300,13 +303,23 @@ def test_other_weights_give_another_verdict_and_the_worst_frame_is_in_the_pictur
     assert worst.differing == (mine != other).sum() > 0
     assert worst.iou == pytest.approx((mine & other).sum() / (mine | other).sum())
     assert worst.area == other.sum()
-    red = (picture(found)[-200:, -267:] == (255, 0, 0)).all(axis=-1).mean()
-    assert red == pytest.approx((mine != other).mean(), abs=0.05)
-    assert image.shape == (480, 640, 3)
+    assert is_red(picture(found)).any()
+    assert not is_red(picture(found))[:, : 2 * 267].any()  # nothing is marked but in the third column
+    found.shown[worst.frame] = image, mine, mine
+    assert not is_red(picture(found)[-200:]).any()
+
+
+def is_red(view: np.ndarray) -> np.ndarray:
+    return (view == (255, 0, 0)).all(axis=-1)
+
+
+def test_it_needs_no_ros() -> None:
+    code = "import sys; sys.modules.update(rclpy=None, sensor_msgs=None); import benchmarks.verify.__main__"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=SHIPPED.parents[2])
 
 
 def test_frames_without_a_mask_prove_nothing() -> None:
-    (clip,) = clips_in(None)
+    (clip,) = clips_in(SHIPPED)
     side = tracked_by(0)
     presence = side._tracker.model.sam_mask_decoder.pred_obj_score_head.layers[-1]
     assert isinstance(presence, torch.nn.Linear)
