@@ -30,7 +30,7 @@ def give_weights(
     layout = reference.state_dict()
     marked, start = {}, 1  # 0 marks what the mapping fills in
     for name, tensor in layout.items():
-        marked[name] = torch.arange(start, start + tensor.numel(), dtype=torch.float64).view(tensor.shape)
+        marked[name] = torch.arange(start, start + tensor.numel(), dtype=torch.int32).view(tensor.shape)
         start += tensor.numel()
     flat = torch.zeros(start)
     for name, places in as_ours(marked).items():

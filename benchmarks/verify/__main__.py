@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from benchmarks.reference.peers import MissingPeerError
-from benchmarks.verify.clips import Clip, ClipError, clips_in
+from benchmarks.verify.clips import SHIPPED, Clip, ClipError, clips_in
 from benchmarks.verify.compare import FrameDifference, Verdict, compare, verdict_on
 from benchmarks.verify.digests import digests
 from benchmarks.verify.ours import OurImages, OurStream
@@ -19,10 +19,12 @@ from benchmarks.verify.references import reference_side
 from benchmarks.verify.report import summary_table, write
 from benchmarks.verify.side import Reference, Side
 from benchmarks.verify.source import Source
+from benchmarks.verify.words import OurDetector, Sam3Detector
 from sam_core import CheckpointError, build_predictor, build_tracker, model_names
 from sam_core.build import predictor_names
 from sam_core.checkpoints import read_state_dict
 from sam_core.devices import resolve_device
+from sam_core.sam3 import PhraseError, build_detector, detector_names
 
 EXIT_DIFFERENT, EXIT_IMPOSSIBLE = 1, 2
 
@@ -35,8 +37,9 @@ def parse(args: Sequence[str] | None) -> argparse.Namespace:
         epilog="Exit status: 0 the same masks, 1 other masks, 2 nothing could be compared.",
     )
     parser.add_argument("--model", required=True, help="name of a file in config/models")
-    parser.add_argument("--checkpoint", type=Path, required=True, help="file, or folder of shards")
-    parser.add_argument("--clips", type=Path, default=None, help="folder of cup.mp4 and box.mp4; default: the shipped")
+    parser.add_argument("--checkpoint", type=_path, required=True, help="file, or folder of shards")
+    parser.add_argument("--clips", type=_path, default=SHIPPED, help="folder of cup.mp4 and box.mp4")
+    parser.add_argument("--words", default=None, help="compare SAM 3's detector by this phrase, not its tracker")
     parser.add_argument("--frames", type=int, default=30, help="of each clip, at most")
     parser.add_argument("--every", type=int, default=1, help="take every so many frames of a clip")
     parser.add_argument("--device", default=None, help="default: CUDA if there is any, else the CPU")
@@ -50,6 +53,10 @@ def parse(args: Sequence[str] | None) -> argparse.Namespace:
     return options
 
 
+def _path(text: str) -> Path:
+    return Path(text).expanduser()
+
+
 def run(options: argparse.Namespace) -> Verdict:
     """Load, compare, print and write.
 
@@ -57,13 +64,18 @@ def run(options: argparse.Namespace) -> Verdict:
         CheckpointError: the file cannot be read or does not fit.
         ClipError: there is no clip.
         MissingPeerError: no reference is installed.
+        PhraseError: the phrase is empty.
         ValueError: no such model, device or override.
+        OSError: the report cannot be written.
     """
-    if options.model not in predictor_names():
-        raise ValueError(f"There is no {options.model!r} to compare; known are {', '.join(predictor_names())}.")
+    known = predictor_names() if options.words is None else detector_names()
+    if options.model not in known:
+        raise ValueError(f"There is no {options.model!r} to compare; known are {', '.join(known)}.")
     device, clips = resolve_device(options.device), clips_in(options.clips)
     facts: dict[str, Any] = {"model": " ".join([options.model, *options.overrides])}
-    for name, digest in digests(options.checkpoint.expanduser()).items() if options.checkpoint.exists() else ():
+    if options.words is not None:
+        facts["words"] = options.words
+    for name, digest in digests(options.checkpoint).items():
         facts[f"SHA-256 of {name}"] = digest
         print(f"{name} has the SHA-256 {digest}", flush=True)
     with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
@@ -85,6 +97,10 @@ def _sides(options: argparse.Namespace, device: torch.device) -> tuple[Side, Ref
     name, overrides = options.model, tuple(options.overrides)
     arguments = (name, options.checkpoint, device, "float32", overrides)
     state = read_state_dict(options.checkpoint)
+    if options.words is not None:
+        detector = build_detector(*arguments)
+        source = Source(name, overrides, state, detector)
+        return OurDetector(detector, options.words), Sam3Detector(source, options.words)
     if name in model_names():
         tracker = build_tracker(*arguments)
         reference = reference_side(Source(name, overrides, state, tracker.model))
@@ -115,7 +131,7 @@ def main(args: Sequence[str] | None = None) -> int:
     options = parse(args)
     try:
         verdict = run(options)
-    except (CheckpointError, ClipError, MissingPeerError, ValueError) as error:
+    except (CheckpointError, ClipError, MissingPeerError, PhraseError, ValueError, OSError) as error:
         print(error, file=sys.stderr)
         return EXIT_IMPOSSIBLE
     if verdict is Verdict.EMPTY:

@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from sam_ros.camera.sources import CLIPS
+__all__ = ["BOXES", "SHIPPED", "Clip", "ClipError", "clips_in"]
 
-__all__ = ["BOXES", "Clip", "ClipError", "clips_in"]
+SHIPPED = Path(__file__).resolve().parents[2] / "sam_ros" / "camera" / "clips"
 
 # xyxy px in 640 × 480, of the two clips of OpenCV's documentation (Apache-2.0; see NOTICE).
 BOXES = {"cup": (302.0, 122.0, 425.0, 388.0), "box": (296.0, 8.0, 600.0, 244.0)}
@@ -59,14 +59,12 @@ class Clip:
             capture.release()
 
 
-def clips_in(folder: Path | None) -> list[Clip]:
-    """Find the clips `cup.mp4` and `box.mp4` in a folder; None means those that ship with the package.
+def clips_in(folder: Path) -> list[Clip]:
+    """Find the clips `cup.mp4` and `box.mp4` in a folder.
 
     Raises:
         ClipError: none of them is there.
     """
-    if folder is None:
-        return [Clip(name, path) for name, path in CLIPS.items()]
     found = [Clip(name, folder / f"{name}.mp4") for name in BOXES if (folder / f"{name}.mp4").is_file()]
     if not found:
         names = " or ".join(f"{name}.mp4" for name in BOXES)

@@ -40,9 +40,17 @@ class Source:
         return any(name.removeprefix("detector_model.").startswith("vision_encoder.") for name in self.state)
 
 
-def load(model: Any, source: Source, give: Callable[[], object]) -> bool:
-    """Load the file under its own names, else by `give`; tells which."""
-    if load_own_layout(model, source.state):
+def load(model: Any, source: Source, give: Callable[[], object], prefix: str = "") -> bool:
+    """Load the file under its own names, else by `give`; tells which.
+
+    Args:
+        model: the reference's network.
+        source: the file, and our network.
+        give: gives the reference our weights.
+        prefix: what a file of several networks puts before the names of this one.
+    """
+    part = {name.removeprefix(prefix): tensor for name, tensor in source.state.items() if name.startswith(prefix)}
+    if load_own_layout(model, source.state) or load_own_layout(model, part):
         return True
     give()
     return False
