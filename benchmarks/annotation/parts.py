@@ -56,7 +56,7 @@ def measure(folder: Path, seconds: float, parts: int, model: Sequence[str]) -> l
 
 
 def _judged(run: Path, labels: Sequence[NDArray[np.uint8]]) -> tuple[Ids, dict[int, float]]:
-    """Return which object is which on each frame, by an IoU above one half, and each one's J by its most frequent id."""
+    """Return which object is which on each frame, by an IoU above one half, and each one's J by its usual id."""
     ids: Ids = []
     ious: dict[int, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
     for record in Results.of_run(run).read():
