@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,15 @@ from sam_core.streaming.prompt import check_label, check_number_of_points
 from sam_ros.annotation.errors import AnnotationError
 from sam_ros.annotation.sources.index import FrameIndex
 
-__all__ = ["ConceptPrompt", "FramePrompt", "ObjectPrompts", "PromptFile", "prompts_of_phrases", "read_prompts"]
+__all__ = [
+    "ConceptPrompt",
+    "FramePrompt",
+    "ObjectPrompts",
+    "PromptFile",
+    "prompts_of_files",
+    "prompts_of_phrases",
+    "read_prompts",
+]
 
 _LARGEST_FILE = 16 << 20  # bytes
 _MOST = 1000  # objects, concepts, and prompts of an object
@@ -127,6 +135,21 @@ def prompts_of_phrases(phrases: list[str], every: int) -> PromptFile:
         AnnotationError: A phrase is empty, or the number of frames makes no sense.
     """
     return PromptFile(concepts=tuple(_phrase({"phrase": phrase, "every": every}, phrase) for phrase in phrases))
+
+
+def prompts_of_files(files: Sequence[Path], known: int) -> PromptFile:
+    """Return what files of saved objects alone ask for.
+
+    Args:
+        files: One for each object, as the tracker's `~/save_objects` writes them.
+        known: Objects that go before.
+
+    Raises:
+        AnnotationError: A file cannot be read, or holds no saved object.
+    """
+    read = [_saved(path, f"object {known + k}") for k, path in enumerate(files, 1)]
+    objects = [ObjectPrompts(known + k, one.memory.label, (), one, digest) for k, (one, digest) in enumerate(read, 1)]
+    return PromptFile(objects=tuple(objects))
 
 
 def read_prompts(path: Path, index: FrameIndex) -> PromptFile:

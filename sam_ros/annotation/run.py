@@ -16,7 +16,7 @@ from sam_ros.annotation.errors import AnnotationError
 from sam_ros.annotation.joining import join_parts
 from sam_ros.annotation.models import ModelSettings
 from sam_ros.annotation.passes import DIRECTIONS, Pass, missing, object_key, parts_of, plan_passes
-from sam_ros.annotation.prompts import PromptFile, digest_of, prompts_of_phrases, read_prompts
+from sam_ros.annotation.prompts import PromptFile, digest_of, prompts_of_files, prompts_of_phrases, read_prompts
 from sam_ros.annotation.results import PASSES, PassResults, Results
 from sam_ros.annotation.sources import FrameSource, InputSettings, open_source
 from sam_ros.annotation.store import PassStore, write_whole
@@ -37,6 +37,7 @@ class Request:
         folder: Of the run.
         prompts: Prompt file; None to look for phrases alone.
         phrases: What to look for besides.
+        saved: Files of saved objects to look for besides.
         every: Phrases are looked for on every n-th frame.
         direction: `forward`, `backward` or `both`.
         outputs: Names of the writers.
@@ -52,6 +53,7 @@ class Request:
     folder: Path
     prompts: Path | None = None
     phrases: tuple[str, ...] = ()
+    saved: tuple[Path, ...] = ()
     every: int = 10
     direction: str = "both"
     outputs: tuple[str, ...] = ("report",)
@@ -71,8 +73,11 @@ class Request:
                 raise AnnotationError(f"There is no output {name}; known are {', '.join(WRITERS)}.")
         if self.parts < 1 or self.overlap < 1:
             raise AnnotationError("A run needs at least one part, and parts at least one frame in common.")
-        if self.prompts is None and not self.phrases:
-            raise AnnotationError("There is nothing to track: give a prompt file (--prompts) or a phrase (--phrase).")
+        if self.prompts is None and not self.phrases and not self.saved:
+            raise AnnotationError(
+                "There is nothing to track: give a prompt file (--prompts), a phrase (--phrase) or saved objects "
+                "(--saved)."
+            )
 
 
 class Run:
@@ -134,7 +139,8 @@ class Run:
         request = self.request
         prompts = PromptFile() if request.prompts is None else read_prompts(request.prompts, self.source.index)
         words = prompts_of_phrases(list(request.phrases), request.every)
-        return PromptFile(prompts.objects, prompts.concepts + words.concepts)
+        files = prompts_of_files(request.saved, len(prompts.objects))
+        return PromptFile(prompts.objects + files.objects, prompts.concepts + words.concepts)
 
     def _check_prompts(self) -> None:
         """Try each prompt on its image, before hours of work come to it.
