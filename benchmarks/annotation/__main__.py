@@ -5,6 +5,7 @@ python -m benchmarks.annotation killed      # killed at five random moments and 
 python -m benchmarks.annotation directions  # both directions from the middle, or one from either end
 python -m benchmarks.annotation ray         # two workers on two cores against one on one
 python -m benchmarks.annotation parts       # four parts, joined, against one run
+python -m benchmarks.annotation example BAG # the bag that docs/annotate.md goes through
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from benchmarks.annotation import directions, killed, long_bag, on_ray, parts
+from benchmarks.annotation import directions, example, killed, long_bag, on_ray, parts
 
 SMALL = ("--model", "sam2_nano", "--overrides", "model.image_size=192", "--device", "cpu", "--threads", "1")
 WHOLE = ("--model", "sam2_nano", "--device", "cpu", "--threads", "1")
@@ -37,7 +38,11 @@ def main() -> None:
     cut = commands.add_parser("parts", help="parts, joined, against one run")
     cut.add_argument("--seconds", type=float, default=20.0, help="of the recording")
     cut.add_argument("--parts", type=int, default=4)
+    commands.add_parser("example", help="write the documentation's bag").add_argument("bag", type=Path)
     options = parser.parse_args()
+    if options.what == "example":
+        print(example.write_example(options.bag))
+        return
     with tempfile.TemporaryDirectory(prefix="annotation_") as temporary:
         folder = options.folder or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
