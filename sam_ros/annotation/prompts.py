@@ -16,6 +16,7 @@ import yaml
 
 from sam_core import Prompt, PromptError, SavedObjectError
 from sam_core.association.schedule import MAX_EVERY
+from sam_core.sam3 import Exemplars
 from sam_core.sam3.phrases import clean_phrase
 from sam_core.saved_objects import SavedObject, from_bytes, read_file
 from sam_core.streaming.prompt import check_label, check_number_of_points
@@ -97,6 +98,11 @@ class ConceptPrompt:
     every: int
     frame: int = 0
     exemplars: tuple[tuple[float, float, float, float, int], ...] = ()
+
+    @property
+    def shown(self) -> Exemplars:
+        """The exemplars, as the detector takes them."""
+        return Exemplars(boxes=[one[:4] for one in self.exemplars], box_labels=[one[4] for one in self.exemplars])
 
 
 @dataclass(frozen=True)

@@ -157,6 +157,14 @@ class Run:
                     raise AnnotationError(
                         f"The prompt of object {target.object_id} on frame {one.frame} cannot be used: {error}"
                     ) from error
+        for concept in self.prompts.concepts:
+            if not concept.exemplars:
+                continue
+            try:
+                height, width = self.source.image(concept.frame).shape[:2]
+                concept.shown.normalised((height, width))
+            except ValueError as error:  # ImageError and ExemplarError
+                raise AnnotationError(f"The exemplars on frame {concept.frame} cannot be used: {error}") from error
 
     def _facts(self) -> dict[str, Any]:
         """Return what results depend on, as plain values."""
