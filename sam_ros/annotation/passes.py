@@ -123,7 +123,8 @@ def _first_only(target: ObjectPrompts) -> ObjectPrompts:
 def parts_of(work: Pass, count: int, overlap: int) -> Sequence[Pass]:
     """Cut a forward pass into parts of equal length that overlap.
 
-    A part looks first at the frames on which its objects were prompted before, so that it finds them again by memory.
+    A part looks first at the frames on which its objects, and exemplars, were shown before, so that it finds them
+    again by memory.
 
     Args:
         work: A forward pass.
@@ -136,6 +137,8 @@ def parts_of(work: Pass, count: int, overlap: int) -> Sequence[Pass]:
     for begin, end in pairwise(cuts):
         stop = min(end + overlap, work.stop)
         known = tuple(one for one in work.objects if one.first < stop)
-        shown = sorted({one.frame for target in known for one in target.prompts if one.frame < begin})
-        parts.append(replace(work, start=begin, stop=stop, objects=known, shown_first=tuple(shown), is_part=True))
+        prompted = {one.frame for target in known for one in target.prompts}
+        prompted |= {one.frame for one in work.concepts if one.exemplars}
+        shown = tuple(sorted(frame for frame in prompted if frame < begin))
+        parts.append(replace(work, start=begin, stop=stop, objects=known, shown_first=shown, is_part=True))
     return parts

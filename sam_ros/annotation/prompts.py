@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ __all__ = [
     "FramePrompt",
     "ObjectPrompts",
     "PromptFile",
-    "exemplars_of",
+    "prompts_of_files",
     "prompts_of_phrases",
     "read_prompts",
 ]
@@ -99,6 +99,11 @@ class ConceptPrompt:
     frame: int = 0
     exemplars: tuple[tuple[float, float, float, float, int], ...] = ()
 
+    @property
+    def shown(self) -> Exemplars:
+        """The exemplars, as the detector takes them."""
+        return Exemplars(boxes=[one[:4] for one in self.exemplars], box_labels=[one[4] for one in self.exemplars])
+
 
 @dataclass(frozen=True)
 class PromptFile:
@@ -120,12 +125,6 @@ class PromptFile:
         }
 
 
-def exemplars_of(concept: ConceptPrompt) -> Exemplars:
-    """Return the exemplars of a concept as the detector takes them."""
-    boxes = [box[:4] for box in concept.exemplars]
-    return Exemplars(boxes=boxes, box_labels=[box[4] for box in concept.exemplars])
-
-
 def _facts(prompt: Prompt) -> dict[str, Any]:
     mask = (
         None
@@ -142,6 +141,21 @@ def prompts_of_phrases(phrases: list[str], every: int) -> PromptFile:
         AnnotationError: A phrase is empty, or the number of frames makes no sense.
     """
     return PromptFile(concepts=tuple(_phrase({"phrase": phrase, "every": every}, phrase) for phrase in phrases))
+
+
+def prompts_of_files(files: Sequence[Path], known: int) -> PromptFile:
+    """Return what files of saved objects alone ask for.
+
+    Args:
+        files: One for each object, as the tracker's `~/save_objects` writes them.
+        known: Objects that go before.
+
+    Raises:
+        AnnotationError: A file cannot be read, or holds no saved object.
+    """
+    read = [_saved(path, f"object {known + k}") for k, path in enumerate(files, 1)]
+    objects = [ObjectPrompts(known + k, one.memory.label, (), one, digest) for k, (one, digest) in enumerate(read, 1)]
+    return PromptFile(objects=tuple(objects))
 
 
 def read_prompts(path: Path, index: FrameIndex) -> PromptFile:

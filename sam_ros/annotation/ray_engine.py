@@ -126,8 +126,10 @@ class RayEngine:
         idle = list(workers)
         while waiting or running:
             if self._stopping.is_set():
-                self._ray.wait([worker.stop.remote() for worker in workers], num_returns=len(workers), timeout=_SAVING)
-                self._ray.wait(list(running), num_returns=len(running), timeout=_SAVING)
+                for worker, _ in running.values():
+                    worker.stop.remote()
+                if running:
+                    self._ray.wait(list(running), num_returns=len(running), timeout=_SAVING)
                 raise Interrupted
             while waiting and idle:
                 job, worker = waiting.pop(), idle.pop()

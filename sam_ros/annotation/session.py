@@ -15,7 +15,7 @@ from sam_core.streaming import CroppedMask
 from sam_ros.annotation.errors import AnnotationError
 from sam_ros.annotation.models import Models
 from sam_ros.annotation.passes import Pass
-from sam_ros.annotation.prompts import ConceptPrompt, exemplars_of
+from sam_ros.annotation.prompts import ConceptPrompt
 from sam_ros.annotation.records import FrameRecord, records_of
 from sam_ros.conversions.encodings import RgbImage
 from sam_ros.conversions.masks import Masks
@@ -39,12 +39,13 @@ class PassSession:
         self._models = models
         self._tracks = models.open_session(len(work.objects), with_concepts=bool(work.concepts))
         self._prompted = {one.frame for target in work.objects for one in target.prompts}
+        self._prompted |= {one.frame for one in work.concepts if one.exemplars}
         self._followed = {
             concept_key(one.phrase): FollowedConcept(one.phrase, every_n_frames=one.every)
             for one in work.concepts
             if one.every
         }
-        self._shown = {one.frame: one for one in work.concepts if not one.every}
+        self._shown = [one for one in work.concepts if one.exemplars]
         # From here on: what a saved state holds.
         self._skipped = 0  # usable frames that went before the first one the stream has seen
         self._ids: dict[int, int] = {}  # from the stream's ids to those of the run
@@ -110,7 +111,7 @@ class PassSession:
         searches = tuple(
             one
             for key, one in self._followed.items()
-            if key in self._lost or (frame - self._work.start) % one.every_n_frames == 0
+            if frame >= self._work.start and (key in self._lost or (frame - self._work.start) % one.every_n_frames == 0)
         )
         # A stream's stamps grow; so do negative ones that are gone through backward.
         outcome = self._tracks.step(
@@ -127,8 +128,9 @@ class PassSession:
             self._ids[i] for i, why in outcome.removed.items() if i in self._ids and why is not Removal.LEFT
         }
         result = merged(outcome.result, self._prompt(frame, problems), ())
-        if frame in self._shown:
-            result = merged(result, self._search_exemplars(self._shown[frame], problems), ())
+        for concept in self._shown:
+            if concept.frame == frame:
+                result = merged(result, self._search_exemplars(concept, problems), ())
         masks = Masks.of(result)
         self.seconds += time.perf_counter() - began
         return FrameRecord(frame, (height, width), records_of(masks, self._ids), " ".join(problems))
@@ -137,7 +139,7 @@ class PassSession:
         """Tell whether the stream has to see a frame."""
         stream = self._tracks.stream
         begun = stream.history.newest is not None
-        return begun or bool(self._followed) or bool(self._ids) or frame in self._prompted or frame in self._shown
+        return begun or bool(self._followed) or bool(self._ids) or frame in self._prompted
 
     def _prompt(self, frame: int, problems: list[str]) -> dict[int, FrameResult]:
         """Give the prompts of a frame; return the results of their objects, by the stream's ids."""
@@ -180,9 +182,9 @@ class PassSession:
         try:
             state = detector.encode_image(frame.picture)
             words = [concept.phrase] if concept.phrase else []
-            (answer,) = detector.detect(state, words, exemplars_of(concept), LIVE.score_threshold)
-        except ValueError as error:  # of exemplars that do not fit the image, or a phrase that says nothing
-            raise AnnotationError(f"The exemplars on frame {frame.number}: {error}") from error
+            (answer,) = detector.detect(state, words, concept.shown, LIVE.score_threshold)
+        except ValueError as error:  # of a phrase that says nothing to the detector
+            raise AnnotationError(f"The exemplars on frame {concept.frame}: {error}") from error
         found = ConceptDetections(answer.phrase, answer.scores, answer.mask_logits)
         kept = sorted(select(found, LIVE).kept, key=lambda i: -float(found.scores[i]))
         changed: dict[int, FrameResult] = {}
