@@ -22,15 +22,17 @@ from sensor_msgs.msg import Image
 from sam_core import AutomaticMasks, FoundMask, ImagePredictor
 from sam_core.automatic_masks import Progress
 from sam_core.streaming import CroppedMask
+from sam_ros.conversions.decoder import ImageDecoder
 from sam_ros.conversions.image_masks import image_mask_message
 from sam_ros.runtime.errors import RefusedError
 from sam_ros.runtime.waiting import answer_of
 from sam_ros.still_images.goal import EverythingGoal, goal_of
 from sam_ros.still_images.segment_service import LARGEST_ANSWER
-from sam_ros.still_images.source import Decode, StillImage, still_image
+from sam_ros.still_images.source import StillImage, is_given, still_image
 from sam_ros.still_images.tracking import LEFT, Tracked, track
 from sam_ros.tracking.inference import InferenceThread
 from sam_ros.tracking.prompt_services import PromptServices
+from sam_ros.tracking.request_memory import bytes_of
 from sam_ros.tracking.session import Session
 from sam_ros.tracking.work_queue import Lane
 
@@ -58,7 +60,7 @@ class EverythingAction:
         self._node = node
         self._prompts = prompts
         self._predictor: ImagePredictor | None = None
-        self._decode: Decode | None = None
+        self._decode: ImageDecoder | None = None
         self._busy = False
         self._server: ActionServer | None = ActionServer(
             node,
@@ -70,7 +72,7 @@ class EverythingAction:
             result_timeout=RESULT_KEPT,
         )
 
-    def configure(self, predictor: ImagePredictor, decode: Decode) -> None:
+    def configure(self, predictor: ImagePredictor, decode: ImageDecoder) -> None:
         """Take the tracker's model, and what decodes images."""
         self._predictor, self._decode = predictor, decode
 
@@ -95,7 +97,8 @@ class EverythingAction:
             return result
         self._busy = True
         try:
-            await self._search(handle, result)
+            with self._prompts.memory.hold(bytes_of(request)):
+                await self._search(handle, result)
         except _CancelledError as error:
             result.masks = []
             result.message = str(error)
@@ -122,6 +125,8 @@ class EverythingAction:
         if predictor is None or decode is None:
             raise RefusedError("the tracker is being configured; ask again when that is done")
         goal = goal_of(handle.request, POINTS_ON_GPU if predictor.network.device.type == "cuda" else POINTS_ON_CPU)
+        if is_given(handle.request.image):
+            decode.check(handle.request.image)
 
         def prepare(session: Session) -> StillImage:
             return still_image(handle.request, predictor, decode, session)

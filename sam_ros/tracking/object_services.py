@@ -13,6 +13,7 @@ from sam_msgs.srv import LoadObjects, RenameObject, SaveObjects
 
 from sam_core import CapacityError, ObjectIdError, SavedObjectError, UnknownObjectError
 from sam_core.streaming import Tracker
+from sam_core.streaming.prompt import check_label
 from sam_ros.runtime.errors import RefusedError
 from sam_ros.runtime.qos import SERVICE_QOS
 from sam_ros.runtime.waiting import answer_of
@@ -87,6 +88,7 @@ class ObjectServices:
 
     async def _on_rename(self, request: RenameObject.Request, response: RenameObject.Response) -> RenameObject.Response:
         try:
+            check_label(request.label)  # a long one does not wait
             await self._run(lambda session: session.stream.rename(request.object_id, request.label))
             response.success = True
         except Exception as error:
