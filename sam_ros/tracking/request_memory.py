@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -95,5 +95,5 @@ def bytes_of(message: Any) -> int:
         if len(message) > _MANY and not isinstance(message[0], str):  # points or boxes, all of one size
             return len(message) * bytes_of(message[0])
         return sum(map(bytes_of, message))
-    fields = getattr(message, "get_fields_and_field_types", dict)()
+    fields: Iterable[str] = getattr(message, "get_fields_and_field_types", dict)()
     return _OBJECT + sum(bytes_of(getattr(message, name)) for name in fields)
