@@ -195,8 +195,8 @@ class Stream:
             StampError: no frame of this stamp, or number, is at hand; the message names the oldest that is.
             UnknownObjectError: no such object.
             PromptError: the prompt makes no sense on that frame, has too many points, or its label is no label.
-            CapacityError: a new object, but all `max_objects` places are taken; or too many corrections of earlier
-                frames at once.
+            CapacityError: a new object, but all `max_objects` places, or all ids, are taken; or too many corrections of
+                earlier frames at once.
         """
         frame = self.frame_of(prompt, or_newest=or_newest)
         plan = self._planner.plan(
@@ -287,6 +287,10 @@ class Stream:
         target = recalled(self._tracker, self._state, memory, object_id, self.max_objects)
         self._state = self._state.with_object(target, {})
         return target.object_id
+
+    def reserve_ids(self, largest: int) -> None:
+        """Give new objects ids above `largest`: something outside the stream uses those up to it."""
+        self._state = replace(self._state, next_id=max(self._state.next_id, largest + 1))
 
     def remove(self, object_id: int) -> None:
         """Forget an object; its id is never used again.
