@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from sam_core.saved_objects.files import read_file, write_file
-from sam_core.saved_objects.format import SUFFIX, from_bytes, to_bytes
+from sam_core.saved_objects.format import LARGEST_FILE, SUFFIX, from_bytes, to_bytes
 from sam_core.saved_objects.record import SavedObject, check_fit
 from sam_core.saved_objects.transfer import load_object, recall, save_object, saved_from
 
 __all__ = [
+    "LARGEST_FILE",
     "SUFFIX",
     "SavedObject",
     "check_fit",
