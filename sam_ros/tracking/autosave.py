@@ -15,7 +15,7 @@ from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode
 
 from sam_core import CapacityError, ObjectIdError, SavedObjectError
-from sam_core.saved_objects import SUFFIX, SavedObject, to_bytes, write_file
+from sam_core.saved_objects import SUFFIX, SavedObject, remove_leftovers, to_bytes, write_file
 from sam_core.streaming.object_memory import LARGEST_KEPT_ID
 from sam_ros.runtime.errors import RefusedError
 from sam_ros.runtime.texts import legible
@@ -54,6 +54,7 @@ class Autosave:
         self._inference = inference
         self._folder = store.folder / _FOLDER
         self._folder.mkdir(exist_ok=True)
+        remove_leftovers(self._folder)
         self._written: dict[int, str] = {}  # id -> digest of the file that is there
         self._refused = ""
         self._failure = ""

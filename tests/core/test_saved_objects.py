@@ -20,6 +20,7 @@ from sam_core.saved_objects import (
     from_bytes,
     load_object,
     recall,
+    remove_leftovers,
     save_object,
     saved_from,
     to_bytes,
@@ -323,6 +324,34 @@ def test_a_disk_that_fails_leaves_the_old_file(cup: Path, monkeypatch: pytest.Mo
         write_file(cup, b"new", overwrite=True)
     assert cup.read_bytes() == before
     assert [path.name for path in cup.parent.iterdir()] == [cup.name]
+
+
+def test_a_disk_without_links_takes_new_files(cup: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_links(*_: Any) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", no_links)
+    new, before = cup.with_name("new"), cup.read_bytes()
+    write_file(new, b"new")
+    with pytest.raises(SavedObjectError, match="exists already"):
+        write_file(cup, b"other")
+    assert (new.read_bytes(), cup.read_bytes()) == (b"new", before)
+
+    monkeypatch.setattr(os, "replace", no_links)
+    with pytest.raises(SavedObjectError, match="not permitted"):
+        write_file(cup.with_name("third"), b"third")
+    assert {path.name for path in cup.parent.iterdir()} == {cup.name, "new"}, "nothing half written is left"
+
+
+def test_what_a_killed_process_left_is_removed(cup: Path) -> None:
+    old, new, other = (cup.with_name(name) for name in (".saving-old", ".saving-new", "old"))
+    for path in (old, new, other):
+        path.write_bytes(b"half")
+    for path in (old, other):
+        os.utime(path, (0, 0))
+    remove_leftovers(cup.parent)
+    assert {path.name for path in cup.parent.iterdir()} == {cup.name, ".saving-new", "old"}
+    remove_leftovers(cup.parent / "none")
 
 
 # --- what is refused --------------------------------------------------------------------------------------------------
