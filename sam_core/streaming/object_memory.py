@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 
@@ -15,7 +15,7 @@ from sam_core.streaming.prompt import check_label
 from sam_core.streaming.state import StreamState
 from sam_core.streaming.track_state import TrackState, TrackStatus
 
-__all__ = ["LARGEST_KEPT_ID", "ObjectMemory", "first_and_newest", "memory_of", "recalled"]
+__all__ = ["LARGEST_KEPT_ID", "ObjectMemory", "awaited", "first_and_newest", "memory_of", "recalled"]
 
 LARGEST_KEPT_ID = 2**31  # of an object that brings its id: new objects get larger ones, and need as many
 _UNSEEN = -10.0  # logit of being visible of an object that was not looked for yet
@@ -89,16 +89,25 @@ def recalled(
     if not count or memory.spatial.shape[1:] != bank.spatial.shape[2:]:
         raise ValueError("The memories do not fit to this network.")
     kept = first_and_newest(count, bank.empty_index.conditioning.capacity)
-    row, index, before = state.free_row(bank.rows), bank.empty_index, state.newest
+    row, index = state.free_row(bank.rows), bank.empty_index
     for number in range(len(kept)):
         index, _ = index.remember(number, conditioning=True, spatial=True)
     slots = [Slots(slot, slot) for slot in map(index.conditioning.slot_of, range(len(kept)))]
     maps = memory.spatial[kept].transpose(1, 2).unflatten(2, tracker.network.memory_shape[1:])
     device = tracker.network.device
     bank.write([row] * len(kept), slots, maps.to(device), memory.pointers[kept].to(device))
-    unseen = Observation(before, predicted_iou=0.0, object_score=_UNSEEN, prompted=False)
     version = ObjectVersion(
-        row, index, before, unseen, references=tracker.references_from(memory.references), recalled=True
+        row, index, state.newest, _unseen(state.newest), references=tracker.references_from(memory.references)
     )
+    return awaited(TrackedObject(object_id, memory.label, shown=version), state.newest)
+
+
+def awaited(target: TrackedObject, newest: int) -> TrackedObject:
+    """Return an object that is looked for from frame `newest` + 1 on, by its conditioning memories alone."""
+    version = replace(target.latest, last_seen=_unseen(newest), suppressed=False, empty=False, recalled=True)
     status = TrackStatus(TrackState.LOST, awaited=True)
-    return TrackedObject(object_id, memory.label, shown=version.awaiting(before), status=status)
+    return TrackedObject(target.object_id, target.label, shown=version.awaiting(newest), status=status)
+
+
+def _unseen(frame: int) -> Observation:
+    return Observation(frame, predicted_iou=0.0, object_score=_UNSEEN, prompted=False)

@@ -28,7 +28,7 @@ class ObjectVersion:
         suppressed: whether a postprocessor gave its mask on that frame to another object.
         empty: whether results show it there without a mask, though the network sees it.
         references: what each postprocessor has to know of the object, from its newest prompt.
-        recalled: whether its conditioning memories up to `first_frame` come from another stream.
+        recalled: whether its conditioning memories up to `first_frame` are from another stream, or from long before.
     """
 
     row: int
@@ -58,7 +58,7 @@ class ObjectVersion:
         return replace(self, index=self.index.just_before(now), first_frame=now - 1)
 
     def as_recalled(self, now: int) -> ObjectVersion:
-        """Return the version as it is before frame `now`, where it has only the memories from another stream."""
+        """Return the version as it is before frame `now`, where it has only the memories that it began with."""
         return replace(self, index=self.index.forget_from(self.first_frame + 1)).awaiting(now)
 
 
