@@ -226,7 +226,7 @@ class TrackerNode(ManagedNode):
         self._stop_receiving()
         self._still_images.release()
         self._detections.release(timeout)
-        self._objects.release()
+        self._objects.release(timeout)
         inference, self._inference = self._inference, None
         if inference is not None and not inference.stop(timeout):
             self._note_left_behind(timeout)

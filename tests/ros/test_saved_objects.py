@@ -115,8 +115,8 @@ def test_an_object_is_saved_loaded_and_found(client: Any, keeper: Keeper, pictur
     ]
     events = client.call(ListEvents, "list_events").events[-2:]
     assert [(event.id, event.reason) for event in events] == [
-        (cup, "loaded, and looked for"),
-        (cup, "seen for the first time since it was loaded"),
+        (cup, "remembered from before, and looked for"),
+        (cup, "seen for the first time since it is looked for"),
     ]
     taken = load(client, f"red_cup_{cup}.safetensors", keep_ids=True)
     assert not taken.success

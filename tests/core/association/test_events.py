@@ -60,13 +60,13 @@ def test_objects_come_and_go_with_reasons() -> None:
         (EventKind.REMOVED, 3, 0, "removed"),
         (EventKind.APPEARED, 4, 0, "prompted"),
         (EventKind.APPEARED, 5, 0, "found by the concept 'red cup'"),
-        (EventKind.APPEARED, 6, 0, "loaded, and looked for"),
+        (EventKind.APPEARED, 6, 0, "remembered from before, and looked for"),
     ]
 
 
 def test_who_was_loaded_and_is_seen_is_told_so() -> None:
     (event,) = changes({6: standing(LOST, awaited=True)}, {6: standing(TRACKED)}, {})
-    assert (event.kind, event.reason) == (EventKind.FOUND, "seen for the first time since it was loaded")
+    assert (event.kind, event.reason) == (EventKind.FOUND, "seen for the first time since it is looked for")
 
 
 def test_a_double_goes_on_as_the_object_that_it_shared_most_detections_with() -> None:
