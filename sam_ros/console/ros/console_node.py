@@ -49,7 +49,7 @@ class ConsoleNode(Node):
 
     def _add(self, name: str) -> None:
         if name not in self._links and len(self._links) < MOST_TRACKERS:
-            most_bytes = self.settings.memory_mib * 2**20 // 2
+            most_bytes = self.settings.memory_mib * 2**20
             link = TrackerLink(self, name, image=self.settings.image, most_bytes=most_bytes)
             self._links = {**self._links, name: link}  # exchanged as a whole: other threads read it
             self.get_logger().info(f"tracker {name}")

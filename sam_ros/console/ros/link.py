@@ -74,7 +74,7 @@ class TrackerLink:
         node: The console's node.
         name: Full name of the tracker's node, e.g. "/robot/tracker".
         image: Topic of the images; empty: the one that the tracker subscribes to.
-        most_bytes: Memory for images.
+        most_bytes: Memory for images and masks.
 
     Attributes:
         name: As above.

@@ -59,7 +59,7 @@ def serve(
         if newest is None:
             return Response(status_code=204, headers={"x-reason": _why_no_picture(link)})
         try:
-            data = await encoder.encode(newest, min(max(level, 0), len(LEVELS) - 1))
+            data = await encoder.encode(tracker, newest, min(max(level, 0), len(LEVELS) - 1))
         except ImageError as error:
             return Response(f"The image cannot be shown: {error}"[:400], 415)
         return Response(data, media_type="application/octet-stream", headers={"cache-control": "no-store"})
