@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -21,10 +22,10 @@ from sam_ros.console.web.stream import LEVELS, Encoder
 
 __all__ = ["free_port", "serve"]
 
+DISMISSAL = 1.0  # s that a browser has to leave by itself
 UNOPENED = 4  # times as many pages may be asked for, and wait for their browser to come back
 PATIENCE = 5.0  # s that a browser's question for the next picture waits
 STYLE = Path(__file__).with_name("style.css")
-LOCAL_NAMES = ("localhost", "127.0.0.1", "[::1]")
 
 
 def serve(
@@ -40,12 +41,20 @@ def serve(
     """
     encoder = Encoder()
 
+    def is_full() -> bool:
+        return open_pages() >= settings.max_browsers or len(Client.instances) >= UNOPENED * settings.max_browsers
+
+    async def check(client: Client) -> None:  # several may have been asked for before one was opened
+        if open_pages() > settings.max_browsers:
+            await dismiss(client)
+
+    @app.exception_handler(404)
+    async def missing(request: Request, error: Exception) -> Response:  # NiceGUI's own would be one more page
+        return Response("There is nothing here.", 404)
+
     @ui.page("/", title="Console", response_timeout=20.0)
     def page() -> None:
-        open_pages = sum(client.has_socket_connection for client in Client.instances.values())
-        if open_pages >= settings.max_browsers or len(Client.instances) > UNOPENED * settings.max_browsers:
-            ui.label(f"{settings.max_browsers} pages are open already (parameter max_browsers).").classes("m-8")
-            return
+        ui.context.client.on_connect(check)
         ui.add_css(STYLE)
         ConsolePage(links, read_only=settings.read_only)
 
@@ -64,9 +73,8 @@ def serve(
             return Response(f"The image cannot be shown: {error}"[:400], 415)
         return Response(data, media_type="application/octet-stream", headers={"cache-control": "no-store"})
 
-    names = {*settings.origins, *(f"{name}:{port}" for name in (*LOCAL_NAMES, settings.host))}
-    hosts = frozenset() if settings.open_to_others else frozenset(name.lower() for name in names)
-    app.add_middleware(Guard, access=Access(hosts, token))
+    access = Access(settings.hosts(port), token, f"sam_console_{port}")
+    app.add_middleware(Guard, access=access, is_full=is_full)
     app.on_shutdown(encoder.stop)
     ui.run(
         host=settings.host,
@@ -84,6 +92,19 @@ def serve(
         timeout_graceful_shutdown=1,
         endpoint_documentation="none",
     )
+
+
+def open_pages() -> int:
+    """Return how many browsers' pages are open."""
+    return sum(client.has_socket_connection for client in Client.instances.values())
+
+
+async def dismiss(client: Client) -> None:
+    """Close a page that is one too many: its browser loads it again, and is refused."""
+    client.run_javascript("location.reload()")
+    await asyncio.sleep(DISMISSAL)
+    if client.has_socket_connection and not client.is_deleted:
+        client.delete()
 
 
 class PageCompression(GZipMiddleware):
