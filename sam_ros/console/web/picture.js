@@ -126,6 +126,8 @@ export default {
     },
     restart() {
       this.asking?.abort();
+      this.drag = null;
+      this.resume();
       this.facts = null;
       this.paths = new Map();
       this.note = "Waiting for the first picture …";
@@ -136,7 +138,11 @@ export default {
       this.frozen = true;
       this.$emit("freeze", this.name());
     },
-    resume() { this.frozen = false; this.corner = null; },
+    resume() {
+      if (this.drag) { this.drag.held = true; return; } // what is pressed names the frame that is shown
+      this.frozen = false;
+      this.corner = null;
+    },
     name() { return { number: this.facts.number, stamp: this.facts.stamp }; },
 
     // --- Drawing -----------------------------------------------------------------------------------------------------
@@ -292,8 +298,12 @@ export default {
       this.$refs.marks.setPointerCapture(event.pointerId);
       this.cursor = null;
       const negative = this.negative !== (event.button === 2);
-      this.drag = { kind: this.kind(), at: this.at(event), from: [event.clientX, event.clientY], negative, moved: false };
-      if (this.tool !== "point") this.freeze();
+      // The frame that was pressed on is the one that is meant, however late the button is lifted.
+      this.drag = {
+        kind: this.kind(), at: this.at(event), from: [event.clientX, event.clientY], negative, moved: false,
+        held: this.drag?.held ?? !this.frozen,
+      };
+      this.freeze();
       this.draw();
     },
     move(event) {
@@ -312,11 +322,22 @@ export default {
       const drag = this.drag;
       this.drag = null;
       if (!drag) return;
-      if (drag.kind === "box" && !drag.moved) { this.draw(); return; }
-      if (drag.kind === "point" && drag.moved && event.pointerType === "touch") return;
-      this.report(drag.kind, drag.at, drag.negative);
+      const scrolled = drag.kind === "point" && drag.moved && event.pointerType === "touch";
+      if (scrolled || (drag.kind === "box" && !drag.moved)) this.drop(drag);
+      else this.report(drag.kind, drag.at, drag.negative);
     },
-    cancel() { this.drag = null; this.draw(); },
+    cancel() {
+      const drag = this.drag;
+      this.drag = null;
+      if (drag) this.drop(drag);
+    },
+    drop(drag) { // nothing was marked: if only this press held the frame, go on
+      if (drag.held) {
+        this.resume();
+        this.$emit("release");
+      }
+      this.draw();
+    },
     leave() { this.hover = 0; this.draw(); },
     report(kind, at, negative) {
       this.freeze();
