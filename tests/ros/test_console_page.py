@@ -10,18 +10,28 @@ from typing import Any
 
 import numpy as np
 import pytest
+from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
+from rcl_interfaces.msg import (
+    ListParametersResult,
+    ParameterDescriptor,
+    ParameterType,
+    ParameterValue,
+    SetParametersResult,
+)
+from rcl_interfaces.srv import DescribeParameters, GetParameters, ListParameters, SetParameters
 from rclpy.node import Node
-from sam_msgs.msg import ConceptInstance, ImageMask, TrackedObjectArray
+from sam_msgs.msg import ConceptInstance, ImageMask, TrackedObject, TrackedObjectArray
 from sam_msgs.srv import AddPrompt, DetectConcept, SegmentImage
 from std_msgs.msg import Header
 
 pytest.importorskip("nicegui")
 
-from nicegui import Client
+from nicegui import Client, ui
 from nicegui.page import page as route
 
 from sam_ros.console.ros.link import TrackerLink
 from sam_ros.console.web.page import ConsolePage
+from sam_ros.console.web.view import Found
 from sam_ros.conversions.encodings import array_to_image
 from sam_ros.conversions.stamps import to_time
 from sam_ros.runtime.errors import RefusedError
@@ -227,6 +237,80 @@ def test_an_image_is_sent_only_where_the_tracker_has_it_no_more(links: dict[str,
         link.asked[2][2].set_result(preview(SECOND))
         await task
         assert page.remark == " · preview 0.50"
+
+    stage(links, play)
+
+
+def test_a_refused_parameter_shows_the_value_that_the_tracker_has(links: dict[str, SlowLink]) -> None:
+    async def play(page: ConsolePage, link: SlowLink) -> None:
+        descriptor = ParameterDescriptor(name="score", type=ParameterType.PARAMETER_DOUBLE)
+        current = ParameterValue(type=ParameterType.PARAMETER_DOUBLE, double_value=0.5)
+        page._settings._show([("score", descriptor, current)])
+        (number,) = (item for item in page._settings._parameters.descendants() if isinstance(item, ui.number))
+        number.set_value(2.0)
+        task = begin(page, page._settings._set("score", 2.0))
+        refused = SetParametersResult(successful=False, reason="It is too much.")
+        for service, answer in (
+            ("set_parameters", SetParameters.Response(results=[refused])),
+            ("list_parameters", ListParameters.Response(result=ListParametersResult(names=["score"]))),
+            ("describe_parameters", DescribeParameters.Response(descriptors=[descriptor])),
+            ("get_parameters", GetParameters.Response(values=[current])),
+        ):
+            await settle()
+            assert link.asked[-1][0] == service
+            link.asked[-1][2].set_result(answer)
+        await task
+        (number,) = (item for item in page._settings._parameters.descendants() if isinstance(item, ui.number))
+        assert number.value == 0.5
+
+        task = begin(page, page._settings._set("score", 0.9))
+        await settle()
+        link.asked[-1][2].set_result(SetParameters.Response(results=[SetParametersResult(successful=True)]))
+        await task
+        assert len(link.asked) == 5, "nothing is read again"
+
+    assert stage(links, play) == ["Score was not changed: It is too much.", "Score is 0.9"]
+
+
+def test_a_silent_tracker_does_not_stop_the_page(links: dict[str, SlowLink]) -> None:
+    async def play(page: ConsolePage, link: SlowLink) -> None:
+        page._panels.value = "Settings"
+        waiting = begin(page, page._tick_settings())
+        await settle()
+        page._settings._shown = ("", "another state")
+        link._looked = -1e9
+        page._tick()
+        assert link.watched
+        waiting.cancel()
+
+    stage(links, play)
+
+
+def strings(data: Any) -> Iterator[str]:
+    """Yield all texts in nested lists and dictionaries."""
+    if isinstance(data, dict):
+        data = list(data.values())
+    if isinstance(data, list):
+        for item in data:
+            yield from strings(item)
+    elif isinstance(data, str):
+        yield data
+
+
+def test_texts_of_others_are_shown_without_their_control_characters(links: dict[str, SlowLink]) -> None:
+    async def play(page: ConsolePage, link: SlowLink) -> None:
+        values = [KeyValue(key="state", value="active"), KeyValue(key="a\x1b", value="b\x1b")]
+        link.add_report(DiagnosticStatus(message="m\x1b", hardware_id="h\x1b", values=values))
+        header = Header(stamp=to_time(2 * SECOND))
+        link.frames.add_image(array_to_image(np.zeros((40, 60, 3), np.uint8), "rgb8", header))
+        link.frames.add_result(TrackedObjectArray(header=header, objects=[TrackedObject(id=1, label="l\x1b")]))
+        page.view.found = (Found.of(ConceptInstance(phrase="p\x1b")),)
+        for panel in (page, page._health, page._objects):
+            panel.refresh()  # type: ignore[attr-defined]
+        shown = set(strings([element._to_dict() for element in page.picture.client.elements.values()]))
+        assert not any("\x1b" in text for text in shown)
+        for letter in "abmhlp":
+            assert any(f"{letter}\\x1b" in text for text in shown), letter
 
     stage(links, play)
 

@@ -176,14 +176,15 @@ class Commands:
         except RefusedError as error:
             raise RefusedError(f"Cannot {transition}: {error}") from None
 
-    async def set_parameter(self, parameter: Any) -> None:
-        """Set a parameter (rcl_interfaces Parameter) while the tracker runs."""
+    async def set_parameter(self, parameter: Any) -> str:
+        """Set a parameter (rcl_interfaces Parameter) while the tracker runs; return its name."""
         if self._read_only:
             raise RefusedError("This console is read-only.")
         answer = await self._link.call("set_parameters", SetParameters.Request(parameters=[parameter]))
         if not answer.results or not answer.results[0].successful:
             reason = answer.results[0].reason if answer.results else "no answer"
             raise RefusedError(f"{parameter.name} was not changed: {reason}")
+        return str(parameter.name)
 
 
 def full_mask(instance: ConceptInstance, width: int, height: int) -> Image:
