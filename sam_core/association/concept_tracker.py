@@ -44,11 +44,15 @@ class ConceptTracker:
     Args:
         stream: where objects are tracked; with `reconditioning` if the rules recondition.
         rules: settings of what holds on every frame: overlaps, small regions.
+
+    Attributes:
+        reserved: places of the stream that no search takes, for objects that will be prompted.
     """
 
     def __init__(self, stream: Stream, rules: ConceptRules = LIVE) -> None:
         self.stream = stream
         self.rules = rules
+        self.reserved = 0
         self.tracks: Mapping[int, Track] = {}
         self._searches: dict[str, int] = {}  # key of a concept -> searches so far
         self._hidden: dict[str, frozenset[int]] = {}  # key of a concept -> ids of its tracks that are not shown
@@ -131,7 +135,7 @@ class ConceptTracker:
         return {i: track for i, track in self.tracks.items() if track.concept in self._searches}
 
     def _planner(self, search: FrameSearch) -> Callable[..., SearchPlan]:
-        places = self.stream.max_objects - len(self.stream.objects)
+        places = max(0, self.stream.max_objects - len(self.stream.objects) - self.reserved)
         nothing_tracked = not self.tracks
 
         def plan(concept: FollowedConcept, found: ConceptDetections, known: Any, taken: int) -> SearchPlan:

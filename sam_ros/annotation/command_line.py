@@ -105,6 +105,7 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
         model.add_argument(f"--{name.replace('_', '-')}", choices=("", *choices), default="")
     model.add_argument("--fill-hole-area", type=int, default=default.fill_hole_area)
     model.add_argument("--mask-threshold", type=float, default=default.mask_threshold)
+    model.add_argument("--lost-after", type=float, default=default.lost_after, metavar="S", help="(3)")
     model.add_argument("--detector", default=default.detector, help="finds phrases (sam3_nano)")
     model.add_argument("--detector-checkpoint", default="")
     model.add_argument("--detector-overrides", nargs="*", default=[])

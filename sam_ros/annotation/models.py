@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from sam_core import build_tracker
+from sam_core import TrackRules, build_tracker
 from sam_core.association import ConceptTracker, FrameDetector
 from sam_core.streaming import POLICIES, Stream, Tracker
 from sam_ros.annotation.errors import AnnotationError
@@ -38,6 +38,7 @@ class ModelSettings:
         click_augmentation: How clicks that begin an object are answered.
         fill_hole_area: Holes up to so many places of the network's mask are filled.
         mask_threshold: A pixel belongs to an object where its logit is above this.
+        lost_after: Seconds without an object after which an occluded one is lost.
         detector: Name of the detector's model, for concepts.
         detector_checkpoint: File of its weights.
         detector_overrides: Hydra overrides.
@@ -57,6 +58,7 @@ class ModelSettings:
     click_augmentation: str = ""
     fill_hole_area: int = 0
     mask_threshold: float = 0.0
+    lost_after: float = 3.0
     detector: str = "sam3_nano"
     detector_checkpoint: str = ""
     detector_overrides: tuple[str, ...] = ()
@@ -118,6 +120,7 @@ class Models:
             reconditioning=with_concepts,
         )
         stream.keep_pictures = with_concepts
+        stream.track_rules = TrackRules(lost_after=settings.lost_after * 1e9)
         return stream
 
     def open_session(self, objects: int, *, with_concepts: bool) -> ConceptTracker:

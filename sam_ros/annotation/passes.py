@@ -89,18 +89,21 @@ def plan_passes(prompts: PromptFile, frames: int, direction: str) -> list[Pass]:
 def missing(work: Pass, done: Iterable[str], *, independent: bool) -> Pass | None:
     """Return what of a pass is still to be tracked, given the keys of objects that earlier passes have tracked.
 
+    Where objects depend on each other, or concepts find some, only the pass itself can hold its results: it is returned
+    whole, and nothing is tracked again if its own store is finished.
+
     Args:
         work: The pass.
         done: Keys of objects, see `object_key`.
         independent: Whether an object's masks depend on no other object; else all are tracked again where one changes.
     """
+    if not independent or work.concepts:
+        return work
     known = set(done)
     backward = work.step < 0
     fresh = tuple(one for one in work.objects if object_key(one, backward) not in known)
-    if not fresh and not work.concepts and work.objects:
+    if not fresh:
         return None
-    if not independent or work.concepts:
-        return work
     if backward:
         return replace(work, objects=fresh, start=max(one.first for one in fresh))
     return replace(work, objects=fresh)

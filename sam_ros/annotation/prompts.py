@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,15 +15,25 @@ import yaml
 
 from sam_core import Prompt, PromptError
 from sam_core.association.schedule import MAX_EVERY
+from sam_core.sam3 import Exemplars
 from sam_core.sam3.phrases import clean_phrase
 from sam_core.streaming.prompt import check_label, check_number_of_points
 from sam_ros.annotation.errors import AnnotationError
 from sam_ros.annotation.sources.index import FrameIndex
 
-__all__ = ["ConceptPrompt", "FramePrompt", "ObjectPrompts", "PromptFile", "prompts_of_phrases", "read_prompts"]
+__all__ = [
+    "ConceptPrompt",
+    "FramePrompt",
+    "ObjectPrompts",
+    "PromptFile",
+    "exemplars_of",
+    "prompts_of_phrases",
+    "read_prompts",
+]
 
 _LARGEST_FILE = 16 << 20  # bytes
 _MOST = 1000  # objects, concepts, and prompts of an object
+_LARGEST_NUMBER = 9e9  # px, and s: the seconds of a stamp fit into 64 bits of ns
 _TOLERANCE = 100_000_000  # ns between a prompt's stamp and that of an image, as the node's stamp_tolerance
 _OBJECT = {"label", "prompts"}
 _PROMPT = {"frame", "stamp", "points", "labels", "box", "mask"}
@@ -105,6 +114,12 @@ class PromptFile:
         }
 
 
+def exemplars_of(concept: ConceptPrompt) -> Exemplars:
+    """Return the exemplars of a concept as the detector takes them."""
+    boxes = [box[:4] for box in concept.exemplars]
+    return Exemplars(boxes=boxes, box_labels=[box[4] for box in concept.exemplars])
+
+
 def _facts(prompt: Prompt) -> dict[str, Any]:
     mask = (
         None
@@ -153,7 +168,7 @@ def _load(path: Path) -> Mapping[str, Any]:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise AnnotationError(f"The prompts {path} cannot be read: {error.strerror}.") from error
-    except (UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
+    except (ValueError, yaml.YAMLError, RecursionError) as error:  # ValueError: no UTF-8, or a date that there is not
         raise AnnotationError(f"{path.name} is no YAML: {' '.join(str(error).split())}.") from error
     if not isinstance(content, dict):
         raise AnnotationError(f"{path.name} must hold the entries objects and concepts.")
@@ -237,13 +252,16 @@ def _numbers(values: Any, count: int, what: str) -> list[float]:
     kinds = (int, float)
     if not isinstance(values, list) or len(values) != count or any(type(value) not in kinds for value in values):
         raise AnnotationError(f"The {what} must be {count} number{'s' if count > 1 else ''}, not {values}.")
-    if not all(math.isfinite(value) for value in values):
-        raise AnnotationError(f"The {what} must be finite, not {values}.")
+    if not all(-_LARGEST_NUMBER < value < _LARGEST_NUMBER for value in values):
+        raise AnnotationError(f"The {what} must be smaller than {_LARGEST_NUMBER:g}, not {str(values)[:60]}.")
     return [float(value) for value in values]
 
 
 def _mask(path: Path, what: str) -> Any:
-    image = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+    try:
+        image = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+    except cv2.error:  # of a size beyond OpenCV's limits
+        image = None
     if image is None:
         raise AnnotationError(f"The mask {path} of {what} is no image that OpenCV can read.")
     return image > 0

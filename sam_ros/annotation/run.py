@@ -16,7 +16,7 @@ from sam_ros.annotation.errors import AnnotationError
 from sam_ros.annotation.joining import join_parts
 from sam_ros.annotation.models import ModelSettings
 from sam_ros.annotation.passes import DIRECTIONS, Pass, missing, object_key, parts_of, plan_passes
-from sam_ros.annotation.prompts import PromptFile, digest_of, prompts_of_phrases, read_prompts
+from sam_ros.annotation.prompts import PromptFile, digest_of, exemplars_of, prompts_of_phrases, read_prompts
 from sam_ros.annotation.results import PASSES, PassResults, Results
 from sam_ros.annotation.sources import FrameSource, InputSettings, open_source
 from sam_ros.annotation.store import PassStore, write_whole
@@ -26,6 +26,15 @@ from sam_ros.annotation.writing import write_outputs
 __all__ = ["Request", "Run"]
 
 _FORMAT = 1  # of run.json
+
+
+@contextmanager
+def _told(what: str) -> Iterator[None]:
+    """Turn an image or a prompt that cannot be used into a sentence that says what it was for."""
+    try:
+        yield
+    except ValueError as error:  # ImageError, PromptError and ExemplarError
+        raise AnnotationError(f"{what} cannot be used: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -73,6 +82,8 @@ class Request:
             raise AnnotationError("A run needs at least one part, and parts at least one frame in common.")
         if self.prompts is None and not self.phrases:
             raise AnnotationError("There is nothing to track: give a prompt file (--prompts) or a phrase (--phrase).")
+        if self.phrases and self.direction == "backward":
+            raise AnnotationError("Phrases are looked for going forward: take --direction forward or both.")
 
 
 class Run:
@@ -134,6 +145,8 @@ class Run:
         request = self.request
         prompts = PromptFile() if request.prompts is None else read_prompts(request.prompts, self.source.index)
         words = prompts_of_phrases(list(request.phrases), request.every)
+        if prompts.concepts and request.direction == "backward":
+            raise AnnotationError("Concepts are looked for going forward: take --direction forward or both.")
         return PromptFile(prompts.objects, prompts.concepts + words.concepts)
 
     def _check_prompts(self) -> None:
@@ -144,13 +157,14 @@ class Run:
         """
         for target in self.prompts.objects:
             for one in target.prompts:
-                try:
+                with _told(f"The prompt of object {target.object_id} on frame {one.frame}"):
                     height, width = self.source.image(one.frame).shape[:2]
                     check_prompt(one.prompt, height, width)
-                except ValueError as error:  # ImageError and PromptError
-                    raise AnnotationError(
-                        f"The prompt of object {target.object_id} on frame {one.frame} cannot be used: {error}"
-                    ) from error
+        for concept in self.prompts.concepts:
+            if concept.exemplars:
+                with _told(f"The exemplars on frame {concept.frame}"):
+                    height, width = self.source.image(concept.frame).shape[:2]
+                    exemplars_of(concept).normalised((height, width))
 
     def _facts(self) -> dict[str, Any]:
         """Return what results depend on, as plain values."""

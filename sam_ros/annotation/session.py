@@ -9,12 +9,11 @@ from sam_core import CapacityError, FrameResult, Prompt, PromptError
 from sam_core.association import LIVE, ConceptDetections, FollowedConcept, concept_key, merged, select
 from sam_core.association.hot_start import Removal
 from sam_core.association.snapshot import count_skipped, restore, take_snapshot
-from sam_core.sam3 import Exemplars
 from sam_core.streaming import CroppedMask
 from sam_ros.annotation.errors import AnnotationError
 from sam_ros.annotation.models import Models
 from sam_ros.annotation.passes import Pass
-from sam_ros.annotation.prompts import ConceptPrompt
+from sam_ros.annotation.prompts import ConceptPrompt, exemplars_of
 from sam_ros.annotation.records import FrameRecord, records_of
 from sam_ros.conversions.encodings import RgbImage
 from sam_ros.conversions.masks import Masks
@@ -48,6 +47,7 @@ class PassSession:
         self.withdrawn: set[int] = set()  # ids of those that the rules took back
         self._lost: frozenset[str] = frozenset()  # keys of concepts that are due because an object was lost
         self.seconds = 0.0  # that the networks took
+        self._reserve()
 
     def state(self) -> dict[str, Any]:
         """Return everything that the next frame depends on."""
@@ -65,6 +65,12 @@ class PassSession:
                 restore(self._tracks, value)
             else:
                 setattr(self, name, value)
+        self._reserve()
+
+    def _reserve(self) -> None:
+        """Keep places for the prompted objects that have not begun: concepts find at most `max_objects` besides."""
+        begun = set(self._ids.values())
+        self._tracks.reserved = sum(one.object_id not in begun for one in self._work.objects)
 
     def step(self, frame: int, image: RgbImage, stamp: int) -> FrameRecord:
         """Track the objects on the next frame of the pass.
@@ -136,6 +142,8 @@ class PassSession:
                 self._ids[stream_id] = target.object_id
                 changed[stream_id] = result
                 problems += result.remarks
+        if changed:
+            self._reserve()
         return changed
 
     def _name_found(self, stream_id: int, label: str) -> None:
@@ -151,12 +159,10 @@ class PassSession:
         assert frame is not None
         assert detector is not None
         assert frame.picture is not None
-        boxes = [box[:4] for box in concept.exemplars]
-        exemplars = Exemplars(boxes=boxes, box_labels=[box[4] for box in concept.exemplars])
         try:
             state = detector.encode_image(frame.picture)
             words = [concept.phrase] if concept.phrase else []
-            (answer,) = detector.detect(state, words, exemplars, LIVE.score_threshold)
+            (answer,) = detector.detect(state, words, exemplars_of(concept), LIVE.score_threshold)
         except ValueError as error:  # of exemplars that do not fit the image, or a phrase that says nothing
             raise AnnotationError(f"The exemplars on frame {frame.number}: {error}") from error
         found = ConceptDetections(answer.phrase, answer.scores, answer.mask_logits)
@@ -169,11 +175,10 @@ class PassSession:
             tracked = (now.mask_of(info.object_id, threshold) for info in stream.objects)
             if not mask.area or any(one is not None and one.overlap(mask) >= LIVE.match_iou for one in tracked):
                 continue
-            try:
-                result = stream.add_prompt(Prompt(mask=mask.full()), label=concept.phrase)
-            except CapacityError as error:
-                problems.append(str(error))
+            if len(stream.objects) + self._tracks.reserved >= stream.max_objects:
+                problems.append(f"No more than {self._models.settings.max_objects} objects of concepts are tracked.")
                 break
+            result = stream.add_prompt(Prompt(mask=mask.full()), label=concept.phrase)
             changed[result.object_ids[0]] = result
             self._name_found(result.object_ids[0], concept.phrase)
         return changed

@@ -131,24 +131,6 @@ class LocalizerNode(LoggedNode):
         self._stop_receiving()
         return super().on_deactivate(state)
 
-    @transition
-    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Release everything."""
-        self._release()
-        return TransitionCallbackReturn.SUCCESS
-
-    @transition
-    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Release everything, from any state."""
-        self._release()
-        return TransitionCallbackReturn.SUCCESS
-
-    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Release everything after a failed transition, and be unconfigured again."""
-        self._release()
-        self.get_logger().warning("unconfigured after an error; configure again to go on")
-        return TransitionCallbackReturn.SUCCESS
-
     def destroy_node(self) -> None:
         """Release everything and leave the graph."""
         self._release()

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from geometry_msgs.msg import PoseStamped
 from numpy.typing import NDArray
 from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import QoSProfile, QoSReliabilityPolicy
-from rclpy.qos_overriding_options import QoSOverridingOptions
 from sam_msgs.msg import LocalizedObjectArray
 from sensor_msgs.msg import PointCloud2
 from tf2_msgs.msg import TFMessage
@@ -27,6 +24,7 @@ from sam_ros.localization.messages import (
     tf_message,
 )
 from sam_ros.localization.transforms import TF_QOS
+from sam_ros.runtime.lifecycle_publishers import LifecyclePublishers
 
 __all__ = ["Publishers"]
 
@@ -34,7 +32,7 @@ RESULT_QOS = QoSProfile(depth=5, reliability=QoSReliabilityPolicy.RELIABLE)
 CLOUD_QOS = QoSProfile(depth=1, reliability=QoSReliabilityPolicy.RELIABLE)
 
 
-class Publishers:
+class Publishers(LifecyclePublishers):
     """Publish what is located; lives from configure to cleanup.
 
     Args:
@@ -42,33 +40,18 @@ class Publishers:
     """
 
     def __init__(self, node: LifecycleNode) -> None:
-        self._node = node
-        self._publishers: list[Any] = []
+        super().__init__(node)
         self._objects = self._create(LocalizedObjectArray, "~/objects", RESULT_QOS)
         self._detections = self._create(Detection3DArray, "~/detections_3d", RESULT_QOS)
         self._pose = self._create(PoseStamped, "~/pose", RESULT_QOS)
         self._markers = self._create(MarkerArray, "~/markers", RESULT_QOS)
         self._cloud = self._create(PointCloud2, "~/cloud", CLOUD_QOS)
-        self._tf = node.create_lifecycle_publisher(TFMessage, "/tf", TF_QOS)
-        self._publishers.append(self._tf)
-
-    def _create(self, message_type: type, topic: str, qos: QoSProfile) -> Any:
-        publisher = self._node.create_lifecycle_publisher(
-            message_type, topic, qos, qos_overriding_options=QoSOverridingOptions.with_default_policies()
-        )
-        self._publishers.append(publisher)
-        return publisher
+        self._tf = self._create(TFMessage, "/tf", TF_QOS, overridable=False)
 
     @property
     def wants_cloud(self) -> bool:
         """Whether somebody subscribes to the cloud."""
         return bool(self._cloud.get_subscription_count())
-
-    def destroy(self) -> None:
-        """Remove the publishers from the node."""
-        for publisher in self._publishers:
-            self._node.destroy_lifecycle_publisher(publisher)
-        self._publishers.clear()
 
     def publish(
         self, located: Located, motions: Motions, image: NDArray[np.uint8] | None, *, pose_object: int, with_tf: bool

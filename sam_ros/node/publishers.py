@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy
-from rclpy.qos_overriding_options import QoSOverridingOptions
 from sam_msgs.msg import TrackedObjectArray
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
@@ -25,6 +22,7 @@ from sam_ros.conversions.messages import (
     objects_message,
 )
 from sam_ros.conversions.overlay import draw_overlay
+from sam_ros.runtime.lifecycle_publishers import LifecyclePublishers
 
 __all__ = ["Publishers"]
 
@@ -36,7 +34,7 @@ LATCHED_QOS = QoSProfile(
 )
 
 
-class Publishers:
+class Publishers(LifecyclePublishers):
     """Publish a frame's results; lives from configure to cleanup.
 
     Args:
@@ -44,8 +42,7 @@ class Publishers:
     """
 
     def __init__(self, node: LifecycleNode) -> None:
-        self._node = node
-        self._publishers: list[Any] = []
+        super().__init__(node)
         self._objects = self._create(TrackedObjectArray, "~/objects", RESULT_QOS)
         self._detections = self._create(Detection2DArray, "~/detections", RESULT_QOS)
         self._label_image = self._create(Image, "~/label_image", IMAGE_QOS)
@@ -53,19 +50,6 @@ class Publishers:
         self._overlay = self._create(Image, "~/overlay", IMAGE_QOS)
         self._annotations = self._create(ImageAnnotations, "~/annotations", RESULT_QOS) if ImageAnnotations else None
         self._described: tuple[float, tuple[tuple[int, str], ...]] | None = None  # what ~/label_info said last
-
-    def _create(self, message_type: type, topic: str, qos: QoSProfile) -> Any:
-        publisher = self._node.create_lifecycle_publisher(
-            message_type, topic, qos, qos_overriding_options=QoSOverridingOptions.with_default_policies()
-        )
-        self._publishers.append(publisher)
-        return publisher
-
-    def destroy(self) -> None:
-        """Remove the publishers from the node."""
-        for publisher in self._publishers:
-            self._node.destroy_lifecycle_publisher(publisher)
-        self._publishers.clear()
 
     def publish_results(self, result: FrameResult, header: Header, *, with_masks: bool, threshold: float) -> Masks:
         """Publish objects, detections, label image, annotations and label info of a frame.

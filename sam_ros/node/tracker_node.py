@@ -197,24 +197,6 @@ class TrackerNode(ManagedNode):
         self._finish_frame()
         return super().on_deactivate(state)
 
-    @transition
-    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Give back the model, the stream and their device memory."""
-        self._release()
-        return TransitionCallbackReturn.SUCCESS
-
-    @transition
-    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Release everything, from any state."""
-        self._release()
-        return TransitionCallbackReturn.SUCCESS
-
-    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Release everything after a failed transition, and be unconfigured again."""
-        self._release()
-        self.get_logger().warning("unconfigured after an error; configure again to go on")
-        return TransitionCallbackReturn.SUCCESS
-
     def destroy_node(self) -> None:
         """Release everything and leave the graph, soon; also without a shutdown transition, as after a signal."""
         if self.settle(ENDING_TIMEOUT):
@@ -293,10 +275,8 @@ class TrackerNode(ManagedNode):
             if not self._inputs or self._inference is None:
                 self._statistics.dropped(DropCause.INACTIVE)
                 return
-            if self._inputs[0].get_publisher_count() > 1:
-                self._arrivals.forget()  # numbers of several publishers say nothing
-            missing = self._arrivals.missing(info.get("publication_sequence_number", UNSUPPORTED))
-            self._statistics.images_missing(missing)
+            number = info.get("publication_sequence_number", UNSUPPORTED)
+            self._statistics.images_missing(self._arrivals.missing(number, self._inputs[0].get_publisher_count()))
             if self._paused:
                 self._statistics.dropped(DropCause.PAUSED)
             else:

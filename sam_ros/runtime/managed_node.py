@@ -37,7 +37,9 @@ def transition(callback: Callable[[N, LifecycleState], TransitionCallbackReturn]
 
 
 class LoggedNode(LifecycleNode):
-    """Log why a transition fails, and keep the reason: for callbacks under `transition`.
+    """Log why a transition fails and keep the reason; let go of everything at each of a lifecycle's ends.
+
+    A subclass marks its `on_configure` and its like with `transition`, and frees in `_release` what they made.
 
     Args:
         name: Name of the node.
@@ -59,6 +61,27 @@ class LoggedNode(LifecycleNode):
         """Log why a transition fails, and keep it until the next one."""
         self.failure = legible(text)
         self.note_error(text)
+
+    @transition
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Give back what `on_configure` took."""
+        self._release()
+        return TransitionCallbackReturn.SUCCESS
+
+    @transition
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Release everything, from any state."""
+        self._release()
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Release everything after a failed transition, and be unconfigured again."""
+        self._release()
+        self.get_logger().warning("unconfigured after an error; configure again to go on")
+        return TransitionCallbackReturn.SUCCESS
+
+    def _release(self) -> None:
+        """Let go of everything; called from any state, also twice."""
 
 
 class ManagedNode(LoggedNode):

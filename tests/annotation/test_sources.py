@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -99,6 +100,22 @@ def test_a_video(clip: NDArray[np.uint8], tmp_path: Path) -> None:
     assert np.diff(source.index.stamps).tolist() == [PERIOD] * (FRAMES - 1)
     assert_holds(source, again)  # any order gives the same
     assert np.abs(again.astype(int) - clip).mean() < 40
+
+
+def test_backward_through_every_nth_image_of_a_video(
+    clip: NDArray[np.uint8], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "clip.mp4"
+    video = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 10, clip.shape[2:0:-1])
+    for k in range(120):
+        video.write(cv2.cvtColor(clip[k % FRAMES], cv2.COLOR_RGB2BGR))
+    video.release()
+    every = opened(path)
+    source = opened(path, window=Window(0, 100, 2))
+    monkeypatch.setattr(type(source), "_rewind", lambda self: pytest.fail("it was read from its beginning again"))
+
+    for k in reversed(range(60)):
+        assert (source.image(k) == every.image(2 * k)).all()
 
 
 def test_a_range_and_every_nth_image(bag: Path, clip: NDArray[np.uint8]) -> None:
@@ -217,6 +234,47 @@ def test_an_image_that_cannot_be_decoded_has_a_reason(
     with pytest.raises(ImageError):
         source.image(2)
     assert (source.image(3) == clip[3]).all()
+
+
+def test_a_large_image_of_any_format_is_refused(tmp_path: Path) -> None:
+    for name in ("a.bmp", "b.png", "c.ppm"):
+        cv2.imwrite(str(tmp_path / name), np.zeros((100, 100, 3), np.uint8))
+    source = opened(tmp_path, max_pixels=100)
+
+    for k in range(3):
+        with pytest.raises(ImageError, match="100"):
+            source.image(k)
+
+
+def test_rows_of_a_database_that_are_no_messages_are_left_out(
+    messages: list[Any], clip: NDArray[np.uint8], tmp_path: Path
+) -> None:
+    path = write_bag(tmp_path / "clip", messages, plugin=StoragePlugin.SQLITE3)
+    with sqlite3.connect(path / "clip.db3") as database:
+        database.execute("UPDATE messages SET data = 'text' WHERE id IN (3, 4)")
+    database.close()
+
+    source = opened(path)
+
+    assert len(source.index) == FRAMES - 2
+    assert (source.image(2) == clip[4]).all()
+
+
+def test_a_database_with_a_row_of_a_huge_number_is_refused(messages: list[Any], tmp_path: Path) -> None:
+    path = write_bag(tmp_path / "clip", messages, plugin=StoragePlugin.SQLITE3)
+    with sqlite3.connect(path / "clip.db3") as database:
+        database.execute("UPDATE messages SET id = 1 << 60 WHERE id = 4")
+    database.close()
+
+    with pytest.raises(AnnotationError, match="is damaged"):
+        opened(path)
+
+
+def test_what_a_database_has_not_taken_in_is_told(messages: list[Any], tmp_path: Path) -> None:
+    path = write_bag(tmp_path / "clip", messages, plugin=StoragePlugin.SQLITE3)
+    (path / "clip.db3-wal").write_bytes(b"rows of a recorder that was killed")
+
+    assert "was not closed by its recorder" in opened(path).problems.texts[0]
 
 
 def test_a_wrong_schema_is_a_reason(tmp_path: Path) -> None:

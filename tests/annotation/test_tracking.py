@@ -132,6 +132,42 @@ def test_a_run_that_is_stopped_anywhere_ends_with_the_same_bytes(
     assert seen < 3 * (FRAMES + 5), "it went on from where it was"
 
 
+@pytest.mark.parametrize("overlaps", ["none", "color_histogram"])
+def test_a_finished_run_stays_as_it_is(
+    overlaps: str, annotate: Annotate, bag: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where an object's masks depend on the others, so that no single object can be tracked again."""
+    path = tmp_path / "prompts.yaml"
+    path.write_text(
+        "objects:\n- prompts: [{frame: 4, box: [26, 20, 56, 50]}]\n- prompts: [{frame: 4, box: [68, 55, 98, 85]}]\n",
+        encoding="utf-8",
+    )
+    request = (bag, "-o", tmp_path / "run", "--prompts", path, "--non-overlap", overlaps)
+    step, seen = tracking._step, 0
+
+    def failing(*arguments: Any) -> FrameRecord:
+        nonlocal seen
+        seen += 1
+        if seen == FRAMES + 3:  # in the backward pass, when the forward one is finished
+            raise KeyboardInterrupt
+        return step(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tracking, "_step", failing)
+        with pytest.raises(KeyboardInterrupt):
+            annotate(*request)
+    assert annotate(*request).status == 0
+    first = frames_of(tmp_path / "run")
+    assert annotate(*request).status == 0
+
+    assert [[one.object_id for one in frame.objects] for frame in first] == [[1, 2]] * FRAMES
+    assert frames_of(tmp_path / "run") == first
+
+    path.write_text("objects: [{prompts: [{frame: 4, box: [26, 20, 56, 50]}]}]", encoding="utf-8")
+    assert annotate(*request, "--update").status == 0
+    assert [[one.object_id for one in frame.objects] for frame in frames_of(tmp_path / "run")] == [[1]] * FRAMES
+
+
 def test_a_correction_tracks_only_what_it_changes(
     annotate: Annotate, bag: Path, prompts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,8 +16,9 @@ import yaml
 from numpy.typing import NDArray
 from rosbags.rosbag2 import Reader
 
+from sam_core import ObjectState
 from sam_ros.annotation.__main__ import main
-from sam_ros.annotation.records import FrameRecord, decode_mask
+from sam_ros.annotation.records import FrameRecord, ObjectRecord, decode_mask, encode_mask
 from sam_ros.annotation.results import Results
 from sam_ros.annotation.writers import WRITERS
 from sam_ros.annotation.writers.davis import indexed_png, label_map
@@ -119,6 +120,43 @@ def test_davis_masks_are_read_by_its_metric(run: Path, frames: list[FrameRecord]
     assert all(iou == 1 for ious in evaluator.object_iou.values() for iou in ious)
     small = Image.open(BytesIO(indexed_png(np.arange(6, dtype=np.uint8)[None])))
     assert np.asarray(small).tolist() == [list(range(6))]
+
+
+def test_a_pixel_goes_to_the_object_that_owns_it() -> None:
+    """Whatever the scores: the better one is painted last, but only where it owns the pixels."""
+    wide, left, right = (np.zeros((2, 10), np.uint8) for _ in range(3))
+    wide[:, 3:], left[:, :6], right[:, 6:] = 1, 1, 1
+
+    def seen(object_id: int, score: float, mask: NDArray[np.uint8], owned: str | None = None) -> ObjectRecord:
+        area = int(mask.sum())
+        state = ObjectState.TRACKED
+        return ObjectRecord(object_id, state, (0, 0, 10, 2), area, (5, 1), score, 1.0, encode_mask(mask), owned)
+
+    record = FrameRecord(0, (2, 10), (seen(1, 0.5, left), seen(2, 0.9, wide, encode_mask(right))))
+
+    assert label_map(record).tolist() == [[1] * 6 + [2] * 4] * 2
+
+
+def test_yolo_finds_its_images_from_its_own_folder(run: Path) -> None:
+    content = yaml.safe_load((run / "yolo" / "data.yaml").read_text())
+
+    assert "path" not in content, "a relative one would begin at the data folder of the reader's settings"
+    for name in ("train", "val"):
+        assert list((run / "yolo" / content[name]).iterdir())
+
+
+def test_an_output_that_cannot_begin_leaves_nothing(
+    annotate: Annotate, clip: NDArray[np.uint8], prompts: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "images").mkdir()
+    for k, image in enumerate(clip):
+        cv2.imwrite(str(tmp_path / "images" / f"{k}.png"), image)
+    prompts.write_text("objects: [{prompts: [{frame: 0, box: [10, 20, 40, 50]}]}]", encoding="utf-8")
+    request = (tmp_path / "images", "-o", tmp_path / "run", "--prompts", prompts)
+
+    assert annotate(*request, "--write", "bag", "--originals").status == 2  # a folder has no messages
+
+    assert not list((tmp_path / "run").glob("*.partial"))
 
 
 def test_the_table_has_a_line_for_each_object(run: Path, frames: list[FrameRecord]) -> None:

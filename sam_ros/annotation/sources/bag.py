@@ -172,14 +172,15 @@ class BagSource:
                 self.problems.add(f"{error} Its images are left out.")
         return builder.finish()
 
-    def _messages(self, number: int) -> Iterator[BagMessage]:
-        """Yield the topic's messages of a block."""
+    def _messages(self, number: int, *, again: bool = False) -> Iterator[BagMessage]:
+        """Yield the topic's messages of a block; what is wrong with one is told unless it is read `again`."""
         file, block = self._blocks[number]
         for message in file.messages(block):
             if (message.topic.name, message.topic.type) == (self.topic.name, self.topic.type):
                 unpacked = _unpacked(message)
                 if unpacked is None:
-                    self.problems.add(f"The message of {message.time / 1e9:.3f} s cannot be unpacked; left out.")
+                    if not again:
+                        self.problems.add(f"The message of {message.time / 1e9:.3f} s cannot be unpacked; left out.")
                 else:
                     yield replace(unpacked, place=(number, message.place[1]))
 
@@ -202,7 +203,7 @@ class BagSource:
             while len(self._cache) >= _KEPT_BLOCKS:
                 self._cache.pop(next(iter(self._cache)))
             try:
-                self._cache[number] = {message.place[1]: message for message in self._messages(number)}
+                self._cache[number] = {message.place[1]: message for message in self._messages(number, again=True)}
             except AnnotationError as error:
                 raise ImageError(f"its message cannot be read again: {error}") from error
         return self._cache[number][position]

@@ -13,7 +13,7 @@ from sam_ros.annotation.errors import AnnotationError
 from sam_ros.annotation.sources.index import IndexBuilder, Problems, Window
 from sam_ros.camera.names import IMAGE_SUFFIXES, image_files
 from sam_ros.conversions.compressed import compressed_to_rgb
-from sam_ros.conversions.encodings import MAX_PIXELS, RgbImage
+from sam_ros.conversions.encodings import MAX_PIXELS, RgbImage, check_size
 
 __all__ = ["FolderSource"]
 
@@ -74,4 +74,5 @@ class FolderSource:
             image = None
         if image is None:
             raise ImageError(f"{path.name} is no image that OpenCV can read")
+        check_size(image.shape[1], image.shape[0], self._max_pixels)
         return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)  # type: ignore[return-value]

@@ -93,22 +93,21 @@ class VideoSource:
             return self._block[number]
         if self._next <= number <= self._next + _AHEAD:
             return self._read(number)
-        first = max(0, number - self._block_images + 1)  # of a block that ends here: one reads backwards, or jumps
-        self._seek(first)
+        # A block that ends here: one reads backwards, or jumps.
+        numbers = self.index.places[:, 0]
+        block = [int(k) for k in numbers[(numbers > number - self._block_images) & (numbers <= number)]]
+        self._seek(block[0])
         self._block = {}
-        for k in range(first, number + 1):
+        for k in block:
             self._block[k] = self._read(k)
         return self._block[number]
 
     def _seek(self, number: int) -> None:
-        """Make an image the next one."""
-        frames = np.flatnonzero(self.index.places[:, 0] == number)
+        """Make an image of the index the next one."""
+        (frame,) = np.flatnonzero(self.index.places[:, 0] == number)
         self._capture.set(cv2.CAP_PROP_POS_FRAMES, number)
         self._next = number
-        if not len(frames):  # its time is not known: nothing to compare with
-            self._rewind()
-            return
-        due = float(self.index.places[frames[0], 1]) / 1e6
+        due = float(self.index.places[frame, 1]) / 1e6
         if not self._capture.grab() or abs(self._capture.get(cv2.CAP_PROP_POS_MSEC) - due) > _SAME:
             self._rewind()
             return

@@ -64,7 +64,7 @@ def label_map(record: FrameRecord) -> NDArray[np.uint16]:
     labels = np.zeros(record.size, np.uint16)
     seen = [one for one in sorted(record.objects, key=lambda one: one.quality) if one.area]
     parts = [(one.object_id, one.mask) for one in seen]
-    parts += [(one.object_id, one.owned) for one in seen if one.owned is not None]
+    parts += [(one.object_id, one.owned or one.mask) for one in seen]
     for object_id, text in parts:
         labels[decode_mask(text, record.size) > 0] = object_id
     return labels

@@ -73,7 +73,11 @@ class Writer:
         self.threshold = threshold
         self.problems: list[str] = []
         remove(self.partial)
-        self.begin()
+        try:
+            self.begin()
+        except BaseException:
+            remove(self.partial)
+            raise
 
     @property
     def classes(self) -> list[str]:

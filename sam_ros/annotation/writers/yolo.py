@@ -37,10 +37,9 @@ class YoloWriter(Writer):
             (self.partial / "labels" / part).mkdir(parents=True)
             (self.partial / "images" / part).mkdir(parents=True)
         self._validate_from = round(len(self.source.index) * (1 - self.settings.validation))
-        content = {
-            "path": ".",
+        content = {  # without `path` the others begin at this file's folder
             "train": "images/train",
-            "val": "images/val" if self.settings.validation else "images/train",
+            "val": "images/val" if self._validate_from < len(self.source.index) else "images/train",
             "names": dict(enumerate(self.classes)),
         }
         (self.partial / "data.yaml").write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
