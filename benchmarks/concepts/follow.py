@@ -3,13 +3,15 @@
 This version's results are written twice: as they are published at once, and held back (`--held`).
 
 A script of its own, so that `benchmarks.concepts.tracks` can run it with another `sam_core` in the path. Detections are
-made on every n-th frame and handed over some frames later, as the detector's thread does; or in the frame's own step.
+made on every n-th frame and handed over some frames later, as the detector's thread does; or, with `--in-step`, in the
+frame's own step, as the node does where tracker and detector share a trunk.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -20,7 +22,7 @@ from numpy.typing import NDArray
 
 from benchmarks.concepts.busy_scene import BusyScene
 from benchmarks.concepts.noisy_detector import NoisyDetector
-from sam_core import association, build_tracker
+from sam_core import CapacityError, PromptError, association, build_tracker
 from sam_core.sam3 import build_detector
 from sam_core.streaming import CroppedMask, Frame, Stream
 from sam_core.synthetic import TwinScene
@@ -43,9 +45,9 @@ def finder(detector: Any, least: float) -> Find:
     return find
 
 
-def noisy_finder(scene: BusyScene, least: float) -> Find:
+def noisy_finder(scene: BusyScene, least: float, seed: int) -> Find:
     """Return a function that makes the instances on a frame from the truth, with a detector's faults."""
-    detector = NoisyDetector(scene.meant, scene.clutter)
+    detector = NoisyDetector(scene.meant, scene.clutter, seed)
 
     def find(frame: Frame) -> list[Any]:
         found = detector.detect(scene.render(frame.number).labels, frame.number, least)
@@ -66,7 +68,8 @@ def follow_earlier(stream: Stream, score: float) -> tuple[Callable[..., Any], Ca
 
     def take(frame: Frame, found: list[Any]) -> None:
         for instance in sorted(found, key=lambda one: -one.score):
-            association.track_instance(stream, tracks, frame, instance, rules)  # type: ignore[attr-defined]
+            with suppress(CapacityError, PromptError):  # told to the operator; the others are tracked
+                association.track_instance(stream, tracks, frame, instance, rules)  # type: ignore[attr-defined]
 
     return step, take
 
@@ -89,6 +92,29 @@ def follow_now(
     return step, take
 
 
+def follow_in_step(
+    stream: Stream, least: float, score: float, hold: Callable[[Any, int], None], find: Find, every: int
+) -> Callable[..., Any]:
+    """Return the step of this version that searches every n-th frame while it is tracked."""
+    rules = replace(association.LIVE, score_threshold=least, new_score=score)
+    concept = association.FollowedConcept(PHRASE, every_n_frames=every, rules=rules)
+    concepts = association.ConceptTracker(stream)
+
+    def detect(frame: Frame, phrases: tuple[str, ...]) -> Iterator[Any]:
+        for phrase in phrases:
+            yield association.ConceptDetections.of_instances(phrase, find(frame), stream.mask_size, stream.device)
+
+    def step(image: NDArray[np.uint8], number: int) -> Any:
+        due = (concept,) if number % every == 0 else ()
+        outcome = concepts.step(image, number, concepts=due, detect=detect if due else None)
+        if outcome.problems:
+            raise RuntimeError("; ".join(outcome.problems))
+        hold(outcome, number)
+        return outcome.result
+
+    return step
+
+
 def main() -> None:
     """Write what is tracked on each frame."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -102,13 +128,14 @@ def main() -> None:
     parser.add_argument("--held", type=int, default=15, help="frames by which results are held back")
     parser.add_argument("--every", type=int, default=4, help="frames from one detection to the next")
     parser.add_argument("--late", type=int, default=2, help="frames until a detection is handed over")
+    parser.add_argument("--in-step", action="store_true", help="search frames in their own step")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     scenes = {"twins": TwinScene, "busy": BusyScene}
     scene: Any = scenes[arguments.scene](width=320, height=240, seed=arguments.seed, fps=arguments.fps)
     if arguments.detector == "noisy":
-        find = noisy_finder(scene, arguments.least)
+        find = noisy_finder(scene, arguments.least, arguments.seed)
     else:
         find = finder(build_detector("sam3_nano", device="cpu"), arguments.least)
     earlier = hasattr(association, "TrackHistory")
@@ -134,11 +161,13 @@ def main() -> None:
                 write(ready[0].result, ready[1], "held_")
 
         step, take = follow_now(stream, arguments.least, arguments.score, hold)
+    if arguments.in_step:
+        step = follow_in_step(stream, arguments.least, arguments.score, hold, find, arguments.every)
     for number in range(scene.length):
         write(step(scene.render(number).image, number), number)
         frame = stream.history.newest
         assert frame is not None
-        if number % arguments.every == 0:
+        if number % arguments.every == 0 and not arguments.in_step:
             waiting.append((number + arguments.late, frame, find(frame)))
         while waiting and waiting[0][0] <= number:
             take(*waiting.pop(0)[1:])

@@ -1,13 +1,17 @@
 """From words to tracks: HOTA and IDF1 of a followed phrase, of this version and of an earlier one.
 
-    pip install -r requirements/benchmark.txt
+    pip install --no-deps -r requirements/benchmark.txt
     python -m benchmarks.concepts.tracks --against 35ce883
     python -m benchmarks.concepts.tracks --against 35ce883 --scene busy --fps 4 --every 1 --late 1 [--detector noisy]
 
 The scene of the twins: two red circles among things that share their colour or their shape; one is hidden for a while,
 the other leaves the picture and comes back. The busy scene has more to decide on (`busy_scene.py`). Tracker and
 detector have the weights of the package; with `--detector noisy` detections are made from the truth, with the faults of
-a detector (`noisy_detector.py`).
+a detector (`noisy_detector.py`). A seed changes the surroundings and the noise.
+
+Each library searches the same frames. *Later*: detections arrive `--late` frames after their frame, as from the
+detector's thread. *In the step*: with their frame, as where detector and tracker share a trunk; an earlier version
+cannot. *Held back*: the same run, published `--held` frames later without what was withdrawn meanwhile.
 """
 
 from __future__ import annotations
@@ -120,22 +124,29 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.detector == "noisy" and arguments.scene != "busy":
         parser.error("--detector noisy needs --scene busy")
+    names = ("scene", "detector", "fps", "least", "score", "every", "late", "held")
+    options = [f"--{name}={getattr(arguments, name)}" for name in names]
+    rows: dict[str, list[dict[str, float]]] = {}
+    print("| library | seed | HOTA | DetA | AssA | IDF1 | objects |\n|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
-        libraries = {"now": ROOT}
+        runs = [("now, later", ROOT, []), ("now, in the step", ROOT, ["--in-step"])]
         if arguments.against:
-            libraries[arguments.against] = extracted(arguments.against, Path(folder))
-        print("| library | seed | HOTA | DetA | AssA | IDF1 | objects |\n|---|---|---|---|---|---|---|")
+            runs.insert(0, (arguments.against, extracted(arguments.against, Path(folder)), []))
         for seed in range(arguments.seeds):
             scene = SCENES[arguments.scene](width=320, height=240, seed=seed, fps=arguments.fps)
-            names = ("scene", "detector", "fps", "least", "score", "every", "late", "held")
-            options = [f"--{name}={getattr(arguments, name)}" for name in names] + [f"--seed={seed}"]
-            for name, library in libraries.items():
-                tracked = followed(library, Path(folder) / f"{name}{seed}.npz", options)
+            for name, library, more in runs:
+                tracked = followed(library, Path(folder) / "tracked.npz", [*options, f"--seed={seed}", *more])
                 for kind in [kind for kind in ("", "held_") if f"{kind}ids0" in tracked]:
-                    figures = scores(tracked, scene, MEANT[arguments.scene], kind)
-                    cells = [f"{figures[key]:.3f}" for key in ("HOTA", "DetA", "AssA", "IDF1")]
                     what = f"{name}, held back {arguments.held}" if kind else name
-                    print(f"| {what} | {seed} | {' | '.join(cells)} | {figures['objects']:.0f} |", flush=True)
+                    rows.setdefault(what, []).append(scores(tracked, scene, MEANT[arguments.scene], kind))
+                    print(_row(what, str(seed), rows[what][-1]), flush=True)
+    for what, figures in rows.items():
+        print(_row(what, "mean", {key: float(np.mean([one[key] for one in figures])) for key in figures[0]}))
+
+
+def _row(what: str, seed: str, figures: dict[str, float]) -> str:
+    cells = [f"{figures[key]:.3f}" for key in ("HOTA", "DetA", "AssA", "IDF1")]
+    return f"| {what} | {seed} | {' | '.join(cells)} | {figures['objects']:.1f} |"
 
 
 if __name__ == "__main__":

@@ -3,6 +3,10 @@
 Levels: those of ``benchmarks.quality``, *distractors*, and *absence-N* of N seconds at 30 Hz. Of the last two only the
 object itself is prompted, with a box; a user tracks one of two things that look alike. Policies have their published
 settings. With ``--time`` they are timed instead, in turns.
+
+Your own videos, in the layout of DAVIS, MOSE or LVOS (see ``folder.py``), and your own checkpoint:
+
+    python -m benchmarks.quality.policies --folder MOSE/train --prompt mask --model sam2.1_hiera_tiny --checkpoint my.pt
 """
 
 from __future__ import annotations
@@ -17,14 +21,16 @@ import numpy as np
 import torch
 
 from benchmarks.quality.clips import LEVELS, make_benchmark_clip
+from benchmarks.quality.folder import chosen_videos, track_video
 from benchmarks.quality.look_alikes import SIZE, make_absence_clip, make_distractor_clip
 from benchmarks.quality.metrics import ObjectFigures, average
 from benchmarks.quality.policy_times import print_times
-from benchmarks.quality.run import track
+from benchmarks.quality.run import PROMPTS, track
 from sam_core import Tracker, build_tracker
 from sam_core.streaming import POLICIES
 from sam_core.training.generator import Clip
 
+_VIDEO = 480  # px, shorter side of a folder's videos
 _HZ = 30  # of the absences
 _ABSENCES = {f"absence-{seconds}": seconds * _HZ for seconds in (3, 10, 60)}
 _ALL_LEVELS = (*LEVELS, "distractors", *_ABSENCES)
@@ -59,7 +65,12 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=6, help="clips a level")
     parser.add_argument("--first", type=int, default=0, help="number of the first clip")
     parser.add_argument("--frames", type=int, default=60, help="of clips that are no absences")
-    parser.add_argument("--size", type=int, default=SIZE, help="side of the pictures, px")
+    parser.add_argument(
+        "--size", type=int, default=None, help=f"side of the pictures, px: {SIZE}, of a folder's {_VIDEO}"
+    )
+    parser.add_argument("--prompt", default="box", choices=PROMPTS)
+    parser.add_argument("--folder", type=Path, default=None, help="track the videos in it instead of clips")
+    parser.add_argument("--videos", nargs="*", default=[], metavar="NAME", help="of --folder; default: all")
     parser.add_argument("--time", type=int, default=0, metavar="ROUNDS", help="measure the time of a frame instead")
     parser.add_argument("--objects", type=int, default=8, help="of --time")
     parser.add_argument("--json", type=Path, default=None, help="write all figures here")
@@ -82,21 +93,41 @@ def _print_quality(tracker: Tracker, arguments: argparse.Namespace) -> dict[str,
     everything: dict[str, dict[str, float]] = {}
     print(f"| level | policy | objects | {' | '.join(_COLUMNS.values())} |")
     print(f"|---|---|---|{'---|' * len(_COLUMNS)}", flush=True)
-    for level in arguments.levels:
-        figures: dict[str, list[ObjectFigures]] = {policy: [] for policy in arguments.policies}
-        for seed in range(arguments.first, arguments.first + arguments.clips):
-            clip, objects = make_clip(level, seed, arguments.frames, arguments.size)
-            for policy in arguments.policies:
-                found, _ = track(tracker, clip, "box", seed, POLICIES[policy](), objects=objects)
-                figures[policy] += found
-                print(f"{level} {seed} {policy}", end="\r", file=sys.stderr, flush=True)
+    levels = arguments.levels if arguments.folder is None else [arguments.folder.name]
+    for level in levels:
+        figures = _figures(tracker, arguments, level)
         for policy, found in figures.items():
             means = average(found)
             everything[f"{level} {policy}"] = {**means, "objects": len(found)}
             cells = " | ".join("–" if np.isnan(means[name]) else f"{means[name]:.3f}" for name in _COLUMNS)
             print(f"| {level} | {policy} | {len(found)} | {cells} |", flush=True)
-    print(f"\n{arguments.clips} clips a level from number {arguments.first}, {arguments.size} px, {arguments.model}")
+    if arguments.folder is None:
+        size = arguments.size or SIZE
+        print(f"\n{arguments.clips} clips a level from number {arguments.first}, {size} px, {arguments.model}")
     return everything
+
+
+def _figures(tracker: Tracker, arguments: argparse.Namespace, level: str) -> dict[str, list[ObjectFigures]]:
+    """Track the clips of a level, or the videos of a folder, with each policy."""
+    figures: dict[str, list[ObjectFigures]] = {policy: [] for policy in arguments.policies}
+
+    def take(name: str, policy: str, found: list[ObjectFigures]) -> None:
+        figures[policy] += found
+        print(f"{level} {name} {policy}", end="\r", file=sys.stderr, flush=True)
+
+    if arguments.folder is not None:
+        for seed, video in enumerate(chosen_videos(arguments.folder, arguments.videos)):
+            for policy in arguments.policies:
+                size = arguments.size or _VIDEO
+                found = track_video(tracker, video, arguments.prompt, seed, POLICIES[policy](), size)
+                take(video.name, policy, found)
+        return figures
+    for seed in range(arguments.first, arguments.first + arguments.clips):
+        clip, objects = make_clip(level, seed, arguments.frames, arguments.size or SIZE)
+        for policy in arguments.policies:
+            found, _ = track(tracker, clip, arguments.prompt, seed, POLICIES[policy](), objects=objects)
+            take(str(seed), policy, found)
+    return figures
 
 
 if __name__ == "__main__":

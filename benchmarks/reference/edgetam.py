@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchmarks.reference.peers import required
+from benchmarks.reference.sharing import give_weights
 from benchmarks.reference.timm import wrapped_timm_config
 from benchmarks.reference.weights import make_lively
 from sam_core.build import build_model
@@ -17,7 +18,7 @@ from sam_core.checkpoints.hugging_face import rename_hugging_face_sam2
 from sam_core.configuration import load_config
 from sam_core.edgetam import EdgeTam
 
-__all__ = ["LIKE_REFERENCE", "EdgeTamStream", "edgetam_pair", "edgetam_reference", "give_to_edgetam"]
+__all__ = ["LIKE_REFERENCE", "EdgeTamStream", "edgetam_pair", "edgetam_reference"]
 
 # The test model, with the width of memories that the port has as a constant. And the pointer that a mask prompt leaves
 # is that of the best of three candidates in the port, but that of one mask in Meta's code.
@@ -100,7 +101,7 @@ def edgetam_pair(
     assert isinstance(ours, EdgeTam)
     make_lively(ours, object_score_bias)
     _use_statistics(ours)
-    give_to_edgetam(ours, reference)
+    give_weights(ours.state_dict(), reference, rename_hugging_face_sam2)
     ours.requires_grad_(False)
     return ours, reference
 
@@ -117,26 +118,6 @@ def _use_statistics(model: EdgeTam) -> None:
             module.running_var.copy_(0.5 + torch.rand(module.num_features, generator=generator))
 
 
-@torch.no_grad()
-def give_to_edgetam(ours: EdgeTam, reference: Any) -> None:
-    """Copy our weights into the reference, by the mapping of names with which checkpoints are read.
-
-    Each number of the reference is marked, renamed and joined as a file would be, and found again in our layout.
-    """
-    values, layout = ours.state_dict(), reference.state_dict()
-    marked, start = {}, 0
-    for name, tensor in layout.items():
-        marked[name] = torch.arange(start, start + tensor.numel(), dtype=torch.float64).view(tensor.shape)
-        start += tensor.numel()
-    flat = torch.zeros(start)
-    for name, places in rename_hugging_face_sam2(marked).items():
-        flat[places.long()] = values[name].float()
-    twin = "shared_image_embedding.positional_embedding"
-    for name, tensor in layout.items():
-        source = "prompt_encoder.shared_embedding.positional_embedding" if name == twin else name
-        tensor.copy_(flat[marked[source].long()])
-
-
 class EdgeTamStream:
     """Feed the reference frame by frame.
 
@@ -151,7 +132,8 @@ class EdgeTamStream:
     def __init__(self, model: Any) -> None:
         module = required("transformers.models.edgetam_video.modeling_edgetam_video")
         self.model = model
-        self.session = module.EdgeTamVideoInferenceSession(dtype=torch.float32)
+        places = ("inference_device", "inference_state_device", "video_storage_device")
+        self.session = module.EdgeTamVideoInferenceSession(dtype=torch.float32, **dict.fromkeys(places, model.device))
         self.frame = -1
 
     def step(self, image: Tensor) -> dict[int, Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -15,16 +16,23 @@ from sam_core.configuration import load_config
 __all__ = ["hugging_face_sam", "official_sam"]
 
 
-def official_sam(name: str) -> Any:
+def official_sam(name: str, overrides: Sequence[str] = ()) -> Any:
     """Build the network of `segment-anything` with random weights, in evaluation mode.
+
+    Args:
+        name: one of our configurations. Sizes of a published model are those that the package knows by its name.
+        overrides: Hydra overrides of it.
 
     Raises:
         MissingPeerError: it is not installed.
     """
     with torchvision_stand_in():
+        package = required("segment_anything")
         modeling = required("segment_anything.modeling")
-        required("segment_anything")
-    config = load_config("models", name).model
+    published = package.sam_model_registry.get(name.removeprefix("sam_"))
+    if published is not None and not overrides:
+        return published().eval()
+    config = load_config("models", name, overrides).model
     encoder, decoder = config.image_encoder, config.mask_decoder
     grid = config.image_size // encoder.patch_size
     return modeling.Sam(
@@ -61,16 +69,20 @@ def official_sam(name: str) -> Any:
     ).eval()
 
 
-def hugging_face_sam(name: str) -> Any:
+def hugging_face_sam(name: str, overrides: Sequence[str] = ()) -> Any:
     """Build `transformers`' `SamModel` with random weights, in evaluation mode.
 
     The norms of its decoder have another epsilon by default than Meta's; here they have Meta's.
+
+    Args:
+        name: one of our configurations.
+        overrides: Hydra overrides of it.
 
     Raises:
         MissingPeerError: it is not installed.
     """
     sam = required("transformers.models.sam")
-    return sam.SamModel(_hugging_face_config(sam, load_config("models", name).model)).eval()
+    return sam.SamModel(_hugging_face_config(sam, load_config("models", name, overrides).model)).eval()
 
 
 def _hugging_face_config(sam: Any, config: DictConfig) -> Any:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from benchmarks.reference.peers import required
 from benchmarks.reference.sam3 import reference_config
+from benchmarks.reference.sharing import give_weights
 from benchmarks.reference.weights import make_lively
 from sam_core.backends.cpu import optimise_for_cpu
 from sam_core.build import build_model
@@ -17,7 +18,7 @@ from sam_core.configuration import load_config
 from sam_core.sam3.tracker import Sam3Tracker
 from sam_core.sam3.tracker_names import tracker_part
 
-__all__ = ["LIKE_REFERENCE", "ReferenceStream", "give_to_reference", "reference_tracker_config", "toy_pair"]
+__all__ = ["LIKE_REFERENCE", "ReferenceStream", "reference_tracker_config", "toy_pair"]
 
 # The test model, with the width of memories that the reference has as a constant.
 LIKE_REFERENCE = ("sizes.channels=128", "tracker.memory_encoder.memory_dim=64")
@@ -77,34 +78,9 @@ def toy_pair(
     ours = build_model("sam3_toy", overrides)
     assert isinstance(ours, Sam3Tracker)
     make_lively(ours, object_score_bias)
-    give_to_reference(ours, reference)
+    give_weights(ours.state_dict(), reference, lambda state: tracker_part(state)[0])
     ours.requires_grad_(False)
     return (optimise_for_cpu(ours) if optimise else ours), reference
-
-
-@torch.no_grad()
-def give_to_reference(ours: Sam3Tracker, reference: Any) -> None:
-    """Copy our weights into the reference.
-
-    The mapping of names is that of the checkpoints, tensor by tensor: each of the reference's parameters is marked with
-    its own numbers, renamed and joined as a file would be, and found again in our layout.
-    """
-    values = ours.state_dict()
-    marked, start = {}, 0
-    layout = reference.state_dict()
-    for name, tensor in layout.items():
-        marked[name] = torch.arange(start, start + tensor.numel(), dtype=torch.float64).view(tensor.shape)
-        start += tensor.numel()
-    flat = torch.zeros(start)
-    for name, places in tracker_part(marked)[0].items():
-        value = values[name]
-        if name.endswith("trunk.pos_embed"):  # the class token's position is not in the reference
-            places, value = places[:, 1:], value[:, 1:]
-        flat[places.long()] = value
-    twin = "shared_image_embedding.positional_embedding"
-    for name, tensor in layout.items():
-        source = "prompt_encoder.shared_embedding.positional_embedding" if name == twin else name
-        tensor.copy_(flat[marked[source].long()])
 
 
 class ReferenceStream:
@@ -123,7 +99,10 @@ class ReferenceStream:
     def __init__(self, model: Any, *, corrections_are_conditioning: bool = False) -> None:
         module = required("transformers.models.sam3_tracker_video.modeling_sam3_tracker_video")
         self.model = model
-        self.session = module.Sam3TrackerVideoInferenceSession(dtype=torch.float32)
+        places = ("inference_device", "inference_state_device", "video_storage_device")
+        self.session = module.Sam3TrackerVideoInferenceSession(
+            dtype=torch.float32, **dict.fromkeys(places, model.device)
+        )
         self.frame = -1
         self._conditioning = corrections_are_conditioning
 

@@ -1,14 +1,16 @@
-"""Stand-ins for the few functions of torchvision that reference code imports; torchvision has no build for this torch.
+"""Stand-ins for the modules of torchvision that reference code imports; torchvision has no build for this torch.
 
-They do what torchvision documents. `Resize` resizes 8-bit levels with PyTorch, as our networks do, so that a comparison
-is of what comes after.
+The few functions that run do what torchvision documents. `Resize` resizes 8-bit levels with PyTorch, as our networks
+do, so that a comparison is of what comes after. All other names are empty classes: they are imported, but not used.
 """
 
 from __future__ import annotations
 
+import enum
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
@@ -18,6 +20,20 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 __all__ = ["torchvision_stand_in"]
+
+_NAMES = (
+    "torchvision",
+    "torchvision.datasets",
+    "torchvision.datasets.folder",
+    "torchvision.io",
+    "torchvision.models",
+    "torchvision.ops",
+    "torchvision.ops.boxes",
+    "torchvision.ops.misc",
+    "torchvision.transforms",
+    "torchvision.transforms.functional",
+    "torchvision.transforms.v2",
+)
 
 
 class Resize(nn.Module):
@@ -56,6 +72,17 @@ class ToTensor:
         return torch.from_numpy(np.array(image)).permute(2, 0, 1).float() / 255
 
 
+class InterpolationMode(enum.Enum):
+    """The members that timm names when it is imported."""
+
+    NEAREST = "nearest"
+    BILINEAR = "bilinear"
+    BICUBIC = "bicubic"
+    BOX = "box"
+    HAMMING = "hamming"
+    LANCZOS = "lanczos"
+
+
 def box_area(boxes: Tensor) -> Tensor:
     """Return the area of boxes (N, 4) xyxy."""
     return (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
@@ -77,25 +104,34 @@ def batched_nms(boxes: Tensor, scores: Tensor, idxs: Tensor, iou_threshold: floa
     return torch.tensor(kept, dtype=torch.long)
 
 
-def _not_used(*_: Any, **__: Any) -> Any:
-    raise NotImplementedError("a stand-in of torchvision")
+class _StandIn(ModuleType):
+    """A module whose attributes are what it was given, its own modules, else empty classes."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.__path__ = []  # a package, whose modules are imported by name
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return sys.modules.get(f"{self.__name__}.{name}") or type(name, (), {})
 
 
 @contextmanager
 def torchvision_stand_in() -> Iterator[None]:
-    """Let reference code import the stand-ins as `torchvision`, unless the real one is there."""
-    names = ("torchvision", "torchvision.transforms", "torchvision.transforms.functional", "torchvision.ops",
-             "torchvision.ops.boxes")  # fmt: skip
-    if any(name in sys.modules for name in names):
+    """Let reference code import the stand-ins as `torchvision`, unless the real one is installed."""
+    if "torchvision" in sys.modules or find_spec("torchvision") is not None:
         yield
         return
-    modules = {name: ModuleType(name) for name in names}
-    vars(modules["torchvision.transforms"]).update(Normalize=Normalize, Resize=Resize, ToTensor=ToTensor)
-    vars(modules["torchvision.transforms.functional"]).update(resize=_not_used, to_pil_image=_not_used)
+    modules = {name: _StandIn(name) for name in _NAMES}
+    vars(modules["torchvision.transforms"]).update(
+        InterpolationMode=InterpolationMode, Normalize=Normalize, Resize=Resize, ToTensor=ToTensor
+    )
+    vars(modules["torchvision.transforms.functional"]).update(InterpolationMode=InterpolationMode)
     vars(modules["torchvision.ops.boxes"]).update(batched_nms=batched_nms, box_area=box_area)
     sys.modules.update(modules)
     try:
         yield
     finally:
-        for name in names:
+        for name in _NAMES:
             sys.modules.pop(name, None)

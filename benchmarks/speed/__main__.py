@@ -11,7 +11,7 @@ import torch
 
 from benchmarks.speed.detect import SMALL, detection_times
 from benchmarks.speed.floor import floor
-from benchmarks.speed.frame import against_objects, frame_times
+from benchmarks.speed.frame import against_objects, frame_times, models_in_turns
 from benchmarks.speed.growth import growth
 from benchmarks.speed.node import node_overhead
 from benchmarks.speed.plots import draw
@@ -20,7 +20,7 @@ from benchmarks.speed.timing import CLOCKS, Meter, tell
 from benchmarks.speed.work import QUICK, SETTLED, Work
 from sam_core.devices import resolve_device
 
-WHAT = ("frame", "objects", "growth", "detect", "node", "floor")
+WHAT = ("frame", "models", "objects", "growth", "detect", "node", "floor")
 
 
 def parse(args: Sequence[str] | None) -> argparse.Namespace:
@@ -39,6 +39,9 @@ def parse(args: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--objects", nargs="+", type=int, default=None, help="numbers of objects")
     parser.add_argument("--contenders", nargs="+", default=None, help="ours first")
     parser.add_argument("--rounds", type=int, default=None, help="turns of each contender")
+    parser.add_argument(
+        "--settled", type=int, default=None, help="frames before the measurement; from 8 on all seven memories are full"
+    )
     parser.add_argument("--frames", type=int, default=None, help="length of the growth run")
     parser.add_argument("--gigabytes", type=float, default=8.0, help="a contender that grows beyond is stopped")
     parser.add_argument("--minutes", type=float, default=60.0, help="a growth run that takes longer is stopped")
@@ -59,11 +62,12 @@ def run(options: argparse.Namespace) -> list[Section]:
     counts = options.objects or ([1, 2] if quick else [1, 4, 16] if cuda else [1, 4, 8, 16])
     kinds = options.contenders or (_CUDA_KINDS if cuda else _CPU_KINDS)
     rounds = options.rounds or (2 if quick else 7)
-    settled = 4 if quick else SETTLED
+    settled = options.settled or (4 if quick else SETTLED)
     small = QUICK if quick else Work("sam2_nano")
     detector = ("sam3", ()) if cuda and not quick else ("sam3_toy", () if quick else SMALL)
     sections: dict[str, Callable[[], list[Section]]] = {
         "frame": lambda: [frame_times(works, counts, kinds, meter, rounds=rounds, settled=settled)],
+        "models": lambda: [models_in_turns(works, meter, rounds=rounds, settled=settled)],
         "objects": lambda: [
             against_objects(
                 small,

@@ -73,6 +73,7 @@ class Ours:
         model = work.build().to(device=device, dtype=dtype)
         if device.type == "cpu":
             optimise_for_cpu(model)
+        self.network = model
         self._tracker = Tracker(model, work.model, None, **choices)
         self._stream: Stream | None = None
         self.parts: Mapping[str, nn.Module] = {

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from benchmarks.reference.peers import MissingPeerError
-from benchmarks.speed.contender import Contender, make_contender
+from benchmarks.speed.contender import Contender, Ours, make_contender
 from benchmarks.speed.report import Section
 from benchmarks.speed.timing import Breakdown, Meter, interleave, settle, tell
 from benchmarks.speed.work import SETTLED, Work, boxes, frames
 
-__all__ = ["against_objects", "contenders_of", "frame_times"]
+__all__ = ["against_objects", "contenders_of", "frame_times", "models_in_turns"]
 
 SIZE = (640, 480)  # px of the camera
 BREAKDOWN_FRAMES = 3
@@ -74,6 +74,43 @@ def against_objects(
     for count in counts:
         section.rows += _compare(work, contenders, count, meter, rounds, settled, breakdown=False)
     return section
+
+
+def models_in_turns(works: Sequence[Work], meter: Meter, *, rounds: int, settled: int = SETTLED) -> Section:
+    """Measure our models in turns (A B C A B C …), one object each, in float32.
+
+    Args:
+        works: The models; the first is the one that the others are compared with.
+        meter: The clock, and where to run.
+        rounds: Turns of each model.
+        settled: Frames before the measurement.
+    """
+    first = _title(works[0])
+    section = Section(
+        "models",
+        f"Models in turns, one object ({SIZE[0]} × {SIZE[1]} px camera, full memory bank, float32)",
+        {"model": "model", "px": "px", "ms": "ms", "over first": f"over {first}"},
+    )
+    images, where = frames(*SIZE), boxes(1, *SIZE)
+    contenders = [Ours(work, meter.device, torch.float32, _title(work)) for work in works]
+    for contender in contenders:
+        tell(f"{contender.name}: filling its bank")
+        settle(contender, images, where, settled)
+    tell("models: timing")
+    timings = interleave(contenders, images[settled % len(images) :], meter=meter, rounds=rounds)
+    tell("models: timed")
+    for work, contender in zip(works, contenders, strict=True):
+        seconds = timings.seconds[contender.name]
+        row = {"model": work.model, "px": work.image_size, "ms": timings.milliseconds(contender.name)}
+        section.rows.append(
+            row | {"over first": timings.ratio(contender.name, first), "all ms": [1000 * second for second in seconds]}
+        )
+        contender.end()
+    return section
+
+
+def _title(work: Work) -> str:
+    return f"{work.model}, {work.image_size} px"
 
 
 def contenders_of(kinds: Sequence[str], work: Work, device: torch.device) -> tuple[dict[str, Contender], list[str]]:

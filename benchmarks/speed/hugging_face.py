@@ -17,14 +17,13 @@ from sam_core.checkpoints.hugging_face import rename_hugging_face_sam2
 from sam_core.configuration import load_config
 from sam_core.sam2 import Sam2
 
-__all__ = ["HuggingFace", "build_hugging_face"]
+__all__ = ["HuggingFace", "HuggingFaceStream", "build_hugging_face"]
 
 
 class HuggingFace:
     """`Sam2VideoModel` in a streaming session.
 
-    Resize and normalisation are ours (its processor needs torchvision), and its low-resolution masks are resized to
-    the frame as in its processor.
+    Resize and normalisation are ours (its processor needs torchvision).
 
     Args:
         work: Model and weights.
@@ -35,12 +34,10 @@ class HuggingFace:
     def __init__(self, work: Work, device: torch.device, dtype: torch.dtype) -> None:
         self.period = 1
         self.name = f"transformers, {str(dtype).removeprefix('torch.')}"
-        self._video = required("transformers.models.sam2_video.modeling_sam2_video")
         ours = work.build()
         self._model = build_hugging_face(work, ours).to(device=device, dtype=dtype)
         self._normalise = ours.to(device=device, dtype=dtype).normalise
-        self._side, self._device, self._dtype = ours.image_size, device, dtype
-        self._session: Any = None
+        self._stream: HuggingFaceStream | None = None
         self.parts: Mapping[str, nn.Module] = {
             "encoder": self._model.vision_encoder,
             "memory attention": self._model.memory_attention,
@@ -50,34 +47,51 @@ class HuggingFace:
 
     def begin(self, frame: NDArray[np.uint8], boxes: Sequence[NDArray[np.float32]], *, in_parts: bool = False) -> None:
         """Open a session, prompt each object on the first frame."""
-        height, width = frame.shape[:2]
-        self._session = self._video.Sam2VideoInferenceSession(
-            video_height=height,
-            video_width=width,
-            inference_device=self._device,
-            inference_state_device=self._device,
-            video_storage_device=self._device,
-            dtype=self._dtype,
+        size = (frame.shape[0], frame.shape[1])
+        self._stream = HuggingFaceStream(self._model, size, boxes)
+        self.step(frame)
+
+    def step(self, frame: NDArray[np.uint8]) -> Tensor:
+        """Track all objects."""
+        assert self._stream is not None
+        with torch.inference_mode():
+            return self._stream.step(self._normalise(torch.from_numpy(frame).to(self._model.device)[None])) > 0
+
+    def end(self) -> None:
+        """Let go of the session."""
+        self._stream = None
+
+
+class HuggingFaceStream:
+    """A streaming session of `Sam2VideoModel`, with objects that begin in its first frame.
+
+    Args:
+        model: of `build_hugging_face`, on its device.
+        size: (H, W) of the frames in px.
+        boxes: (4,) xyxy px, one for each object.
+    """
+
+    def __init__(self, model: Any, size: tuple[int, int], boxes: Sequence[NDArray[np.float32]]) -> None:
+        module = required("transformers.models.sam2_video.modeling_sam2_video")
+        self._model, self._size = model, size
+        places = ("inference_device", "inference_state_device", "video_storage_device")
+        self._session = module.Sam2VideoInferenceSession(
+            video_height=size[0], video_width=size[1], dtype=model.dtype, **dict.fromkeys(places, model.device)
         )
-        scale = torch.tensor([self._side / width, self._side / height])
+        scale = torch.tensor([model.config.image_size / size[1], model.config.image_size / size[0]])
         for k, box in enumerate(boxes):
             corners = torch.from_numpy(box).reshape(2, 2) * scale
             points = {"point_coords": corners[None, None], "point_labels": torch.tensor([[[2, 3]]], dtype=torch.int32)}
             self._session.add_point_inputs(self._session.obj_id_to_idx(k + 1), 0, points)
         self._session.obj_with_new_inputs = list(range(1, len(boxes) + 1))
-        self.step(frame)
 
-    def step(self, frame: NDArray[np.uint8]) -> Tensor:
-        """Track all objects."""
-        with torch.inference_mode():
-            image = self._normalise(torch.from_numpy(frame).to(self._device)[None])
-            masks = self._model(inference_session=self._session, frame=image).pred_masks
-            size = (frame.shape[0], frame.shape[1])
-            return F.interpolate(masks.float(), size=size, mode="bilinear", align_corners=False)[:, 0] > 0
+    def step(self, images: Tensor) -> Tensor:
+        """Track all objects into the next frame (1, 3, S, S), normalised; returns mask logits (N, H, W).
 
-    def end(self) -> None:
-        """Let go of the session."""
-        self._session = None
+        The low-resolution masks are resized to the frame as in its processor.
+        """
+        masks = self._model(inference_session=self._session, frame=images).pred_masks
+        return F.interpolate(masks.float(), size=self._size, mode="bilinear", align_corners=False)[:, 0]
 
 
 def build_hugging_face(work: Work, ours: Sam2) -> Any:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import gc
 import resource
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch._subclasses.fake_tensor import FakeTensor
 
-__all__ = ["Held", "held"]
+__all__ = ["Held", "forget_peak", "held", "peak_resident_bytes", "resident_bytes"]
 
 
 @dataclass(frozen=True)
@@ -53,3 +54,18 @@ def resident_bytes() -> int:
     except OSError:
         most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return most if sys.platform == "darwin" else 1024 * most
+
+
+def forget_peak() -> None:
+    """Let `peak_resident_bytes` begin again (Linux)."""
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak_resident_bytes() -> int | None:
+    """Return the highest resident memory of this process since `forget_peak`; None where the system has no figure."""
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:
+        return None
+    return next((1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM:")), None)

@@ -122,13 +122,12 @@ class ConceptTracker:
             result = self.stream.step(image, stamp, source)
         frame = self.stream.history.newest
         assert frame is not None
-        began = time.perf_counter()
         if judgement is None and search.concepts:
             judgement = judge(search, frame, (), None, tracks={}, hidden=frozenset(), **shared)
         if judgement is None:
             ended, self._removed_later = self._removed_later, {}
             return ConceptResult(with_origins(result, self.tracks), self.tracks, removed=ended, lost=self._observe())
-        return self._execute(frame, result, search, judgement, began)
+        return self._execute(frame, result, search, judgement)
 
     def _followed(self) -> dict[int, Track]:
         """Return the tracks of concepts that are searched for again and again: the rules of a frame are for them."""
@@ -150,10 +149,9 @@ class ConceptTracker:
 
         return plan
 
-    def _execute(
-        self, frame: Frame, result: FrameResult, search: FrameSearch, judgement: Judgement, began: float
-    ) -> ConceptResult:
+    def _execute(self, frame: Frame, result: FrameResult, search: FrameSearch, judgement: Judgement) -> ConceptResult:
         """Do what was planned, and put the frame's result together."""
+        began = time.perf_counter()
         changed: dict[int, FrameResult] = {}
         removed: dict[int, Removal] = {}
         born: list[int] = []

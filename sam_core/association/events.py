@@ -49,7 +49,7 @@ class ObjectStanding:
         state: how its track stands.
         last_seen: stamp of the newest frame on which it was seen; None for none.
         first_frame: number of the frame on which it began, or was renewed.
-        awaited: whether it was loaded and is not found yet.
+        awaited: whether it is looked for by a memory, as after a loading, and is not found yet.
     """
 
     label: str
@@ -138,7 +138,7 @@ def changes(
 
 def _beginning(new: ObjectStanding) -> str:
     if new.awaited:
-        return "loaded, and looked for"
+        return "remembered from before, and looked for"
     return f"found by the concept {new.concept!r}" if new.concept else "prompted"
 
 
@@ -156,5 +156,7 @@ def _transitions(old: ObjectStanding, new: ObjectStanding) -> list[tuple[EventKi
     elif new.state is TrackState.LOST:
         found.append((EventKind.LOST, "not seen for long (lost_after)"))
     elif before is not TrackState.TRACKED:
-        found.append((EventKind.FOUND, "seen for the first time since it was loaded" if old.awaited else "seen again"))
+        found.append(
+            (EventKind.FOUND, "seen for the first time since it is looked for" if old.awaited else "seen again")
+        )
     return found

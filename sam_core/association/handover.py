@@ -48,7 +48,10 @@ def hand_over(
             somebody asked for it once, and what it begins stays.
     """
     grid, device, places = run(lambda tracker: (tracker.stream.mask_size, tracker.stream.device, tracker.max_objects))
-    everything = ConceptDetections.of_instances(phrase, instances, grid, device)
+    # Only the best are looked at. They are chosen first, so that the others never are tensors.
+    ranked = sorted(range(len(instances)), key=lambda i: -instances[i].score)
+    considered = sorted(ranked[: rules.max_detections])
+    everything = ConceptDetections.of_instances(phrase, [instances[i] for i in considered], grid, device)
     # Who asks once wants to know of each instance which object it is; a search for tracks looks at the best.
     selection = select(everything, rules if counted else replace(rules, nms_iou=0.0))
     found = everything.taken(selection.kept)
@@ -79,6 +82,5 @@ def hand_over(
     united = [decisions[plan.twins.get(i, i)] for i in range(len(decisions))]
     known = dict(zip(selection.kept, united, strict=True))
     nothing = Decision(Association.UNSURE)
-    return Handover(
-        tuple(known.get(selection.twins.get(i, i), nothing) for i in range(len(instances))), tuple(problems)
-    )
+    answers = {i: known.get(selection.twins.get(k, k), nothing) for k, i in enumerate(considered)}
+    return Handover(tuple(answers.get(i, nothing) for i in range(len(instances))), tuple(problems))

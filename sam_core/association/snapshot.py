@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from sam_core.association.concept_tracker import ConceptTracker
@@ -47,7 +48,7 @@ def take_snapshot(tracker: ConceptTracker) -> StreamSnapshot:
 
 @inference
 def restore(tracker: ConceptTracker, snapshot: StreamSnapshot) -> None:
-    """Go on from a snapshot, in a stream of the same network and settings.
+    """Go on from a snapshot, in a stream of the same network and settings; the tensors come to its device.
 
     Raises:
         ValueError: the stream has a memory bank of another size.
@@ -57,9 +58,32 @@ def restore(tracker: ConceptTracker, snapshot: StreamSnapshot) -> None:
         raise ValueError("The snapshot is of a stream with another model or other settings.")
     bank.spatial.copy_(snapshot.spatial)
     bank.pointers.copy_(snapshot.pointers)
-    tracker.stream._state = snapshot.state
+    tracker.stream._state = _moved(snapshot.state, tracker.stream.device, {})
     for name, value in snapshot.concepts.items():
         setattr(tracker, name, value)
+
+
+def _moved(value: Any, device: torch.device, done: dict[int, Tensor]) -> Any:
+    """Return a value with all of its tensors on a device; a part without tensors stays the same thing.
+
+    Args:
+        value: made of dataclasses, tuples and dictionaries.
+        device: the device.
+        done: what was moved, by the id of what it was: tensors that are one stay one.
+    """
+    if isinstance(value, Tensor):
+        return done.setdefault(id(value), value.to(device))
+    if is_dataclass(value) and not isinstance(value, type):
+        before = {one.name: getattr(value, one.name) for one in fields(value)}
+        after = {name: _moved(part, device, done) for name, part in before.items()}
+        changed = {name: part for name, part in after.items() if part is not before[name]}
+        return replace(value, **changed) if changed else value
+    if isinstance(value, tuple):
+        parts = tuple(_moved(part, device, done) for part in value)
+        return parts if any(one is not other for one, other in zip(parts, value, strict=True)) else value
+    if isinstance(value, dict):
+        return {key: _moved(part, device, done) for key, part in value.items()}
+    return value
 
 
 def count_skipped(stream: Stream, frames: int) -> None:

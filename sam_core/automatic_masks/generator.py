@@ -5,7 +5,7 @@ Source: "Segment Anything" (Kirillov et al., 2023), appendix B; with SAM 2's set
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -74,7 +74,7 @@ class AutomaticMasks:
 
         Raises:
             ImageError: not such an image.
-            MemoryError: the masks found take more than `max_bytes`.
+            MemoryError: the masks found are more than `max_candidates`, or take more than `max_bytes`.
         """
         masks: tuple[FoundMask, ...] = ()
         for progress in self.search(image):
@@ -87,8 +87,8 @@ class AutomaticMasks:
     ) -> Iterator[Progress]:
         """Search an image step by step.
 
-        Before each item one crop is encoded, one batch of points is answered, or some masks are brought to the image's
-        size. The last item has the masks. Whoever stops asking for items cancels the search.
+        Before each item one crop is encoded, one batch of points is answered, some masks are brought to the image's
+        size, or some are compared. The last item has the masks. Whoever stops asking for items cancels the search.
 
         Args:
             image: (H, W, 3) uint8 RGB; None where `encoded` is enough, which has no crops.
@@ -96,7 +96,7 @@ class AutomaticMasks:
 
         Raises:
             ImageError: not such an image, or none where crops are wanted.
-            MemoryError: the masks found take more than `max_bytes`.
+            MemoryError: the masks found are more than `max_candidates`, or take more than `max_bytes`.
         """
         settings = self.settings
         pixels = None if image is None else image_tensor(image)
@@ -107,7 +107,7 @@ class AutomaticMasks:
         else:
             size = encoded.size
         crops = crops_of(size, settings)
-        total, done, kept = sum(len(crop.points) for crop in crops), 0, 0
+        total, done = sum(len(crop.points) for crop in crops), 0
         found: list[FoundMask] = []
         for crop in crops:
             if crop.size == size and encoded is not None:
@@ -118,35 +118,43 @@ class AutomaticMasks:
                 part = self._predictor.encode(pixels[y_min:y_max, x_min:x_max])
                 yield Progress(done, total, len(found))
             of_crop: list[FoundMask] = []
+            held = _bytes_of(found)
             for start in range(0, len(crop.points), settings.points_per_batch):
                 points = crop.points[start : start + settings.points_per_batch]
                 done += len(points)
                 for new in self._ask(part, crop, points, size):
                     of_crop += new
-                    kept = self._bounded(kept + sum(item.rle.runs.nbytes for item in new))
+                    held += _bytes_of(new)
+                    self._check_bounds(len(found) + len(of_crop), held)
                     yield Progress(done, total, len(found) + len(of_crop))
-            scores = [item.predicted_iou for item in of_crop]
-            found += [of_crop[i] for i in suppress([item.box for item in of_crop], scores, settings.box_nms_iou)]
+            boxes, scores = [item.box for item in of_crop], [item.predicted_iou for item in of_crop]
+            progress = Progress(done, total, len(found) + len(of_crop))
+            stay = yield from suppress(boxes, scores, settings.box_nms_iou, progress)
+            found += [of_crop[i] for i in stay]
+        progress = Progress(done, total, len(found))
         if len(crops) > 1:  # masks of smaller crops are finer
             areas = [(x_max - x_min) * (y_max - y_min) for x_min, y_min, x_max, y_max in (item.crop for item in found)]
-            boxes = [item.box for item in found]
-            found = [found[i] for i in suppress(boxes, [1 / area for area in areas], settings.crop_nms_iou)]
+            boxes, scores = [item.box for item in found], [1 / area for area in areas]
+            stay = yield from suppress(boxes, scores, settings.crop_nms_iou, progress)
+            found = [found[i] for i in stay]
         if settings.min_region_area:
             cleaned: list[Cleaned] = []
             for item in found:
                 cleaned.append(without_small_regions(item, settings.min_region_area))
-                yield Progress(done, total, len(found))
-            found = without_doubles(cleaned, max(settings.box_nms_iou, settings.crop_nms_iou))
+                yield progress
+            found = yield from without_doubles(cleaned, max(settings.box_nms_iou, settings.crop_nms_iou), progress)
         best_first = sorted(found, key=lambda item: -item.predicted_iou)
         yield Progress(done, total, len(found), tuple(best_first[: settings.max_masks]))
 
-    def _bounded(self, size: int) -> int:
-        if size > self.settings.max_bytes:
-            raise MemoryError(
-                f"The masks found take more than {self.settings.max_bytes / 2**20:.0f} MiB: raise "
-                "predicted_iou_threshold or stability_threshold, or ask for fewer points."
-            )
-        return size
+    def _check_bounds(self, count: int, size: int) -> None:
+        """Refuse to hold too many masks, whose number in a square is the time to compare them, or too large ones."""
+        if count > self.settings.max_candidates:
+            found = f"More than {self.settings.max_candidates} masks are found"
+        elif size > self.settings.max_bytes:
+            found = f"The masks found take more than {self.settings.max_bytes / 2**20:.0f} MiB"
+        else:
+            return
+        raise MemoryError(f"{found}: raise predicted_iou_threshold or stability_threshold, or ask for fewer points.")
 
     def _ask(
         self, image: EncodedImage, crop: Crop, points: NDArray[np.float32], size: tuple[int, int]
@@ -178,6 +186,10 @@ class AutomaticMasks:
                 for number, mask, value in zip(numbers, masks, stable[keep].tolist(), strict=True)
             )
             yield [item for item in items if item is not None]
+
+
+def _bytes_of(items: Iterable[FoundMask]) -> int:
+    return sum(item.rle.runs.nbytes for item in items)
 
 
 def _found(

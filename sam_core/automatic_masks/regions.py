@@ -5,8 +5,9 @@ Source: "Segment Anything" (Kirillov et al., 2023), appendix B, "Postprocessing"
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -18,6 +19,7 @@ from sam_core.automatic_masks.rle import Rle
 from sam_core.streaming.cropped_mask import CroppedMask
 
 Mask = NDArray[np.bool_]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,10 +39,11 @@ def without_small_regions(item: FoundMask, min_area: int) -> Cleaned:
     return Cleaned(replace(item, rle=Rle.of(mask), box=CroppedMask.of(mask).box), changed=True)
 
 
-def without_doubles(cleaned: Sequence[Cleaned], iou_threshold: float) -> list[FoundMask]:
-    """Remove masks that became doubles of others; of two masks one that did not change stays."""
+def without_doubles(cleaned: Sequence[Cleaned], iou_threshold: float, pause: T) -> Generator[T, None, list[FoundMask]]:
+    """Remove masks that became doubles of others, with pauses as in `suppress`; one that did not change stays."""
     scores = [float(not one.changed) for one in cleaned]
-    return [cleaned[i].item for i in suppress([one.item.box for one in cleaned], scores, iou_threshold)]
+    stay = yield from suppress([one.item.box for one in cleaned], scores, iou_threshold, pause)
+    return [cleaned[i].item for i in stay]
 
 
 def without_holes(mask: Mask, min_area: int) -> Mask:

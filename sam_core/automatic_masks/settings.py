@@ -21,6 +21,7 @@ _COUNTS = {  # least and most
     "crop_points_downscale": (1, 16),
     "min_region_area": (0, 2**31),
     "max_masks": (1, 2**31),
+    "max_candidates": (1, 2**31),
     "max_bytes": (1, 2**40),
 }
 
@@ -44,7 +45,8 @@ class AutomaticMaskSettings:
         crop_points_downscale: in layer n the grid has `points_per_side` divided by this to the power of n.
         min_region_area: holes and islands smaller than this, in px, are removed; 0 removes none.
         max_masks: most masks of a result, the best; None for all.
-        max_bytes: bound on the memory that masks take during a search; a search beyond it fails.
+        max_candidates: bound on the masks that a search holds at once, doubles among them; a search beyond it fails.
+        max_bytes: bound on the memory that these masks take; a search beyond it fails.
     """
 
     points_per_side: int = 32
@@ -59,6 +61,7 @@ class AutomaticMaskSettings:
     crop_points_downscale: int = 1
     min_region_area: int = 0
     max_masks: int | None = None
+    max_candidates: int = 8192
     max_bytes: int = 256 * 2**20
 
     def __post_init__(self) -> None:

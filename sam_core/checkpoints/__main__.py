@@ -9,9 +9,8 @@ import argparse
 import logging
 from pathlib import Path
 
-from safetensors.torch import save_file
-
 from sam_core.checkpoints.state_dict import read_state_dict
+from sam_core.checkpoints.write import write_safetensors
 from sam_core.errors import CheckpointError
 
 
@@ -26,10 +25,9 @@ def main() -> None:
         parser.error(f"{arguments.target} must end in .safetensors")
     try:
         state = read_state_dict(arguments.source)
+        write_safetensors(state, arguments.target)
     except CheckpointError as error:
         parser.exit(1, f"{error}\n")
-    # Tensors that share memory, or are parts of a larger one, are written each for itself.
-    save_file({name: tensor.clone().contiguous() for name, tensor in state.items()}, arguments.target)
     print(f"{arguments.target}: {len(state)} tensors")
 
 

@@ -25,6 +25,12 @@ class ImageFeatures:
     position: Tensor
     trunk: Tensor | None = None
 
+    @property
+    def nbytes(self) -> int:
+        """Memory of the features in bytes, without `position`, which all images share."""
+        tensors = (self.embedding, *self.high_res, self.trunk)
+        return sum(tensor.nbytes for tensor in tensors if tensor is not None)
+
     def expand(self, count: int) -> ImageFeatures:
         """Repeat one image's features for `count` objects, without copying."""
         fine, middle = self.high_res

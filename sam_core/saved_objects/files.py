@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
+import time
 import uuid
+from contextlib import suppress
 from pathlib import Path
 
 from sam_core.errors import SavedObjectError
 from sam_core.saved_objects.format import LARGEST_FILE
 
-__all__ = ["TEMPORARY", "read_file", "write_file"]
+__all__ = ["read_file", "remove_leftovers", "write_file"]
 
-TEMPORARY = ".saving-"  # prefix of files that are being written
+_TEMPORARY = ".saving-"  # prefix of files that are being written
+_LEFT = 600.0  # s after which nobody writes such a file any more
+_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)  # FAT and exFAT have none
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Delete what killed processes have begun to write into a folder, as far as that is possible."""
+    with suppress(OSError):
+        for entry in folder.iterdir():
+            if entry.name.startswith(_TEMPORARY) and time.time() - entry.lstat().st_mtime > _LEFT:
+                entry.unlink()
 
 
 def write_file(path: Path, data: bytes, *, overwrite: bool = False) -> None:
@@ -26,7 +39,7 @@ def write_file(path: Path, data: bytes, *, overwrite: bool = False) -> None:
     Raises:
         SavedObjectError: it exists and is not to be replaced, or it cannot be written.
     """
-    temporary = path.with_name(f"{TEMPORARY}{uuid.uuid4().hex}")
+    temporary = path.with_name(f"{_TEMPORARY}{uuid.uuid4().hex}")
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
         try:
@@ -37,13 +50,28 @@ def write_file(path: Path, data: bytes, *, overwrite: bool = False) -> None:
             if overwrite:
                 os.replace(temporary, path)
             else:
-                os.link(temporary, path)  # unlike a rename it fails where the file exists
+                _move_to_new(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
     except FileExistsError as error:
         raise SavedObjectError(f"The file {path.name} exists already: choose another name, or overwrite it.") from error
     except OSError as error:
         raise SavedObjectError(f"The file {path.name} cannot be written: {error.strerror or error}.") from error
+
+
+def _move_to_new(source: Path, path: Path) -> None:
+    """Give a file another name, unless there is one of that name."""
+    try:
+        os.link(source, path)  # unlike a rename it fails where the file exists
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644))  # the name is ours from here on
+        try:
+            os.replace(source, path)
+        except OSError:
+            path.unlink()
+            raise
 
 
 def read_file(path: Path) -> bytes:

@@ -15,16 +15,16 @@ from torch import Tensor
 from sam_core.errors import PromptError, SavedObjectError
 from sam_core.saved_objects.record import SavedObject
 from sam_core.streaming import ObjectMemory
-from sam_core.streaming.object_memory import LARGEST_ID
 from sam_core.streaming.prompt import check_label
+from sam_core.streaming.state import LARGEST_ID
 
-__all__ = ["LARGEST_FILE", "SUFFIX", "from_bytes", "to_bytes"]
+__all__ = ["LARGEST_FILE", "MOST_MEMORIES", "SUFFIX", "from_bytes", "to_bytes"]
 
 SUFFIX = ".safetensors"
 LARGEST_FILE = 32 * 2**20  # bytes; 16 memories of the largest model in float32 take half of it
 KIND, VERSION = "sam_core saved object", "1"
 _LARGEST_HEADER = 64 * 2**10  # bytes
-_MOST_MEMORIES = 16
+MOST_MEMORIES = 16
 _MOST_REFERENCES = 8
 _LARGEST_VALUE = 1e4  # no network remembers numbers as large as this
 _DTYPES = ("F32", "F16", "BF16")
@@ -34,7 +34,11 @@ _NUMBERS = {"object_id": (1, LARGEST_ID), "side": (1, 2**16), "height": (0, 2**2
 
 
 def to_bytes(saved: SavedObject) -> bytes:
-    """Return the file of a saved object."""
+    """Return the file of a saved object.
+
+    Raises:
+        SavedObjectError: `from_bytes` would refuse it; the message says why.
+    """
     memory = saved.memory
     tensors = {"spatial": memory.spatial, "pointers": memory.pointers}
     tensors |= {_REFERENCE + name: tensor for name, tensor in memory.references.items()}
@@ -51,7 +55,14 @@ def to_bytes(saved: SavedObject) -> bytes:
         "label": memory.label,
         "concept": saved.concept,
     }
-    return safetensors.torch.save({name: tensor.contiguous() for name, tensor in tensors.items()}, metadata=facts)
+    data = safetensors.torch.save({name: tensor.contiguous() for name, tensor in tensors.items()}, metadata=facts)
+    if len(data) > LARGEST_FILE:
+        raise SavedObjectError(f"The object takes {len(data)} bytes; a file has at most {LARGEST_FILE}.")
+    try:
+        from_bytes(data)
+    except SavedObjectError as error:
+        raise SavedObjectError(f"The object cannot be saved, for it could not be loaded: {error}") from error
+    return data
 
 
 def from_bytes(data: bytes) -> SavedObject:
@@ -120,7 +131,7 @@ def _check_shapes(header: Mapping[str, Any]) -> None:
             raise SavedObjectError(f"Its tensor {name!r:.60} has the type {entry.get('dtype')!r:.20}.")
         shapes[name] = shape
     spatial, pointers = shapes.pop("spatial", []), shapes.pop("pointers", [])
-    if len(spatial) != 3 or len(pointers) != 2 or spatial[0] != pointers[0] or spatial[0] > _MOST_MEMORIES:
+    if len(spatial) != 3 or len(pointers) != 2 or spatial[0] != pointers[0] or spatial[0] > MOST_MEMORIES:
         raise SavedObjectError(f"Its memories have the shapes {spatial} and {pointers}, which is not possible.")
     others = [name for name in shapes if not name.startswith(_REFERENCE) or len(shapes[name]) != 1]
     if others or len(shapes) > _MOST_REFERENCES:

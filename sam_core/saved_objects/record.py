@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 
 from sam_core.errors import SavedObjectError
 from sam_core.streaming import ObjectMemory, Tracker
+from sam_core.streaming.postprocessing import REFERENCE_SHAPES
 
 __all__ = ["SavedObject", "check_fit"]
 
@@ -41,7 +43,7 @@ def check_fit(saved: SavedObject, tracker: Tracker) -> None:
     """Refuse an object whose memories another network made.
 
     Raises:
-        SavedObjectError: the model, its weights or the size of its input differ; the message says which.
+        SavedObjectError: the model, its weights, the size of its input or a tensor's shape differ; the text says how.
     """
     if saved.model != tracker.name:
         raise SavedObjectError(f"It was saved with the model {saved.model}; this tracker is {tracker.name}.")
@@ -55,8 +57,13 @@ def check_fit(saved: SavedObject, tracker: Tracker) -> None:
             f"It was saved with a model input of {saved.side} px; this tracker's is {tracker.image_size} px "
             "(model.image_size)."
         )
-    places, channels = tracker.model.feature_size**2, tracker.model.memory_dim
-    wanted = (places, channels), (tracker.model.d_model,)
+    channels, *places = tracker.model.memory_shape
+    wanted = (prod(places), channels), (tracker.model.d_model,)
     found = tuple(saved.memory.spatial.shape[1:]), tuple(saved.memory.pointers.shape[1:])
     if found != wanted:
         raise SavedObjectError(f"Its memories have the shapes {found}; this tracker's have {wanted}.")
+    for name, reference in saved.memory.references.items():
+        if REFERENCE_SHAPES.get(name) != tuple(reference.shape):
+            raise SavedObjectError(
+                f"Its reference {name!r:.60} has the shape {tuple(reference.shape)}; known are {REFERENCE_SHAPES}."
+            )

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 
 from sam_core.errors import SavedObjectError
 from sam_core.saved_objects.files import read_file, write_file
-from sam_core.saved_objects.format import from_bytes, to_bytes
+from sam_core.saved_objects.format import MOST_MEMORIES, from_bytes, to_bytes
 from sam_core.saved_objects.record import SavedObject, check_fit
 from sam_core.streaming import Stream, Tracker
+from sam_core.streaming.object_memory import first_and_newest
 
 __all__ = ["load_object", "recall", "save_object", "saved_from"]
 
 
 def saved_from(tracker: Tracker, stream: Stream, object_id: int, concept: str = "") -> SavedObject:
-    """Copy what is to be saved of an object.
+    """Copy what is to be saved of an object: of its conditioning memories at most 16, the first and the newest others.
 
     Args:
         tracker: the stream's weights.
@@ -26,10 +28,11 @@ def saved_from(tracker: Tracker, stream: Stream, object_id: int, concept: str = 
     Raises:
         UnknownObjectError: no such object.
     """
-    newest = stream.history.newest
+    newest, memory = stream.history.newest, stream.memory_of(object_id)
+    kept = first_and_newest(len(memory.spatial), MOST_MEMORIES)
     return SavedObject(
         object_id=object_id,
-        memory=stream.memory_of(object_id),
+        memory=replace(memory, spatial=memory.spatial[kept], pointers=memory.pointers[kept]),
         model=tracker.name,
         weights=tracker.weights_digest,
         side=tracker.image_size,

@@ -263,10 +263,19 @@ class FrameTracker:
         }
 
     def references_from(self, named: Mapping[str, Tensor]) -> tuple[Any, ...]:
-        """Return a version's references for the postprocessors; None where a file has none."""
-        names = [postprocess.saved_reference for postprocess in self._postprocessors]
-        found = [None if name is None else named.get(name[0]) for name in names]
-        return tuple(None if one is None else one.to(self.network.device) for one in found)
+        """Return a version's references for the postprocessors; None where a file has none.
+
+        Raises:
+            ValueError: one has another shape than its postprocessor's.
+        """
+        references: list[Tensor | None] = []
+        for postprocess in self._postprocessors:
+            name, shape = postprocess.saved_reference or ("", ())
+            found = named.get(name)
+            if found is not None and tuple(found.shape) != shape:
+                raise ValueError(f"The reference {name} has the shape {tuple(found.shape)}, not {shape}.")
+            references.append(None if found is None else found.to(self.network.device, torch.float32))
+        return tuple(references)
 
     def _masks(self, tracked: Tracked, frame: Frame, threshold: float) -> ObjectMasks:
         suppressed = (False,) * tracked.iou.shape[0]

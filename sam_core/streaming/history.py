@@ -123,12 +123,11 @@ class Frame:
     @cached_property
     def nbytes(self) -> int:
         """Memory that the frame takes, in bytes."""
-        tensors = [self.features.embedding, *self.features.high_res, self.features.trunk, self.image]
-        tensors += [] if self.movement is None else [self.movement.spectrum]
+        tensors = [self.image] + ([] if self.movement is None else [self.movement.spectrum])
         for known in self.objects.values():
             tensors += [known.low_res, known.pointer, *(() if known.shown is known.low_res else (known.shown,))]
         picture = 0 if self.picture is None else self.picture.nbytes
-        return picture + sum(tensor.nbytes for tensor in tensors if isinstance(tensor, Tensor))
+        return picture + self.features.nbytes + sum(tensor.nbytes for tensor in tensors if isinstance(tensor, Tensor))
 
 
 @dataclass(frozen=True, eq=False)

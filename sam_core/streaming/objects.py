@@ -28,6 +28,7 @@ class ObjectVersion:
         suppressed: whether a postprocessor gave its mask on that frame to another object.
         empty: whether results show it there without a mask, though the network sees it.
         references: what each postprocessor has to know of the object, from its newest prompt.
+        recalled: whether its conditioning memories up to `first_frame` are from another stream, or from long before.
     """
 
     row: int
@@ -37,6 +38,7 @@ class ObjectVersion:
     suppressed: bool = False
     empty: bool = False
     references: tuple[Any, ...] = ()
+    recalled: bool = False
 
     @property
     def frame(self) -> int:
@@ -54,6 +56,10 @@ class ObjectVersion:
         They stand just before that frame, however long the object is looked for: so its memory does not age meanwhile.
         """
         return replace(self, index=self.index.just_before(now), first_frame=now - 1)
+
+    def as_recalled(self, now: int) -> ObjectVersion:
+        """Return the version as it is before frame `now`, where it has only the memories that it began with."""
+        return replace(self, index=self.index.forget_from(self.first_frame + 1)).awaiting(now)
 
 
 @dataclass(frozen=True)

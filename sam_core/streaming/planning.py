@@ -142,7 +142,7 @@ class PromptPlanner:
                     f"All {self._settings.max_objects} places are taken: remove an object, or raise max_objects and "
                     "begin again."
                 )
-            return TrackedObject(state.next_id, "")
+            return TrackedObject(state.new_id(), "")
         target = state.find(object_id)
         correcting = sum(other.phase is ObjectPhase.CORRECTING for other in state.objects.values())
         is_late = frame.number < state.newest and target.phase is ObjectPhase.SHOWN
@@ -157,10 +157,12 @@ class PromptPlanner:
             unseen = Observation(frame.number - 1, predicted_iou=0.0, object_score=0.0, prompted=False)
             return _Base(frame, ObjectVersion(row, bank.empty_index, frame.number, unseen), True, None, {})
         version = replace(target.latest, row=row)
+        if version.recalled and not renew and frame.number <= version.first_frame:
+            version = version.as_recalled(frame.number)
         first = version.first_frame
         if renew or frame.number <= first:
             earlier = None if renew or frame.number < first else frame.objects.get(target.object_id)
-            version = replace(version, index=bank.empty_index, first_frame=frame.number)
+            version = replace(version, index=bank.empty_index, first_frame=frame.number, recalled=False)
             return _Base(frame, version, True, earlier, {})
         bank.copy(target.latest.row, row)
         known: dict[int, ObjectOnFrame] = {}

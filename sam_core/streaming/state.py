@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from sam_core.errors import UnknownObjectError
+from sam_core.errors import CapacityError, UnknownObjectError
 from sam_core.streaming.history import FrameHistory, ObjectOnFrame
 from sam_core.streaming.objects import ObjectVersion, TrackedObject
+
+LARGEST_ID = 2**32 - 1  # an id is an unsigned number of 32 bits in messages
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +35,16 @@ class StreamState:
     def behind(self) -> list[TrackedObject]:
         """Objects of which a version has to catch up."""
         return [target for target in self.objects.values() if target.upcoming is not None]
+
+    def new_id(self) -> int:
+        """Return the id of the next object.
+
+        Raises:
+            CapacityError: there is none left: an object with a very large id was loaded.
+        """
+        if self.next_id > LARGEST_ID:
+            raise CapacityError(f"All ids up to {LARGEST_ID} were used: begin a new stream.")
+        return self.next_id
 
     def find(self, object_id: int) -> TrackedObject:
         """Return an object.

@@ -16,13 +16,13 @@ from sam_core.errors import StampError
 from sam_core.isolation import inference
 from sam_core.streaming.arbiter import Arbiter
 from sam_core.streaming.click_views import ClickViews
-from sam_core.streaming.describe import empty_result
+from sam_core.streaming.describe import empty_result, with_statuses
 from sam_core.streaming.frame_tracker import FrameTracker
 from sam_core.streaming.global_motion import measure_movement
 from sam_core.streaming.history import Frame, FrameHistory, frame_bytes
 from sam_core.streaming.images import image_tensor
 from sam_core.streaming.network import TrackingNetwork
-from sam_core.streaming.object_memory import ObjectMemory, memory_of, recalled
+from sam_core.streaming.object_memory import ObjectMemory, awaited, memory_of, recalled
 from sam_core.streaming.planning import PromptPlan, PromptPlanner
 from sam_core.streaming.postprocessing import fill_holes
 from sam_core.streaming.prompt import Prompt, check_label
@@ -195,8 +195,8 @@ class Stream:
             StampError: no frame of this stamp, or number, is at hand; the message names the oldest that is.
             UnknownObjectError: no such object.
             PromptError: the prompt makes no sense on that frame, has too many points, or its label is no label.
-            CapacityError: a new object, but all `max_objects` places are taken; or too many corrections of earlier
-                frames at once.
+            CapacityError: a new object, but all `max_objects` places, or all ids, are taken; or too many corrections of
+                earlier frames at once.
         """
         frame = self.frame_of(prompt, or_newest=or_newest)
         plan = self._planner.plan(
@@ -287,6 +287,34 @@ class Stream:
         target = recalled(self._tracker, self._state, memory, object_id, self.max_objects)
         self._state = self._state.with_object(target, {})
         return target.object_id
+
+    @inference
+    def look_for(self, prompt: Prompt, frame: Frame, label: str = "") -> FrameResult:
+        """Begin to track an object by a prompt on a frame that has left the history.
+
+        What became of the object since is not known, so it is looked for in the coming frames as by `recall`: it is
+        `LOST` until it is seen `found_after` times in a row.
+
+        Args:
+            prompt: on that frame.
+            frame: of this stream; whoever holds it keeps its features.
+            label: as for `add_prompt`.
+
+        Returns:
+            The object on that frame.
+
+        Raises:
+            PromptError, CapacityError: as `add_prompt` says.
+        """
+        plan = self._planner.plan(self._state, frame, prompt, None, label, threshold=self.mask_threshold, renew=False)
+        target = awaited(plan.target, self._state.newest)
+        plan = PromptPlan(target, {}, with_statuses(plan.result, [target.status]))
+        self._commit(plan)
+        return plan.result
+
+    def reserve_ids(self, largest: int) -> None:
+        """Give new objects ids above `largest`: something outside the stream uses those up to it."""
+        self._state = replace(self._state, next_id=max(self._state.next_id, largest + 1))
 
     def remove(self, object_id: int) -> None:
         """Forget an object; its id is never used again.

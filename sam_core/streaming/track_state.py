@@ -16,7 +16,7 @@ class TrackState(str, Enum):
     TENTATIVE = "tentative"  # a concept found the object and has not confirmed it yet (`sam_core.association`)
     TRACKED = "tracked"
     OCCLUDED = "occluded"  # not seen for some frames, for less than `lost_after`: it is expected back
-    LOST = "lost"  # not seen for longer, or loaded and not found yet
+    LOST = "lost"  # not seen for longer, or looked for by a memory and not found yet
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class TrackStatus:
         seen: frames in a row, up to that one, with the object.
         unseen: frames in a row, up to that one, without it.
         away: time that has passed since the object was tracked, in the stamps' own unit.
-        awaited: whether it was loaded from a file and has not been found since.
+        awaited: whether it is looked for by a memory, from a file or an image long past, and has not been found since.
     """
 
     state: TrackState = TrackState.TRACKED

@@ -55,6 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     what = track.add_argument_group("what to track")
     what.add_argument("--prompts", type=Path, help="YAML file with objects and concepts (docs/annotate.md)")
     what.add_argument("--phrase", action="append", default=[], help="look for a concept, e.g. 'cup'; may be repeated")
+    what.add_argument("--saved", nargs="+", type=Path, default=[], metavar="FILE", help="look for saved objects")
     what.add_argument("--every", type=int, default=10, metavar="N", help="look for phrases on every n-th frame (10)")
     what.add_argument("--direction", choices=DIRECTIONS, default="both", help="from each first prompt on (both)")
     what.add_argument("--update", action="store_true", help="correct a run: track what other prompts change")
@@ -131,6 +132,7 @@ def _requests(options: argparse.Namespace) -> list[Request]:
             folder=options.output / name if several else options.output,
             prompts=options.prompts,
             phrases=tuple(options.phrase),
+            saved=tuple(options.saved),
             every=options.every,
             direction=options.direction,
             outputs=tuple(dict.fromkeys(options.write)),
@@ -178,12 +180,11 @@ def _track_together(requests: list[Request], engine: Engine, total: int, *, show
                 runs.append(work)
             except AnnotationError as error:
                 failed += _failed(request, error, total)
-        try:
-            engine.track(jobs)
-        except AnnotationError as error:
-            return failed + sum(_failed(work.request, error, total) for work in runs)
+        problems = engine.track(jobs)
         for work in runs:
             try:
+                if work.folder in problems:
+                    raise AnnotationError(problems[work.folder])
                 _write(work, work.finish(engine), show=show)
             except AnnotationError as error:
                 failed += _failed(work.request, error, total)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from sam_ros.annotation.passes import Pass
@@ -45,10 +46,13 @@ class Engine(Protocol):
     def is_independent(self, request: Request) -> bool:
         """Tell whether, with the request's model, an object's masks depend on no other object."""
 
-    def track(self, jobs: Sequence[Job]) -> None:
+    def track(self, jobs: Sequence[Job]) -> Mapping[Path, str]:
         """Track the passes that are not finished.
 
+        Returns:
+            What is wrong with runs that cannot go on, by their folders: a prompt does not fit its image, or a model
+            cannot be loaded. The passes of the others are finished.
+
         Raises:
-            AnnotationError: A prompt does not fit its image, or a model cannot be loaded.
             Interrupted: The run was asked to stop; what was done is saved.
         """

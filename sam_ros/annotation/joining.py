@@ -132,11 +132,11 @@ def _from_cut(work: Pass, lost: Sequence[ObjectPrompts], before: Masks) -> Pass:
         later = tuple(one for one in target.prompts if one.frame >= work.start)
         if not frames:
             if later:
-                targets.append(replace(target, prompts=later))
+                targets.append(replace(target, prompts=later, saved=None, digest=""))
             continue
         record, frame = before[frames[0]][target.object_id]
         mask = decode_mask(record.mask, frame.size) > 0
         begin = FramePrompt(frames[0], Prompt(mask=mask))
         rest = tuple(one for one in later if one.frame > frames[0])
-        targets.append(replace(target, prompts=(begin, *rest)))
+        targets.append(replace(target, prompts=(begin, *rest), saved=None, digest=""))
     return replace(work, objects=tuple(targets), concepts=(), shown_first=())

@@ -5,14 +5,16 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
 from sam_ros.annotation.engine import Job
-from sam_ros.annotation.models import Models, load_models
+from sam_ros.annotation.errors import AnnotationError
+from sam_ros.annotation.models import NewestModels
 from sam_ros.annotation.records import FrameRecord
 from sam_ros.annotation.tracking import Watch, track_pass
 
@@ -40,7 +42,7 @@ def stop_on_signals() -> Iterator[threading.Event]:
 
 
 class LocalEngine:
-    """The engine of one machine. The models are loaded once, however many recordings there are.
+    """The engine of one machine. Recordings of the same settings share the models.
 
     Args:
         stopping: Set where the run should stop and save.
@@ -52,34 +54,35 @@ class LocalEngine:
     def __init__(self, stopping: threading.Event, *, show: bool = True) -> None:
         self._stopping = stopping
         self._show = show
-        self._models: Models | None = None
-        self._with_concepts = False
+        self._models = NewestModels()
 
     def is_independent(self, request: Request) -> bool:
         """Tell whether, with the request's model, an object's masks depend on no other object."""
-        return self._load(request, with_concepts=self._with_concepts).is_independent
+        return self._models.get(request.model, with_concepts=False).is_independent
 
-    def track(self, jobs: Sequence[Job]) -> None:
-        """Track the passes that are not finished."""
+    def track(self, jobs: Sequence[Job]) -> Mapping[Path, str]:
+        """Track the passes that are not finished; see `Engine`."""
+        problems: dict[Path, str] = {}
         for number, job in enumerate(jobs, 1):
-            source, work = job.source, job.work
-            if job.store.is_finished:
+            if job.request.folder in problems or job.store.is_finished:
                 continue
-            models = self._load(job.request, with_concepts=bool(work.concepts))
-            bar = tqdm(
-                desc=f"{source.name} {'backward' if work.step < 0 else 'forward'} ({number}/{len(jobs)})",
-                unit="frame",
-                disable=not self._show,
-                file=sys.stderr,
-            )
-            with bar:
-                track_pass(work, source, models, job.store, self._watch(bar))
+            try:
+                self._track(job, f"({number}/{len(jobs)})")
+            except AnnotationError as error:
+                problems[job.request.folder] = str(error)
+        return problems
 
-    def _load(self, request: Request, *, with_concepts: bool) -> Models:
-        if self._models is None or (with_concepts and not self._with_concepts):
-            self._models = load_models(request.model, with_concepts=with_concepts)
-            self._with_concepts = with_concepts
-        return self._models
+    def _track(self, job: Job, place: str) -> None:
+        work = job.work
+        models = self._models.get(job.request.model, with_concepts=bool(work.concepts))
+        bar = tqdm(
+            desc=f"{job.source.name} {'backward' if work.step < 0 else 'forward'} {place}",
+            unit="frame",
+            disable=not self._show,
+            file=sys.stderr,
+        )
+        with bar:
+            track_pass(work, job.source, models, job.store, self._watch(bar))
 
     def _watch(self, bar: Any) -> Watch:
         def began(frames: int, done: int) -> None:

@@ -10,13 +10,14 @@ import torch
 
 from sam_core import TrackRules, build_tracker
 from sam_core.association import ConceptTracker, FrameDetector
-from sam_core.streaming import POLICIES, Stream, Tracker
+from sam_core.streaming import Stream, Tracker
 from sam_ros.annotation.errors import AnnotationError
+from sam_ros.tracking.stream_settings import open_stream
 
 if TYPE_CHECKING:
     from sam_core.sam3 import ConceptDetector
 
-__all__ = ["ModelSettings", "Models", "load_models"]
+__all__ = ["ModelSettings", "Models", "NewestModels", "load_models"]
 
 _HISTORY = 2  # frames: prompts are given on the newest one, never late
 
@@ -106,21 +107,16 @@ class Models:
             objects: Objects that are prompted.
             with_concepts: Whether concepts are looked for, too.
         """
-        settings = self.settings
-        policy = settings.memory_policy or self.tracker.memory_policy
-        stream = self.tracker.open_stream(
-            max_objects=max(1, objects + (settings.max_objects if with_concepts else 0)),
-            mask_threshold=settings.mask_threshold,
+        more = self.settings.max_objects if with_concepts else 0
+        stream = open_stream(
+            self.tracker,
+            self.settings,
+            max_objects=max(1, objects + more),
             history_frames=_HISTORY,
-            policy=POLICIES[policy](),
-            non_overlap=settings.non_overlap or None,
-            mask_refinement=settings.mask_refinement or None,
-            click_augmentation=settings.click_augmentation or None,
-            fill_hole_area=settings.fill_hole_area,
             reconditioning=with_concepts,
         )
         stream.keep_pictures = with_concepts
-        stream.track_rules = TrackRules(lost_after=settings.lost_after * 1e9)
+        stream.track_rules = TrackRules(lost_after=self.settings.lost_after * 1e9)
         return stream
 
     def open_session(self, objects: int, *, with_concepts: bool) -> ConceptTracker:
@@ -153,14 +149,27 @@ def load_models(settings: ModelSettings, *, with_concepts: bool) -> Models:
                 settings.detector,
                 checkpoint=settings.detector_checkpoint or (settings.checkpoint if own else "") or None,
                 device=settings.device or None,
-                dtype=settings.dtype or None,
+                dtype=(settings.dtype if own else "") or None,
                 overrides=settings.detector_overrides,
                 beside=tracker,
             )
         models = Models(settings, tracker, detector)
-        if settings.memory_policy and settings.memory_policy not in POLICIES:
-            raise ValueError(f"There is no memory policy {settings.memory_policy!r}; known are {', '.join(POLICIES)}.")
         models.open_stream(1, with_concepts=False)  # refuses settings that there are not
     except (ValueError, OSError) as error:
         raise AnnotationError(str(error)) from error
     return models
+
+
+class NewestModels:
+    """The models that were asked for last: they stay loaded while passes of the same settings follow each other."""
+
+    def __init__(self) -> None:
+        self._models: Models | None = None
+
+    def get(self, settings: ModelSettings, *, with_concepts: bool) -> Models:
+        """Return the models of some settings, loaded where they are not those at hand; see `load_models`."""
+        known = self._models
+        if known is None or known.settings != settings or (with_concepts and known.detector is None):
+            self._models = known = None  # their memory is free before others are loaded
+            self._models = known = load_models(settings, with_concepts=with_concepts)
+        return known

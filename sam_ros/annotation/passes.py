@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
+from sam_ros.annotation.errors import AnnotationError
 from sam_ros.annotation.prompts import ConceptPrompt, ObjectPrompts, PromptFile, digest_of
 
 __all__ = ["DIRECTIONS", "Pass", "missing", "object_key", "parts_of", "plan_passes"]
@@ -76,8 +77,13 @@ def plan_passes(prompts: PromptFile, frames: int, direction: str) -> list[Pass]:
         frames: Number of frames.
         direction: `forward` tracks each object from its first prompt to the end, as the node does; `backward` to the
             beginning; `both` does both.
+
+    Raises:
+        AnnotationError: A saved object or a concept is to be looked for backward.
     """
     passes = []
+    if direction == "backward" and (prompts.concepts or any(one.saved is not None for one in prompts.objects)):
+        raise AnnotationError("Concepts and saved objects are looked for forward: take another direction.")
     if direction != "backward":
         passes.append(Pass(0, frames, 1, prompts.objects, prompts.concepts, len(prompts.objects) + 1))
     begun = tuple(_first_only(one) for one in prompts.objects if one.first > 0 or direction == "backward")
@@ -117,7 +123,8 @@ def _first_only(target: ObjectPrompts) -> ObjectPrompts:
 def parts_of(work: Pass, count: int, overlap: int) -> Sequence[Pass]:
     """Cut a forward pass into parts of equal length that overlap.
 
-    A part looks first at the frames on which its objects were prompted before, so that it finds them again by memory.
+    A part looks first at the frames on which its objects, and exemplars, were shown before, so that it finds them
+    again by memory.
 
     Args:
         work: A forward pass.
@@ -130,6 +137,8 @@ def parts_of(work: Pass, count: int, overlap: int) -> Sequence[Pass]:
     for begin, end in pairwise(cuts):
         stop = min(end + overlap, work.stop)
         known = tuple(one for one in work.objects if one.first < stop)
-        shown = sorted({one.frame for target in known for one in target.prompts if one.frame < begin})
-        parts.append(replace(work, start=begin, stop=stop, objects=known, shown_first=tuple(shown), is_part=True))
+        prompted = {one.frame for target in known for one in target.prompts}
+        prompted |= {one.frame for one in work.concepts if one.exemplars}
+        shown = tuple(sorted(frame for frame in prompted if frame < begin))
+        parts.append(replace(work, start=begin, stop=stop, objects=known, shown_first=shown, is_part=True))
     return parts

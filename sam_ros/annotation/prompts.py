@@ -1,10 +1,10 @@
-"""The prompt file: which objects are shown where, and which concepts are looked for."""
+"""The prompt file: which objects are shown where or known from files, and which concepts are looked for."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,11 @@ import cv2
 import numpy as np
 import yaml
 
-from sam_core import Prompt, PromptError
+from sam_core import Prompt, PromptError, SavedObjectError
 from sam_core.association.schedule import MAX_EVERY
 from sam_core.sam3 import Exemplars
 from sam_core.sam3.phrases import clean_phrase
+from sam_core.saved_objects import SavedObject, from_bytes, read_file
 from sam_core.streaming.prompt import check_label, check_number_of_points
 from sam_ros.annotation.errors import AnnotationError
 from sam_ros.annotation.sources.index import FrameIndex
@@ -26,7 +27,7 @@ __all__ = [
     "FramePrompt",
     "ObjectPrompts",
     "PromptFile",
-    "exemplars_of",
+    "prompts_of_files",
     "prompts_of_phrases",
     "read_prompts",
 ]
@@ -35,7 +36,7 @@ _LARGEST_FILE = 16 << 20  # bytes
 _MOST = 1000  # objects, concepts, and prompts of an object
 _LARGEST_NUMBER = 9e9  # px, and s: the seconds of a stamp fit into 64 bits of ns
 _TOLERANCE = 100_000_000  # ns between a prompt's stamp and that of an image, as the node's stamp_tolerance
-_OBJECT = {"label", "prompts"}
+_OBJECT = {"label", "prompts", "saved"}
 _PROMPT = {"frame", "stamp", "points", "labels", "box", "mask"}
 _CONCEPT = {"phrase", "every", "frame", "stamp", "exemplars"}
 
@@ -60,21 +61,26 @@ class ObjectPrompts:
     Attributes:
         object_id: Its id in every output.
         label: What it is called.
-        prompts: At least one.
+        prompts: At least one, unless it is saved.
+        saved: What a file holds of it: it is looked for from the first frame on, and prompts correct it.
+        digest: Of that file; empty without one.
     """
 
     object_id: int
     label: str
     prompts: tuple[FramePrompt, ...]
+    saved: SavedObject | None = None
+    digest: str = ""
 
     @property
     def first(self) -> int:
-        """Frame of the first prompt."""
-        return self.prompts[0].frame
+        """Frame on which it begins: of its first prompt, or the first one from which it is looked for."""
+        return 0 if self.saved is not None else self.prompts[0].frame
 
     def facts(self) -> list[Any]:
         """Return what the object's track depends on, as plain values."""
-        return [[one.frame, _facts(one.prompt)] for one in self.prompts]
+        saved = [self.digest] if self.digest else []
+        return [*saved, *([one.frame, _facts(one.prompt)] for one in self.prompts)]
 
 
 @dataclass(frozen=True)
@@ -92,6 +98,11 @@ class ConceptPrompt:
     every: int
     frame: int = 0
     exemplars: tuple[tuple[float, float, float, float, int], ...] = ()
+
+    @property
+    def shown(self) -> Exemplars:
+        """The exemplars, as the detector takes them."""
+        return Exemplars(boxes=[one[:4] for one in self.exemplars], box_labels=[one[4] for one in self.exemplars])
 
 
 @dataclass(frozen=True)
@@ -114,12 +125,6 @@ class PromptFile:
         }
 
 
-def exemplars_of(concept: ConceptPrompt) -> Exemplars:
-    """Return the exemplars of a concept as the detector takes them."""
-    boxes = [box[:4] for box in concept.exemplars]
-    return Exemplars(boxes=boxes, box_labels=[box[4] for box in concept.exemplars])
-
-
 def _facts(prompt: Prompt) -> dict[str, Any]:
     mask = (
         None
@@ -136,6 +141,21 @@ def prompts_of_phrases(phrases: list[str], every: int) -> PromptFile:
         AnnotationError: A phrase is empty, or the number of frames makes no sense.
     """
     return PromptFile(concepts=tuple(_phrase({"phrase": phrase, "every": every}, phrase) for phrase in phrases))
+
+
+def prompts_of_files(files: Sequence[Path], known: int) -> PromptFile:
+    """Return what files of saved objects alone ask for.
+
+    Args:
+        files: One for each object, as the tracker's `~/save_objects` writes them.
+        known: Objects that go before.
+
+    Raises:
+        AnnotationError: A file cannot be read, or holds no saved object.
+    """
+    read = [_saved(path, f"object {known + k}") for k, path in enumerate(files, 1)]
+    objects = [ObjectPrompts(known + k, one.memory.label, (), one, digest) for k, (one, digest) in enumerate(read, 1)]
+    return PromptFile(objects=tuple(objects))
 
 
 def read_prompts(path: Path, index: FrameIndex) -> PromptFile:
@@ -200,10 +220,23 @@ def _object(value: Any, what: str, object_id: int, folder: Path, index: FrameInd
     except PromptError as error:
         raise AnnotationError(f"The {what}: {error}") from error
     given = _list(content.get("prompts", []), f"prompts of {what}")
-    if not given:
-        raise AnnotationError(f"The {what} has no prompts.")
     prompts = [_prompt(one, f"prompt {k} of {what}", folder, index) for k, one in enumerate(given, 1)]
-    return ObjectPrompts(object_id, label, tuple(sorted(prompts, key=lambda one: one.frame)))
+    prompts.sort(key=lambda one: one.frame)
+    if "saved" in content:
+        saved, digest = _saved(folder / str(content["saved"]), what)
+        return ObjectPrompts(object_id, label or saved.memory.label, tuple(prompts), saved, digest)
+    if not prompts:
+        raise AnnotationError(f"The {what} has no prompts.")
+    return ObjectPrompts(object_id, label, tuple(prompts))
+
+
+def _saved(path: Path, what: str) -> tuple[SavedObject, str]:
+    """Read the file of a saved object; return it and the file's digest."""
+    try:
+        data = read_file(path)
+        return from_bytes(data), hashlib.sha256(data).hexdigest()
+    except SavedObjectError as error:
+        raise AnnotationError(f"The saved object {path} of {what} cannot be used: {error}") from error
 
 
 def _prompt(value: Any, what: str, folder: Path, index: FrameIndex) -> FramePrompt:
@@ -271,6 +304,8 @@ def _concept(value: Any, what: str, index: FrameIndex) -> ConceptPrompt:
     content = _entry(value, what, _CONCEPT)
     concept = _phrase(content, what)
     shown = _list(content.get("exemplars", []), f"exemplars of {what}")
+    if shown and "every" in content:
+        raise AnnotationError(f"The {what} names every, but exemplars are looked for on their frame alone.")
     if not shown:
         if "frame" in content or "stamp" in content:
             raise AnnotationError(f"The {what} names a frame: that is for exemplars, of which it has none.")

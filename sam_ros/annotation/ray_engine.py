@@ -6,9 +6,12 @@ state saved last.
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +19,7 @@ from tqdm import tqdm
 
 from sam_ros.annotation.engine import Job
 from sam_ros.annotation.errors import AnnotationError
-from sam_ros.annotation.models import Models, ModelSettings, load_models
+from sam_ros.annotation.models import NewestModels
 from sam_ros.annotation.passes import Pass
 from sam_ros.annotation.sources import open_source
 from sam_ros.annotation.store import PassStore
@@ -29,30 +32,35 @@ __all__ = ["RayEngine"]
 
 _RESTARTS = 3  # of a worker, and of a pass on it
 _POLL = 1.0  # s
+_CALLS = 2  # at once on a worker: a pass, and `stop`
+_SAVING = 30.0  # s that workers have to save what they are at
 
 
 class PassWorker:
-    """What runs on a worker of the cluster: the models, loaded once.
+    """What runs on a worker of the cluster. Passes of the same settings share the models."""
 
-    Args:
-        settings: Of the models.
-        with_concepts: Whether the detector is needed.
-    """
-
-    def __init__(self, settings: ModelSettings, with_concepts: bool) -> None:
-        self._models = load_models(settings, with_concepts=with_concepts)
+    def __init__(self) -> None:
+        self._models = NewestModels()
+        self._stopping = threading.Event()
 
     def track(self, request: Request, work: Pass, folder: str) -> str:
         """Track a pass; return what is wrong with it, empty for nothing: an error of ours is no reason to try again."""
         try:
+            models = self._models.get(request.model, with_concepts=bool(work.concepts))
             source = open_source(request.recording, request.reading)
             try:
-                track_pass(work, source, self._models, PassStore(Path(folder)), Watch())
+                track_pass(work, source, models, PassStore(Path(folder)), Watch(stopping=self._stopping.is_set))
             finally:
                 source.close()
         except AnnotationError as error:
             return str(error)
+        except Interrupted:
+            return "It was asked to stop."
         return ""
+
+    def stop(self) -> None:
+        """Let the pass end early; what was done is saved."""
+        self._stopping.set()
 
 
 class RayEngine:
@@ -60,7 +68,7 @@ class RayEngine:
 
     Args:
         stopping: Set where the run should stop.
-        workers: Most workers; 0 for as many as there are GPUs, or else processors.
+        workers: Most workers; 0 for as many as there are GPUs, or else processors. There are never more.
         show: Whether a bar is shown.
 
     Raises:
@@ -70,6 +78,7 @@ class RayEngine:
     at_once = True
 
     def __init__(self, stopping: threading.Event, workers: int = 0, *, show: bool = True) -> None:
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # read at import: nothing is sent to anybody
         try:
             import ray
         except ImportError as error:
@@ -77,7 +86,7 @@ class RayEngine:
         self._ray = ray
         self._stopping = stopping
         self._show = show
-        self._models: Models | None = None
+        self._models = NewestModels()
         try:
             if not ray.is_initialized():
                 ray.init(include_dashboard=False, log_to_driver=False, logging_level="warning")
@@ -85,41 +94,47 @@ class RayEngine:
             raise AnnotationError(f"Ray cannot start: {error}.") from error
         resources = ray.cluster_resources()
         self._gpus = int(resources.get("GPU", 0))
-        self._workers = workers or self._gpus or max(1, int(resources.get("CPU", 1)))
+        room = self._gpus or max(1, int(resources.get("CPU", 1)))
+        self._workers = min(workers or room, room)  # one beyond that would wait for ever, and its pass with it
 
     def is_independent(self, request: Request) -> bool:
         """Tell whether, with the request's model, an object's masks depend on no other object."""
-        if self._models is None:
-            self._models = load_models(request.model, with_concepts=False)
-        return self._models.is_independent
+        return self._models.get(request.model, with_concepts=False).is_independent
 
-    def track(self, jobs: Sequence[Job]) -> None:
-        """Track the passes that are not finished, the longest first."""
+    def track(self, jobs: Sequence[Job]) -> Mapping[Path, str]:
+        """Track the passes that are not finished, the longest first; see `Engine`."""
         waiting = sorted((job for job in jobs if not job.store.is_finished), key=lambda job: len(job.work))
         if not waiting:
-            return
-        with_concepts = any(job.work.concepts for job in waiting)
-        needs = {"num_gpus": 1} if self._gpus and not waiting[0].request.model.device.startswith("cpu") else {}
-        remote = self._ray.remote(max_restarts=_RESTARTS, max_task_retries=_RESTARTS, num_cpus=1, **needs)(PassWorker)
-        idle = [remote.remote(waiting[0].request.model, with_concepts) for _ in range(min(self._workers, len(waiting)))]
-        workers = list(idle)
-        running: dict[Any, Any] = {}
+            return {}
+        on_gpu = self._gpus and not all(job.request.model.device.startswith("cpu") for job in waiting)
+        needs = {"num_gpus": 1} if on_gpu else {}
+        remote = self._ray.remote(
+            max_restarts=_RESTARTS, max_task_retries=_RESTARTS, max_concurrency=_CALLS, num_cpus=1, **needs
+        )(PassWorker)
+        workers = [remote.remote() for _ in range(min(self._workers, len(waiting)))]
         total = sum(len(job.work) for job in waiting)
         try:
             with tqdm(desc="ray", total=total, unit="frame", disable=not self._show, file=sys.stderr) as bar:
-                self._work_off(waiting, idle, running, bar)
+                return self._work_off(waiting, workers, bar)
         finally:
             for worker in workers:
                 self._ray.kill(worker)
 
-    def _work_off(self, waiting: list[Job], idle: list[Any], running: dict[Any, Any], bar: Any) -> None:
-        problems = []
+    def _work_off(self, waiting: list[Job], workers: Sequence[Any], bar: Any) -> Mapping[Path, str]:
+        problems: dict[Path, list[str]] = defaultdict(list)
+        running: dict[Any, tuple[Any, Job]] = {}
+        idle = list(workers)
         while waiting or running:
             if self._stopping.is_set():
+                for worker, _ in running.values():
+                    worker.stop.remote()
+                if running:
+                    self._ray.wait(list(running), num_returns=len(running), timeout=_SAVING)
                 raise Interrupted
             while waiting and idle:
                 job, worker = waiting.pop(), idle.pop()
-                answer = worker.track.remote(job.request, job.work, str(job.store.folder.resolve()))
+                request = replace(job.request, recording=job.request.recording.resolve())
+                answer = worker.track.remote(request, job.work, str(job.store.folder.resolve()))
                 running[answer] = (worker, job)
             done, _ = self._ray.wait(list(running), timeout=_POLL)
             for answer in done:
@@ -128,9 +143,8 @@ class RayEngine:
                 try:
                     problem = self._ray.get(answer)
                 except Exception as error:  # a worker that failed again and again, for whatever reason
-                    problem = f"a worker failed {_RESTARTS + 1} times: {error}"
+                    problem = f"A worker failed {_RESTARTS + 1} times: {error}"
                 if problem:
-                    problems.append(f"{job.source.name}: {problem}")
+                    problems[job.request.folder].append(problem)
                 bar.update(len(job.work))
-        if problems:
-            raise AnnotationError(" ".join(problems))
+        return {folder: " ".join(dict.fromkeys(texts)) for folder, texts in problems.items()}

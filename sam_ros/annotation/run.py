@@ -16,7 +16,7 @@ from sam_ros.annotation.errors import AnnotationError
 from sam_ros.annotation.joining import join_parts
 from sam_ros.annotation.models import ModelSettings
 from sam_ros.annotation.passes import DIRECTIONS, Pass, missing, object_key, parts_of, plan_passes
-from sam_ros.annotation.prompts import PromptFile, digest_of, exemplars_of, prompts_of_phrases, read_prompts
+from sam_ros.annotation.prompts import PromptFile, digest_of, prompts_of_files, prompts_of_phrases, read_prompts
 from sam_ros.annotation.results import PASSES, PassResults, Results
 from sam_ros.annotation.sources import FrameSource, InputSettings, open_source
 from sam_ros.annotation.store import PassStore, write_whole
@@ -46,6 +46,7 @@ class Request:
         folder: Of the run.
         prompts: Prompt file; None to look for phrases alone.
         phrases: What to look for besides.
+        saved: Files of saved objects to look for besides.
         every: Phrases are looked for on every n-th frame.
         direction: `forward`, `backward` or `both`.
         outputs: Names of the writers.
@@ -61,6 +62,7 @@ class Request:
     folder: Path
     prompts: Path | None = None
     phrases: tuple[str, ...] = ()
+    saved: tuple[Path, ...] = ()
     every: int = 10
     direction: str = "both"
     outputs: tuple[str, ...] = ("report",)
@@ -80,8 +82,11 @@ class Request:
                 raise AnnotationError(f"There is no output {name}; known are {', '.join(WRITERS)}.")
         if self.parts < 1 or self.overlap < 1:
             raise AnnotationError("A run needs at least one part, and parts at least one frame in common.")
-        if self.prompts is None and not self.phrases:
-            raise AnnotationError("There is nothing to track: give a prompt file (--prompts) or a phrase (--phrase).")
+        if self.prompts is None and not self.phrases and not self.saved:
+            raise AnnotationError(
+                "There is nothing to track: give a prompt file (--prompts), a phrase (--phrase) or saved objects "
+                "(--saved)."
+            )
         if self.phrases and self.direction == "backward":
             raise AnnotationError("Phrases are looked for going forward: take --direction forward or both.")
 
@@ -147,7 +152,8 @@ class Run:
         words = prompts_of_phrases(list(request.phrases), request.every)
         if prompts.concepts and request.direction == "backward":
             raise AnnotationError("Concepts are looked for going forward: take --direction forward or both.")
-        return PromptFile(prompts.objects, prompts.concepts + words.concepts)
+        files = prompts_of_files(request.saved, len(prompts.objects))
+        return PromptFile(prompts.objects + files.objects, prompts.concepts + words.concepts)
 
     def _check_prompts(self) -> None:
         """Try each prompt on its image, before hours of work come to it.
@@ -164,7 +170,7 @@ class Run:
             if concept.exemplars:
                 with _told(f"The exemplars on frame {concept.frame}"):
                     height, width = self.source.image(concept.frame).shape[:2]
-                    exemplars_of(concept).normalised((height, width))
+                    concept.shown.normalised((height, width))
 
     def _facts(self) -> dict[str, Any]:
         """Return what results depend on, as plain values."""
@@ -238,7 +244,8 @@ class Run:
 
             def track(work: Pass) -> PassStore:
                 job = self._job(work)
-                engine.track([job])
+                for problem in engine.track([job]).values():
+                    raise AnnotationError(problem)
                 return job.store
 
             stores = [(work, self._store(work.key(self.fingerprint))) for work in self._parts]

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any
 
-from sam_core import CapacityError, FrameResult, Prompt, PromptError
+from sam_core import CapacityError, FrameResult, Prompt, PromptError, SavedObjectError
 from sam_core.association import LIVE, ConceptDetections, FollowedConcept, concept_key, merged, select
 from sam_core.association.hot_start import Removal
 from sam_core.association.snapshot import count_skipped, restore, take_snapshot
+from sam_core.saved_objects import check_fit, recall
 from sam_core.streaming import CroppedMask
 from sam_ros.annotation.errors import AnnotationError
 from sam_ros.annotation.models import Models
 from sam_ros.annotation.passes import Pass
-from sam_ros.annotation.prompts import ConceptPrompt, exemplars_of
+from sam_ros.annotation.prompts import ConceptPrompt
 from sam_ros.annotation.records import FrameRecord, records_of
 from sam_ros.conversions.encodings import RgbImage
 from sam_ros.conversions.masks import Masks
@@ -27,6 +29,9 @@ class PassSession:
     Args:
         work: The pass.
         models: The networks.
+
+    Raises:
+        AnnotationError: A saved object is of another model.
     """
 
     def __init__(self, work: Pass, models: Models) -> None:
@@ -34,12 +39,13 @@ class PassSession:
         self._models = models
         self._tracks = models.open_session(len(work.objects), with_concepts=bool(work.concepts))
         self._prompted = {one.frame for target in work.objects for one in target.prompts}
+        self._prompted |= {one.frame for one in work.concepts if one.exemplars}
         self._followed = {
             concept_key(one.phrase): FollowedConcept(one.phrase, every_n_frames=one.every)
             for one in work.concepts
             if one.every
         }
-        self._shown = {one.frame: one for one in work.concepts if not one.every}
+        self._shown = [one for one in work.concepts if one.exemplars]
         # From here on: what a saved state holds.
         self._skipped = 0  # usable frames that went before the first one the stream has seen
         self._ids: dict[int, int] = {}  # from the stream's ids to those of the run
@@ -47,7 +53,20 @@ class PassSession:
         self.withdrawn: set[int] = set()  # ids of those that the rules took back
         self._lost: frozenset[str] = frozenset()  # keys of concepts that are due because an object was lost
         self.seconds = 0.0  # that the networks took
+        self._recall()
         self._reserve()
+
+    def _recall(self) -> None:
+        """Look for the saved objects from the first frame on."""
+        for target in self._work.objects:
+            if target.saved is None:
+                continue
+            saved = replace(target.saved, memory=replace(target.saved.memory, label=target.label))
+            try:
+                check_fit(saved, self._models.tracker)
+            except SavedObjectError as error:
+                raise AnnotationError(f"The saved object {target.object_id}: {error}") from error
+            self._ids[recall(saved, self._tracks.stream)] = target.object_id
 
     def state(self) -> dict[str, Any]:
         """Return everything that the next frame depends on."""
@@ -92,7 +111,7 @@ class PassSession:
         searches = tuple(
             one
             for key, one in self._followed.items()
-            if key in self._lost or (frame - self._work.start) % one.every_n_frames == 0
+            if frame >= self._work.start and (key in self._lost or (frame - self._work.start) % one.every_n_frames == 0)
         )
         # A stream's stamps grow; so do negative ones that are gone through backward.
         outcome = self._tracks.step(
@@ -109,17 +128,18 @@ class PassSession:
             self._ids[i] for i, why in outcome.removed.items() if i in self._ids and why is not Removal.LEFT
         }
         result = merged(outcome.result, self._prompt(frame, problems), ())
-        if frame in self._shown:
-            result = merged(result, self._search_exemplars(self._shown[frame], problems), ())
-        record = records_of(Masks.of(result), self._ids)
+        for concept in self._shown:
+            if concept.frame == frame:
+                result = merged(result, self._search_exemplars(concept, problems), ())
+        masks = Masks.of(result)
         self.seconds += time.perf_counter() - began
-        return FrameRecord(frame, (height, width), record, " ".join(problems))
+        return FrameRecord(frame, (height, width), records_of(masks, self._ids), " ".join(problems))
 
     def _has_work(self, frame: int) -> bool:
         """Tell whether the stream has to see a frame."""
         stream = self._tracks.stream
         begun = stream.history.newest is not None
-        return begun or bool(self._followed) or frame in self._prompted or frame in self._shown
+        return begun or bool(self._followed) or bool(self._ids) or frame in self._prompted
 
     def _prompt(self, frame: int, problems: list[str]) -> dict[int, FrameResult]:
         """Give the prompts of a frame; return the results of their objects, by the stream's ids."""
@@ -162,9 +182,9 @@ class PassSession:
         try:
             state = detector.encode_image(frame.picture)
             words = [concept.phrase] if concept.phrase else []
-            (answer,) = detector.detect(state, words, exemplars_of(concept), LIVE.score_threshold)
-        except ValueError as error:  # of exemplars that do not fit the image, or a phrase that says nothing
-            raise AnnotationError(f"The exemplars on frame {frame.number}: {error}") from error
+            (answer,) = detector.detect(state, words, concept.shown, LIVE.score_threshold)
+        except ValueError as error:  # of a phrase that says nothing to the detector
+            raise AnnotationError(f"The exemplars on frame {concept.frame}: {error}") from error
         found = ConceptDetections(answer.phrase, answer.scores, answer.mask_logits)
         kept = sorted(select(found, LIVE).kept, key=lambda i: -float(found.scores[i]))
         changed: dict[int, FrameResult] = {}

@@ -14,9 +14,11 @@ import torch
 
 from sam_ros.annotation.errors import AnnotationError
 from sam_ros.annotation.records import FrameRecord
+from sam_ros.annotation.state_file import StateFileError, read_state, state_bytes
 
 __all__ = ["PassStore", "Summary", "write_whole"]
 
+_STATE = "state.safetensors"
 _SECONDS = 20.0  # of work that a crash may cost
 _FRAMES, _CHARACTERS = 500, 8 << 20  # of a part, at most
 
@@ -42,11 +44,11 @@ class Summary:
     model: float = 0.0
 
 
-def write_whole(path: Path, text: str) -> None:
+def write_whole(path: Path, content: str | bytes) -> None:
     """Write a file so that it appears whole or not at all, even if the machine stops."""
     partial = path.with_name(f"{path.name}.partial")
-    with partial.open("w", encoding="utf-8", newline="\n") as file:
-        file.write(text)
+    with partial.open("wb") as file:
+        file.write(content.encode("utf-8") if isinstance(content, str) else content)
         file.flush()
         os.fsync(file.fileno())
     partial.replace(path)
@@ -86,16 +88,23 @@ class PassStore:
 
     # --- writing ------------------------------------------------------------------------------------------------------
 
-    def resume(self) -> tuple[int, Any]:
-        """Prepare for writing; return the position to go on from, and the state saved there (None at the beginning)."""
+    def resume(self, device: torch.device) -> tuple[int, Any]:
+        """Prepare for writing; return the position to go on from, and the state saved there (None at the beginning).
+
+        Args:
+            device: Where the state's tensors go.
+
+        Raises:
+            AnnotationError: The saved state is damaged, or of another version.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
         position, state = 0, None
-        path = self.folder / "state.pt"
+        path = self.folder / _STATE
         if path.is_file():
             try:
-                position, state = torch.load(path, map_location="cpu", weights_only=False)
-            except Exception as error:  # whatever a damaged file makes of unpickling
-                raise AnnotationError(f"{path} is damaged ({error}): delete it to track this pass again.") from error
+                position, state = read_state(path, device)
+            except (StateFileError, TypeError, ValueError) as error:
+                raise AnnotationError(f"{path} is damaged: {error}. Delete it to track this pass again.") from error
         for part in self._parts():
             if int(part.stem.removeprefix("part_")) >= position:  # written, but the state was not
                 part.unlink()
@@ -120,23 +129,17 @@ class PassStore:
 
         Args:
             position: The next one in the pass.
-            state: What `resume` gives back; it is pickled.
+            state: What `resume` gives back; see `state_file`.
         """
         self._write_part(position)
-        path = self.folder / "state.pt"
-        partial = path.with_name("state.pt.partial")
-        with partial.open("wb") as file:
-            torch.save((position, state), file)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
+        write_whole(self.folder / _STATE, state_bytes((position, state)))
         self._saved = time.monotonic()
 
     def finish(self, position: int, summary: Summary) -> None:
         """Write what came since, and that this is all."""
         self._write_part(position)
         write_whole(self.folder / "done.json", json.dumps(asdict(summary), sort_keys=True))
-        (self.folder / "state.pt").unlink(missing_ok=True)
+        (self.folder / _STATE).unlink(missing_ok=True)
 
     def _write_part(self, position: int) -> None:
         if self._lines:

@@ -51,15 +51,15 @@ def track_pass(work: Pass, source: FrameSource, models: Models, store: PassStore
         AnnotationError: A prompt does not fit its image, or the saved state is damaged or of another model.
         Interrupted: `watch` asked to stop.
     """
-    position, state = store.resume()
+    position, state = store.resume(models.tracker.device)
     session = PassSession(work, models)
     elapsed, frames = 0.0, 0
     if state is not None:
         try:
             session.restore(state["session"])
-        except ValueError as error:
+            elapsed, frames = state["elapsed"], state["frames"]
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise AnnotationError(f"The state saved in {store.folder} cannot be used: {error}") from error
-        elapsed, frames = state["elapsed"], state["frames"]
     watch.began(len(work), position)
     began = time.perf_counter() - elapsed
 

@@ -14,6 +14,7 @@ import rclpy
 from rclpy.exceptions import ParameterException
 from rclpy.signals import SignalHandlerOptions
 
+from sam_ros.console.parameters import ConsoleParameters
 from sam_ros.runtime.errors import FatalError
 
 __all__ = ["main"]
@@ -43,7 +44,7 @@ def main(args: Sequence[str] | None = None) -> None:
         node = ConsoleNode()
         settings = node.settings
         port = free_port(settings.host, settings.port)
-        token = settings.token or (secrets.token_urlsafe(16) if settings.open_to_others else "")
+        token = token_of(settings)
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         address = f"http://{host}:{port}/{f'?token={token}' if token else ''}"
         node.get_logger().info(f"console at {address}{' (read-only)' if settings.read_only else ''}")
@@ -68,6 +69,11 @@ def _go_last() -> None:
     if os.getsid(0) == os.getpid():  # else others are in this session, maybe the tracker
         with suppress(OSError):  # not Linux, or switched off
             Path("/proc/self/autogroup").write_text(str(NICENESS))
+
+
+def token_of(settings: ConsoleParameters) -> str:
+    """Return what a browser must know: the parameter, or something new where others can reach the console."""
+    return settings.token or (secrets.token_urlsafe(16) if settings.needs_token else "")
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from sam_ros.runtime.errors import FatalError
 
 __all__ = ["ConsoleParameters", "declare_parameters", "is_loopback"]
 
+LOCAL_NAMES = ("localhost", "127.0.0.1", "[::1]")
 TOKEN = re.compile(r"[\w.~-]{8,200}", re.ASCII)  # what an address and a cookie can carry
 
 
@@ -34,8 +35,18 @@ class ConsoleParameters:
 
     @property
     def open_to_others(self) -> bool:
-        """Whether other computers can reach the console, so that a token is required."""
+        """Whether other computers can reach the console."""
         return not is_loopback(self.host)
+
+    @property
+    def needs_token(self) -> bool:
+        """Whether others can reach the console, at its address or at another name, e.g. through a proxy."""
+        return self.open_to_others or bool(self.origins)
+
+    def hosts(self, port: int) -> frozenset[str]:
+        """Return the names under which the console may be addressed; empty: any, where others can reach it."""
+        names = {*self.origins, *(f"{name}:{port}" for name in (*LOCAL_NAMES, self.host))}
+        return frozenset() if self.open_to_others else frozenset(name.lower() for name in names)
 
 
 _LISTS = ("origins", "trackers")
@@ -50,11 +61,12 @@ _DESCRIPTORS = {
     "host": _fixed("Address to listen at. Other than this computer's own (127.0.0.1), a token is required."),
     "port": _fixed("TCP port; 0: any that is free.", 0, 65535),
     "token": _fixed(
-        "Secret that a browser must know: 8 to 200 letters, digits and -._~. Empty: none on this computer alone, a new "
-        "one, which is printed, on other addresses."
+        "Secret that a browser must know: 8 to 200 letters, digits and -._~. Empty: none on this computer alone; on "
+        "other addresses, and where there are origins, a new one, which is printed."
     ),
     "origins": _fixed(
-        "Names under which browsers may reach the console besides its address, e.g. robot.local:8088, or a proxy's."
+        "Names under which browsers may reach the console besides its address, e.g. robot.local:8088, or a proxy's. "
+        "With one, a token is required."
     ),
     "read_only": _fixed("Show everything, change nothing: for displays."),
     "trackers": _fixed("Full names of the trackers' nodes, e.g. /robot/tracker. Empty: every one that is found."),
@@ -62,7 +74,7 @@ _DESCRIPTORS = {
         "Topic of the images, e.g. /camera/image/compressed. Empty: the one that the tracker subscribes to."
     ),
     "max_browsers": _fixed("Most pages that are open at once.", 1, 100),
-    "memory_mib": _fixed("Memory in MiB for the images of each tracker that is watched.", 16, 4096),
+    "memory_mib": _fixed("Memory in MiB for images and masks of each tracker that is watched.", 16, 4096),
 }
 
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sam_core import ImageError
 from sam_ros.conversions.compressed import compressed_to_rgb
-from sam_ros.conversions.encodings import ENCODINGS, MAX_PIXELS, RgbImage, image_to_rgb
+from sam_ros.conversions.encodings import ENCODINGS, LARGEST_PIXEL, MAX_PIXELS, RgbImage, check_size, image_to_rgb
 
 if TYPE_CHECKING:  # any object with the message's fields will do, so it works without ROS
     from sensor_msgs.msg import CompressedImage, Image
@@ -34,6 +35,17 @@ class ImageDecoder:
         self._white_level = white_level
         self._warn = warn
         self._looks_at_range = white_level == 0
+
+    def check(self, message: Image) -> None:
+        """Refuse an image by its size alone, before it waits to be decoded.
+
+        Raises:
+            ImageError: It is too large, or comes with more data than an image may have.
+        """
+        check_size(message.width, message.height, self._max_pixels)
+        most = self._max_pixels * LARGEST_PIXEL
+        if len(message.data) > most:
+            raise ImageError(f"the image is too large: it has {len(message.data)} bytes, and at most {most} are taken")
 
     def __call__(self, message: Image | CompressedImage) -> RgbImage:
         """Return a message's image as uint8 RGB (H, W, 3).

@@ -34,6 +34,7 @@ except ImportError:  # not on PyPI: the pip environment never has it
 
 __all__ = [
     "ENCODINGS",
+    "LARGEST_PIXEL",
     "MAX_PIXELS",
     "RgbImage",
     "array_to_image",
@@ -45,6 +46,7 @@ __all__ = [
 ]
 
 RgbImage = NDArray[np.uint8]  # (H, W, 3)
+LARGEST_PIXEL = 8  # bytes: four samples of 16 bits
 MAX_PIXELS = 50_000_000  # of an image, unless the caller sets another limit
 
 

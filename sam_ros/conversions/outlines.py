@@ -13,7 +13,8 @@ __all__ = ["Outline", "outline_of"]
 Outline: TypeAlias = "tuple[tuple[float, ...], ...]"  # polygons, each x, y, x, y, ... in px; holes by the even-odd rule
 
 MOST_CONTOURS = 100  # of one mask: a noisy one has thousands
-SIMPLIFIED = 0.7  # px that a simplified outline may leave the mask's
+MOST_VERTICES = 4000  # of one outline
+SIMPLIFIED = 0.7  # px that a simplified outline may leave the mask's; more where it has too many vertices
 
 
 def outline_of(crop: NDArray[np.uint8], x: int, y: int) -> Outline:
@@ -23,10 +24,17 @@ def outline_of(crop: NDArray[np.uint8], x: int, y: int) -> Outline:
         crop: Not 0 on the object, (H, W).
         x: Left edge of the crop in px.
         y: Top edge of the crop in px.
+
+    Returns:
+        At most 100 polygons, the longest, with 4,000 vertices in all.
     """
     if crop.size == 0:
         return ()
     contours, _ = cv2.findContours(crop, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE, offset=(x, y))
     largest = sorted(contours, key=len, reverse=True)[:MOST_CONTOURS]
-    simple = (cv2.approxPolyDP(contour, SIMPLIFIED, True) for contour in largest)
+    tolerance = SIMPLIFIED
+    simple = [cv2.approxPolyDP(contour, tolerance, True) for contour in largest]
+    while sum(map(len, simple)) > MOST_VERTICES:
+        tolerance *= 2
+        simple = [cv2.approxPolyDP(contour, tolerance, True) for contour in largest]
     return tuple(tuple((points.reshape(-1) + 0.5).tolist()) for points in simple)

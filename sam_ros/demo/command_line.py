@@ -103,7 +103,7 @@ def parse(args: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--console", action="store_true", help="start the operator's console, too, and print its address"
     )
-    parser.add_argument("--rerun", action="store_true", help="log for the Rerun viewer, too: tracking.rrd")
+    parser.add_argument("--rerun", action="store_true", help="log for the Rerun viewer, too: tracking_*.rrd")
     parser.add_argument("--out", type=Path, default=Path("demo_output"), help="folder for the results")
     parser.add_argument(
         "--animation",

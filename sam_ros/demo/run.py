@@ -86,7 +86,7 @@ def run(options: argparse.Namespace) -> int:
     if options.depth:
         started["localizer"] = localizer
     if options.rerun:
-        file = {"file": options.out / "tracking.rrd"}
+        file = {"file": options.out / "tracking_%Y-%m-%d_%H-%M-%S.rrd"}
         objects = {"objects": "tracker/objects"}
         started["rerun"] = Executable("rerun", file, remappings=objects, log=options.out / "rerun.log")
     if options.console:

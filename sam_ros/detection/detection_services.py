@@ -104,18 +104,19 @@ class DetectionServices:
         """Wait for a detection; return what came of it, and what else the caller should know."""
         inference = self._prompts.tracking(active=True)
         detector, facts = self._detector.ready()
+        search = search_of(request, facts.tokenizer)  # first: what is too large does not wait
         # A detection sees every image that came before it, as a prompt does.
         await answer_of(self._node, inference.submit(lambda _: None, Lane.QUERY))
-        search = search_of(request, facts.tokenizer)
         stamp = nanoseconds(request.stamp)
         frame = frame_for(inference.history, stamp, request.or_newest)
         clipped = check_exemplars(search, frame)
+        asked_for = frame if stamp != NEWEST else None  # an image that was asked for is kept while the call waits
+        del frame
         asked, ahead = time.monotonic(), detector.thread.load
 
         def detect(network: ConceptDetector) -> Outcome:
             waited = time.monotonic() - asked
-            # An image that was asked for is kept while the call waits; where none was, the newest one now is meant.
-            chosen = frame if stamp != NEWEST else frame_for(inference.history, NEWEST, True)
+            chosen = asked_for or frame_for(inference.history, NEWEST, True)
             check_exemplars(search, chosen)
             findings, seconds = find(network, chosen, search)
             self._detector.counts.detected(seconds)

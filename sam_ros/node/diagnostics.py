@@ -109,4 +109,6 @@ def _detector_values(detector: DetectorReport) -> list[tuple[str, str]]:
         ("searches failed", str(detector.failed)),
         ("searches dropped", str(detector.dropped)),
         ("concepts followed", legible(", ".join(detector.followed))),
+        # And each for itself: a phrase may hold a comma, and all together may be cut.
+        *((f"concept followed {i}", legible(phrase)) for i, phrase in enumerate(detector.followed, 1)),
     ]

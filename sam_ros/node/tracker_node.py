@@ -27,7 +27,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_srvs.srv import SetBool
 
 from sam_core import FrameResult, build_tracker
-from sam_core.streaming import POLICIES, Tracker
+from sam_core.streaming import Tracker
 from sam_ros.conversions.decoder import ImageDecoder
 from sam_ros.conversions.stamps import stamp_of
 from sam_ros.detection.detection_services import DetectionServices
@@ -53,6 +53,7 @@ from sam_ros.tracking.object_services import ObjectServices
 from sam_ros.tracking.prompt_services import PromptServices
 from sam_ros.tracking.session import Session
 from sam_ros.tracking.statistics import DropCause, Statistics, Timing
+from sam_ros.tracking.stream_settings import open_stream
 
 __all__ = ["TrackerNode", "main"]
 
@@ -116,17 +117,12 @@ class TrackerNode(ManagedNode):
             return TransitionCallbackReturn.FAILURE
         if self.ending:
             return TransitionCallbackReturn.FAILURE
-        policy = settings.memory_policy or tracker.memory_policy
-        stream = tracker.open_stream(
+        stream = open_stream(
+            tracker,
+            settings,
             max_objects=settings.max_objects,
-            mask_threshold=settings.mask_threshold,
             history_frames=settings.history_frames,
-            policy=POLICIES[policy](),
             stamp_tolerance=settings.stamp_tolerance * 1e9,  # stamps are in ns
-            non_overlap=settings.non_overlap or None,
-            mask_refinement=settings.mask_refinement or None,
-            click_augmentation=settings.click_augmentation or None,
-            fill_hole_area=settings.fill_hole_area,
             reconditioning=bool(settings.detector),
         )
         self._device = tracker.device
@@ -148,7 +144,7 @@ class TrackerNode(ManagedNode):
         self._inference.start()
         if settings.cpu_threads:
             self._inference.submit(lambda _: torch.set_num_threads(settings.cpu_threads))  # counts in its own thread
-        self._log_model(tracker, policy, time.monotonic() - started)
+        self._log_model(tracker, settings.memory_policy or tracker.memory_policy, time.monotonic() - started)
         part = "the folder of saved objects"
         try:
             self._apply_parameters(())
@@ -230,7 +226,7 @@ class TrackerNode(ManagedNode):
         self._stop_receiving()
         self._still_images.release()
         self._detections.release(timeout)
-        self._objects.release()
+        self._objects.release(timeout)
         inference, self._inference = self._inference, None
         if inference is not None and not inference.stop(timeout):
             self._note_left_behind(timeout)

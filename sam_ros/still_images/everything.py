@@ -22,15 +22,17 @@ from sensor_msgs.msg import Image
 from sam_core import AutomaticMasks, FoundMask, ImagePredictor
 from sam_core.automatic_masks import Progress
 from sam_core.streaming import CroppedMask
+from sam_ros.conversions.decoder import ImageDecoder
 from sam_ros.conversions.image_masks import image_mask_message
 from sam_ros.runtime.errors import RefusedError
 from sam_ros.runtime.waiting import answer_of
 from sam_ros.still_images.goal import EverythingGoal, goal_of
 from sam_ros.still_images.segment_service import LARGEST_ANSWER
-from sam_ros.still_images.source import Decode, StillImage, still_image
-from sam_ros.still_images.tracking import LEFT, Tracked, track
+from sam_ros.still_images.source import StillImage, is_given, still_image
+from sam_ros.still_images.tracking import Tracked, track
 from sam_ros.tracking.inference import InferenceThread
 from sam_ros.tracking.prompt_services import PromptServices
+from sam_ros.tracking.request_memory import bytes_of
 from sam_ros.tracking.session import Session
 from sam_ros.tracking.work_queue import Lane
 
@@ -58,7 +60,7 @@ class EverythingAction:
         self._node = node
         self._prompts = prompts
         self._predictor: ImagePredictor | None = None
-        self._decode: Decode | None = None
+        self._decode: ImageDecoder | None = None
         self._busy = False
         self._server: ActionServer | None = ActionServer(
             node,
@@ -70,7 +72,7 @@ class EverythingAction:
             result_timeout=RESULT_KEPT,
         )
 
-    def configure(self, predictor: ImagePredictor, decode: Decode) -> None:
+    def configure(self, predictor: ImagePredictor, decode: ImageDecoder) -> None:
         """Take the tracker's model, and what decodes images."""
         self._predictor, self._decode = predictor, decode
 
@@ -95,7 +97,8 @@ class EverythingAction:
             return result
         self._busy = True
         try:
-            await self._search(handle, result)
+            with self._prompts.memory.hold(bytes_of(request)):
+                await self._search(handle, result)
         except _CancelledError as error:
             result.masks = []
             result.message = str(error)
@@ -122,6 +125,8 @@ class EverythingAction:
         if predictor is None or decode is None:
             raise RefusedError("the tracker is being configured; ask again when that is done")
         goal = goal_of(handle.request, POINTS_ON_GPU if predictor.network.device.type == "cuda" else POINTS_ON_CPU)
+        if is_given(handle.request.image):
+            decode.check(handle.request.image)
 
         def prepare(session: Session) -> StillImage:
             return still_image(handle.request, predictor, decode, session)
@@ -135,17 +140,23 @@ class EverythingAction:
             )
         masks = AutomaticMasks(predictor, settings=goal.settings)
         search = masks.search(image.pixels if goal.settings.crop_layers else None, image.encoded)
-        found = await self._steps(handle, inference, search, image, goal)
+        found = await self._steps(handle, inference, search, goal)
         remarks = [image.remark]
         decided: Sequence[Tracked] = [Tracked()] * len(found)
         if goal.tracks:
-            found, decided = await self._track(inference, image, found, goal)
+            found, decided = await self._track(handle, inference, image, found, goal)
+            looked_for = sum(one.looked_for for one in decided)
+            if looked_for:
+                remarks.append(
+                    f"the image left the tracker's memory of images during the search, so {looked_for} objects are "
+                    "lost until they are found in a coming one"
+                )
             problems = dict.fromkeys(one.problem for one in decided if one.problem)
             if problems:
                 missing = sum(bool(one.problem) for one in decided)
                 text = f"{missing} of {len(found)} masks are not tracked: {'; '.join(problems)}"
                 remarks.insert(0, self._prompts.refuse(RefusedError(text)))
-        result.masks = await self._messages(inference, found, decided, image)
+        result.masks = await self._messages(handle, inference, found, decided, image)
         result.success = not any(one.problem for one in decided)
         result.message = " ".join(remark for remark in remarks if remark)
 
@@ -154,27 +165,24 @@ class EverythingAction:
         handle: ServerGoalHandle,
         inference: InferenceThread[Any],
         search: Iterator[Progress],
-        image: StillImage,
         goal: EverythingGoal,
     ) -> Sequence[FoundMask]:
         """Go through a search batch by batch; each waits for its turn, as a prompt does."""
-
-        def step(session: Session) -> Progress:
-            if goal.tracks and image.frame is not None and session.stream.history.numbered(image.frame.number) is None:
-                raise RefusedError(LEFT)
-            return next(search)
-
         while True:
             # The node's own lane is never full, and one command at a time waits in it.
-            progress: Progress = await answer_of(self._node, inference.submit(step, Lane.NODE))
+            progress: Progress = await answer_of(self._node, inference.submit(lambda _: next(search), Lane.NODE))
             _tell(handle, progress)
-            if handle.is_cancel_requested:
-                raise _CancelledError(f"cancelled after {progress.points_done} of {progress.points_total} points")
+            _check(handle, f"{progress.points_done} of {progress.points_total} points")
             if progress.masks is not None:
                 return progress.masks if goal.tracks else progress.masks[: goal.max_masks]
 
     async def _track(
-        self, inference: InferenceThread[Any], image: StillImage, found: Sequence[FoundMask], goal: EverythingGoal
+        self,
+        handle: ServerGoalHandle,
+        inference: InferenceThread[Any],
+        image: StillImage,
+        found: Sequence[FoundMask],
+        goal: EverythingGoal,
     ) -> tuple[list[FoundMask], list[Tracked]]:
         """Track the best masks, each by a command of its own; return them, and what became of each."""
         assert image.frame is not None  # `goal_of` refuses to track in an image that came with the goal
@@ -192,10 +200,16 @@ class EverythingAction:
                 break
             kept.append(item)
             decided.append(one)
+            _check(handle, f"{len(kept)} masks were tracked, which are not removed")
         return kept, decided
 
     async def _messages(
-        self, inference: InferenceThread[Any], found: Sequence[FoundMask], decided: Sequence[Tracked], image: StillImage
+        self,
+        handle: ServerGoalHandle,
+        inference: InferenceThread[Any],
+        found: Sequence[FoundMask],
+        decided: Sequence[Tracked],
+        image: StillImage,
     ) -> list[ImageMask]:
         """Return masks as messages, which the inference thread makes, some at a time: it has the time between frames.
 
@@ -212,10 +226,17 @@ class EverythingAction:
                 return [_message(item, one, image) for item, one in part]
 
             messages += await answer_of(self._node, inference.submit(make, Lane.NODE))
+            _check(handle, "the search, while its answer was made; what is tracked stays")
             size += sum(len(message.mask.data) for message in messages[start:])
             if size > LARGEST_ANSWER:
                 raise RefusedError(f"the masks take more than {LARGEST_ANSWER // 2**20} MiB: set max_masks")
         return messages
+
+
+def _check(handle: ServerGoalHandle, done: str) -> None:
+    """End a goal that is cancelled, and say after what."""
+    if handle.is_cancel_requested:
+        raise _CancelledError(f"cancelled after {done}")
 
 
 def _tell(handle: ServerGoalHandle, progress: Progress) -> None:

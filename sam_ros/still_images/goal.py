@@ -15,6 +15,7 @@ __all__ = ["EverythingGoal", "goal_of"]
 
 MOST_POINTS = 64  # along a side
 MOST_LAYERS = 2
+LARGEST_REGION = 2**31  # px
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,8 @@ def goal_of(request: SegmentEverything.Goal, points_per_batch: int) -> Everythin
         value = getattr(request, name)
         if not (math.isfinite(value) and 0 <= value <= 1):
             raise RefusedError(f"{name} must be within [0, 1], not {value:g}")
+    if request.min_region_area > LARGEST_REGION:
+        raise RefusedError(f"min_region_area must be within [0, {LARGEST_REGION}], not {request.min_region_area}")
     settings = AutomaticMaskSettings(
         points_per_side=request.points_per_side,
         points_per_batch=points_per_batch,

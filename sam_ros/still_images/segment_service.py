@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,13 +19,15 @@ from sam_msgs.srv import SegmentImage
 
 from sam_core import ImagePredictor, Prompt, PromptError
 from sam_core.streaming import CroppedMask
+from sam_ros.conversions.decoder import ImageDecoder
 from sam_ros.conversions.image_masks import image_mask_message
 from sam_ros.conversions.prompts import prompt_of
 from sam_ros.runtime.errors import RefusedError
 from sam_ros.runtime.qos import SERVICE_QOS
 from sam_ros.runtime.waiting import answer_of
-from sam_ros.still_images.source import Decode, StillImage, still_image
+from sam_ros.still_images.source import StillImage, is_given, still_image
 from sam_ros.tracking.prompt_services import PromptServices
+from sam_ros.tracking.request_memory import HeldMemory, bytes_of
 from sam_ros.tracking.session import Session
 from sam_ros.tracking.work_queue import Lane
 
@@ -48,14 +51,14 @@ class SegmentService:
         self._node = node
         self._prompts = prompts
         self._predictor: ImagePredictor | None = None
-        self._decode: Decode | None = None
+        self._decode: ImageDecoder | None = None
         # Reentrant: an awaiting service must keep neither images nor other services waiting.
         group = ReentrantCallbackGroup()
         node.create_service(
             SegmentImage, "~/segment_image", self._on_segment, qos_profile=SERVICE_QOS, callback_group=group
         )
 
-    def configure(self, predictor: ImagePredictor, decode: Decode) -> None:
+    def configure(self, predictor: ImagePredictor, decode: ImageDecoder) -> None:
         """Take the tracker's model, and what decodes images."""
         self._predictor, self._decode = predictor, decode
 
@@ -67,7 +70,8 @@ class SegmentService:
         self, request: SegmentImage.Request, response: SegmentImage.Response
     ) -> SegmentImage.Response:
         try:
-            image, response.masks, remarks, response.duration = await self._segment(request)
+            with self._prompts.memory.hold(bytes_of(request)) as held:
+                image, response.masks, remarks, response.duration = await self._segment(request, held)
         except Exception as error:
             response.message = self._prompts.refuse(error)
             return response
@@ -76,19 +80,26 @@ class SegmentService:
         response.message = " ".join(remark for remark in remarks if remark)
         return response
 
-    async def _segment(self, request: SegmentImage.Request) -> tuple[StillImage, list[ImageMask], list[str], float]:
+    async def _segment(
+        self, request: SegmentImage.Request, held: HeldMemory
+    ) -> tuple[StillImage, list[ImageMask], list[str], float]:
         """Return the image, the masks, remarks, and how long it took in s."""
         prompts = _prompts_of(request)
         inference = self._prompts.tracking(active=False)
         predictor, decode = self._predictor, self._decode
         if predictor is None or decode is None:
             raise RefusedError("the tracker is being configured; ask again when that is done")
+        if is_given(request.image):
+            decode.check(request.image)
 
         def prepare(session: Session) -> tuple[StillImage, float]:
             began = time.perf_counter()
-            return still_image(request, predictor, decode, session), time.perf_counter() - began
+            image = replace(still_image(request, predictor, decode, session), pixels=None)  # no prompt needs them
+            return image, time.perf_counter() - began
 
         image, seconds = await answer_of(self._node, inference.submit(prepare, Lane.PROMPT))
+        if image.frame is None:  # the features of a processed image are the stream's
+            held.add(image.encoded.features.nbytes)
         masks: list[ImageMask] = []
         remarks = [image.remark]
         height, width = image.encoded.size
@@ -105,7 +116,9 @@ class SegmentService:
             masks += found
             remarks += said
             seconds += took
-            size += sum(len(item.mask.data) for item in found)
+            new = sum(len(item.mask.data) for item in found)
+            held.add(new)
+            size += new
             if size > LARGEST_ANSWER:
                 raise RefusedError(
                     f"the masks take more than {LARGEST_ANSWER // 2**20} MiB: give fewer prompts, or a smaller image"

@@ -7,9 +7,9 @@ from rclpy.lifecycle import LifecycleNode
 from sam_core import ImagePredictor
 from sam_core.still_images import Sam2Images
 from sam_core.streaming import Tracker
+from sam_ros.conversions.decoder import ImageDecoder
 from sam_ros.still_images.everything import EverythingAction
 from sam_ros.still_images.segment_service import SegmentService
-from sam_ros.still_images.source import Decode
 from sam_ros.tracking.prompt_services import PromptServices
 
 __all__ = ["StillImageServices"]
@@ -27,7 +27,7 @@ class StillImageServices:
         self._segment = SegmentService(node, prompts)
         self._everything = EverythingAction(node, prompts)
 
-    def configure(self, tracker: Tracker, decode: Decode) -> None:
+    def configure(self, tracker: Tracker, decode: ImageDecoder) -> None:
         """Take the tracker's model, and what decodes images; both are used in the inference thread alone."""
         predictor = ImagePredictor(Sam2Images(tracker.model), tracker.name, tracker.checkpoint)
         self._segment.configure(predictor, decode)

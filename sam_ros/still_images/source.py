@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -14,12 +13,11 @@ from std_msgs.msg import Header
 
 from sam_core import EncodedImage, ImagePredictor
 from sam_core.streaming import Frame
+from sam_ros.conversions.decoder import ImageDecoder
 from sam_ros.conversions.stamps import format_stamp, nanoseconds
 from sam_ros.tracking.session import Session
 
 __all__ = ["ImageRequest", "StillImage", "is_given", "still_image"]
-
-Decode = Callable[[Image], NDArray[np.uint8]]
 
 
 class ImageRequest(Protocol):
@@ -54,7 +52,7 @@ def is_given(image: Image) -> bool:
     return bool(image.width or image.height or len(image.data))
 
 
-def still_image(request: ImageRequest, predictor: ImagePredictor, decode: Decode, session: Session) -> StillImage:
+def still_image(request: ImageRequest, predictor: ImagePredictor, decode: ImageDecoder, session: Session) -> StillImage:
     """Find and encode the image of a request (inference thread). The features of a processed one are used again.
 
     Raises:

@@ -11,7 +11,16 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from sam_core import SavedObjectError
-from sam_core.saved_objects import SUFFIX, SavedObject, check_fit, from_bytes, read_file, to_bytes, write_file
+from sam_core.saved_objects import (
+    SUFFIX,
+    SavedObject,
+    check_fit,
+    from_bytes,
+    read_file,
+    remove_leftovers,
+    to_bytes,
+    write_file,
+)
 from sam_core.streaming import Tracker
 from sam_ros.tracking.work_queue import BusyError, StoppedError
 
@@ -38,6 +47,7 @@ class ObjectStore:
 
     def __init__(self, folder: Path, tracker: Tracker) -> None:
         folder.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(folder)
         self.folder = folder
         self.tracker = tracker
         self._weights = tracker.weights_digest  # computed now: later a frame would wait for it

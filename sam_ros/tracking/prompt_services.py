@@ -32,6 +32,7 @@ from sam_ros.runtime.qos import SERVICE_QOS
 from sam_ros.runtime.texts import legible
 from sam_ros.runtime.waiting import answer_of
 from sam_ros.tracking.inference import InferenceThread
+from sam_ros.tracking.request_memory import RequestMemory, bytes_of
 from sam_ros.tracking.session import Session
 from sam_ros.tracking.statistics import Statistics
 from sam_ros.tracking.work_queue import Lane
@@ -68,6 +69,9 @@ class PromptServices:
         node: Where the services live.
         inference: Gives the inference thread of a configured node; None otherwise.
         statistics: Where refusals are counted.
+
+    Attributes:
+        memory: What all requests of clients take, those of other services included.
     """
 
     def __init__(
@@ -80,6 +84,7 @@ class PromptServices:
         self._node = node
         self._inference = inference
         self._statistics = statistics
+        self.memory = RequestMemory()
         self._log = BoundedLog(node.get_logger())
         # Reentrant: an awaiting service must keep neither images nor other services waiting.
         group = ReentrantCallbackGroup()
@@ -96,7 +101,7 @@ class PromptServices:
             object_id = None if request.object_id == AddPrompt.Request.NEW else request.object_id
             return session.add_prompt(prompt_of(request), object_id, request.label, or_newest=request.or_newest)
 
-        result, response.message = await self._ask(add, active=True)
+        result, response.message = await self._ask(add, size=bytes_of(request), active=True)
         if result is not None:
             response.success = True
             response.object_id = result.object_ids[0]
@@ -150,12 +155,13 @@ class PromptServices:
         self.on_click(PointStamped(point=message))
 
     async def _ask(
-        self, command: Callable[[Session], R], *, active: bool = False, lane: Lane = Lane.PROMPT
+        self, command: Callable[[Session], R], *, size: int = 0, active: bool = False, lane: Lane = Lane.PROMPT
     ) -> tuple[R | None, str]:
         """Run a command in the inference thread without holding up the executor.
 
         Args:
             command: What to do.
+            size: Memory that its request takes, in bytes.
             active: Whether the node must be active for it.
             lane: Where it waits for its turn.
 
@@ -163,7 +169,8 @@ class PromptServices:
             The command's result and an empty text, or None and the reason in a full sentence.
         """
         try:
-            return await answer_of(self._node, self.tracking(active=active).submit(command, lane)), ""
+            with self.memory.hold(size):
+                return await answer_of(self._node, self.tracking(active=active).submit(command, lane)), ""
         except Exception as error:
             return None, self.refuse(error)
 

@@ -129,8 +129,10 @@ class Session:
         return saved_from(tracker, self.stream, object_id, "" if track is None else track.concept)
 
     def saved_all(self, tracker: Tracker) -> list[SavedObject]:
-        """Copy what is to be saved of all objects."""
-        return [self.saved(info.object_id, tracker) for info in self.stream.objects]
+        """Copy what is to be saved of all objects, but those that may still be withdrawn."""
+        tentative = {i for i, track in self.concepts.tracks.items() if not track.confirmed}
+        wanted = [info.object_id for info in self.stream.objects if info.object_id not in tentative]
+        return [self.saved(object_id, tracker) for object_id in wanted]
 
     def recall(self, saved: SavedObject, *, keep_id: bool) -> int:
         """Look for a saved object, also by the concept that found it; return its id.

@@ -96,7 +96,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def _models_are_loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sam_ros.annotation.local_engine.load_models", _loaded)
+    monkeypatch.setattr("sam_ros.annotation.models.load_models", _loaded)
 
 
 @cache

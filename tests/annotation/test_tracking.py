@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,12 +17,16 @@ from rosbags.rosbag2 import Reader
 
 from sam_core import Prompt, build_tracker
 from sam_ros.annotation import store, tracking
+from sam_ros.annotation.errors import AnnotationError
+from sam_ros.annotation.local_engine import LocalEngine
+from sam_ros.annotation.models import ModelSettings
 from sam_ros.annotation.records import FrameRecord, ObjectRecord, decode_mask
 from sam_ros.annotation.results import Results
+from sam_ros.annotation.run import Request, Run
 from sam_ros.annotation.typestore import typestore
 from sam_ros.annotation.writers.messages import BOXES, IMAGE, OBJECTS
 
-from .conftest import FRAMES, PERIOD, PROMPTS, START
+from .conftest import FRAMES, PERIOD, PROMPTS, START, image_message, write_bag
 
 Annotate = Callable[..., SimpleNamespace]
 TYPES = {"objects": OBJECTS, "detections": BOXES, "label_image": IMAGE}
@@ -231,3 +237,54 @@ def test_parts_are_joined_under_the_same_ids(annotate: Annotate, bag: Path, prom
     assert [[one.object_id for one in frame.objects] for frame in parts] == [
         [one.object_id for one in frame.objects] for frame in whole
     ]
+
+
+def test_a_damaged_recording_is_tracked_as_far_as_it_is_sound(
+    annotate: Annotate, messages: list[Any], clip: NDArray[np.uint8], prompts: Path, tmp_path: Path
+) -> None:
+    odd = image_message(clip[2], START + 2 * PERIOD, encoding="rgb99")
+    short = image_message(clip[6], START + 6 * PERIOD)
+    short.data = short.data[:100]
+    given = list(messages)
+    given[2], given[6] = (messages[2][0], odd), (messages[6][0], short)
+    given[9], given[10] = messages[10], messages[9]
+    damaged = write_bag(tmp_path / "damaged", given)
+    (damaged / "metadata.yaml").unlink()
+    (tmp_path / "hopeless").mkdir()
+    (tmp_path / "hopeless" / "a.mcap").write_bytes(b"no bag")
+
+    request = ("-o", tmp_path / "run", "--prompts", prompts, "--write", "csv", "report")
+    answer = annotate(tmp_path / "hopeless", damaged, *request)
+
+    assert answer.status == 2, "of the first one"
+    for said in ("hopeless", "does not begin as one", "has no metadata.yaml", "older than its predecessor"):
+        assert said in answer.err
+    frames = frames_of(tmp_path / "run" / "damaged")
+    assert len(frames) == FRAMES - 1, "the late image is left out"
+    assert [frame.frame for frame in frames if not frame.is_usable] == [2, 6]
+    assert all(len(frame.objects) == 2 for frame in frames if frame.is_usable)
+    report = (tmp_path / "run" / "damaged" / "report" / "report.md").read_text()
+    for said in ("Frame 2: ", "unknown encoding 'rgb99'", "Frame 6: ", "has no metadata.yaml"):
+        assert said in report
+    assert "4 problems" in report
+
+
+def test_recordings_of_one_engine_keep_their_own_settings(
+    bag: Path, weights: Path, prompts: Path, tmp_path: Path
+) -> None:
+    model = ModelSettings("sam2.1_micro", str(weights), device="cpu", dtype="float32", threads=1)
+    one = Request(bag, tmp_path / "one", prompts=prompts, outputs=("csv",), model=model)
+    other = replace(one, folder=tmp_path / "other", model=replace(model, mask_threshold=-2.0))
+    unknown = replace(one, folder=tmp_path / "unknown", model=replace(model, model="nothing"))
+    alone = replace(other, folder=tmp_path / "alone")
+
+    together = LocalEngine(threading.Event(), show=False)
+    for request, engine in ((one, together), (other, together), (alone, LocalEngine(threading.Event(), show=False))):
+        with closing(Run(request)) as run, run.locked():
+            assert engine.track(run.plan(engine)) == {}
+            run.write(run.finish(engine))
+    with closing(Run(unknown)) as run, pytest.raises(AnnotationError, match="nothing"):
+        run.plan(together)
+
+    tables = {name: (tmp_path / name / "boxes.csv").read_bytes() for name in ("one", "other", "alone")}
+    assert tables["other"] == tables["alone"] != tables["one"]

@@ -35,7 +35,7 @@ def run(bag: Path, weights: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     folder = tmp_path_factory.mktemp("run")
     (folder / "prompts.yaml").write_text(PROMPTS, encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sam_ros.annotation.local_engine.load_models", _loaded)
+        patch.setattr("sam_ros.annotation.models.load_models", _loaded)
         arguments = ["track", bag, "-o", folder / "run", "--prompts", folder / "prompts.yaml", "--quiet", "--originals"]
         arguments += ["--write", *WRITERS, "--image-format", "png", "--threads", 1]
         arguments += ["--model", "sam2.1_micro", "--checkpoint", weights, "--device", "cpu", "--dtype", "float32"]
@@ -76,10 +76,24 @@ def test_yolo_is_a_data_set(run: Path, frames: list[FrameRecord]) -> None:
     for record in frames:
         lines = labels[f"{record.frame:06d}"].read_text().splitlines()
         assert len(lines) == sum(one.area > 2 for one in record.objects)
-        for line in lines:
+        masks = [decode_mask(one.mask, record.size) for one in record.objects if one.area > 2]
+        for line, mask in zip(lines, masks, strict=True):
             numbers = np.array(line.split()[1:], float)
             assert len(numbers) % 2 == 0
             assert ((numbers >= 0) & (numbers <= 1)).all()
+            filled = filled_by(numbers.reshape(-1, 2), mask.shape)
+            pixel = np.ones((3, 3), np.uint8)
+            assert not ((cv2.erode(mask, pixel) > 0) & (filled == 0)).any()
+            beyond = (filled > 0) & (cv2.dilate(mask, pixel) == 0)
+            parts = len(cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)[0])
+            assert beyond.sum() <= (10 if parts > 1 else 0), "but for the lines that join holes and parts"
+
+
+def filled_by(shares: NDArray[np.float64], size: tuple[int, ...]) -> NDArray[np.uint8]:
+    """Fill an outline (K, 2), shares of the image's sides, as readers of the format do."""
+    filled = np.zeros(size, np.uint8)
+    cv2.fillPoly(filled, [(shares * np.array(size[::-1])).astype(np.int32)], 1)
+    return filled
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -93,10 +107,7 @@ def test_a_polygon_fills_to_its_mask(seed: int) -> None:
 
     outline = polygon_of(mask)
     assert outline is not None
-    shares = (outline + 0.5) / np.array([120, 90])
-    read = (np.array([[float(f"{v:.6f}") for v in row] for row in shares]) * np.array([120, 90])).astype(np.int32)
-    again = np.zeros_like(mask)
-    cv2.fillPoly(again, [read], 1)  # as readers of the format do
+    again = filled_by(np.round((outline + 0.5) / np.array([120, 90]), 6), mask.shape)
 
     wrong = np.argwhere(again != mask)
     assert len(wrong) <= 60, "but for the one line that joins the parts"

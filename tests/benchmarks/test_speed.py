@@ -78,6 +78,23 @@ def test_frames_and_objects(tmp_path: Path) -> None:
     assert [row["objects"] for row in sections["objects"]["rows"]] == [1, 1, 2, 2]
 
 
+def test_models_take_turns_and_are_compared_with_the_first(tmp_path: Path) -> None:
+    models = ["sam2.1_micro", "edgetam_micro", "sam2.1_micro:64"]
+    what = ["--what", "models", "--models", *models, "--rounds", "2", "--settled", "3", "--device", "cpu"]
+    assert speed.main([*what, "--output", str(tmp_path)]) == 0
+    rows = figures(tmp_path)["sections"]["models"]["rows"]
+    assert [(row["model"], row["px"]) for row in rows] == [
+        ("sam2.1_micro", 128),
+        ("edgetam_micro", 128),
+        ("sam2.1_micro", 64),
+    ]
+    assert rows[0]["over first"] == 1.0
+    first = rows[0]["all ms"]
+    for row in rows:
+        assert len(row["all ms"]) == 2
+        assert row["over first"] == pytest.approx(sum(a / b for a, b in zip(row["all ms"], first, strict=True)) / 2)
+
+
 def test_growth_in_a_process_of_its_own(tmp_path: Path) -> None:
     options = ["--contender", "ours", "--model", QUICK.model, "--frames", "12", "--json", str(tmp_path / "growth.json")]
     assert growth.main([*options, "--device", "cpu"]) == 0

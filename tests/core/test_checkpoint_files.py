@@ -19,7 +19,8 @@ from torch import Tensor
 
 from sam_core import CheckpointError, build_tracker
 from sam_core.build import build_model, known_models
-from sam_core.checkpoints import files, read_state_dict
+from sam_core.checkpoints import __main__ as conversion
+from sam_core.checkpoints import files, read_state_dict, write
 from sam_core.checkpoints.identify import origin_of
 from sam_core.sam3 import build_detector
 
@@ -285,3 +286,47 @@ def test_shards_and_wrapped_weights_reach_tracker_and_detector(tmp_path: Path) -
     (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": names}))
     network = build_detector("sam3_toy", tmp_path, device="cpu", dtype="float32").network
     assert all(torch.equal(tensor, detector[name]) for name, tensor in network.state_dict().items())
+
+
+# --- what is written --------------------------------------------------------------------------------------------------
+
+
+def convert(monkeypatch: pytest.MonkeyPatch, source: Path, target: Path) -> None:
+    monkeypatch.setattr(sys, "argv", ["checkpoints", str(source), str(target)])
+    conversion.main()
+
+
+def test_a_conversion_that_is_interrupted_leaves_what_was_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, target = tmp_path / "in.pt", tmp_path / "out" / "out.safetensors"
+    torch.save(WEIGHTS, source)
+    target.parent.mkdir()
+    target.write_bytes(b"before")
+
+    def half(_: Any, path: Path) -> None:
+        path.write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(write, "save_file", half)
+        with pytest.raises(KeyboardInterrupt):
+            convert(patch, source, target)
+    assert target.read_bytes() == b"before"
+    convert(monkeypatch, source, target)
+    assert_weights(load_file(target))
+    assert [path.name for path in target.parent.iterdir()] == [target.name], "nothing else is left"
+
+
+@pytest.mark.parametrize("place", ["missing/out.safetensors", "folder.safetensors", "file/out.safetensors"])
+def test_a_target_that_cannot_be_written_is_told_in_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], place: str
+) -> None:
+    torch.save(WEIGHTS, tmp_path / "in.pt")
+    (tmp_path / "folder.safetensors").mkdir()
+    (tmp_path / "file").write_text("a file")
+    with pytest.raises(SystemExit) as end:
+        convert(monkeypatch, tmp_path / "in.pt", tmp_path / place)
+    assert end.value.code == 1
+    assert f"{tmp_path / place} cannot be written" in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder.safetensors", "in.pt"]

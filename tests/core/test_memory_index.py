@@ -180,3 +180,94 @@ def test_while_tracking_no_write_hits_what_an_index_holds() -> None:
         assert before.pointers.frames[slots.pointer - 1] == -1
     assert index.spatial_used == 8
     assert held(index.pointers) == list(range(44, 60))
+
+
+# --- Details of the bookkeeping ---------------------------------------------------------------------------------------
+
+
+def test_a_dropped_frame_gives_way_but_its_slot_is_not_the_one_that_is_given() -> None:
+    """Whoever has the old table may still read it."""
+    table = filled(SlotTable.empty(3, spare=1), 1, 2, 3)
+    after, slot = table.store(4, dropped=2)
+    assert (slot, held(after)) == (3, [1, 3, 4])
+    assert after.frames == (1, -1, 3, 4)
+    full = filled(SlotTable.empty(2), 1, 2)
+    after, slot = full.store(4, dropped=2)
+    assert (slot, after.frames) == (0, (4, -1))
+
+
+def test_without_a_spare_slot_the_pinned_frame_is_passed_over_also_in_a_full_table() -> None:
+    table = filled(SlotTable.empty(2), 1, 5)
+    assert table.store(9, pinned=1)[0].frames == (1, 9)
+    assert table.store(9, pinned=5)[0].frames == (9, 5)
+
+
+def test_the_oldest_but_the_pinned_one_leaves_a_table_with_a_spare_slot() -> None:
+    table = filled(SlotTable.empty(2, spare=1), 1, 5)
+    assert table.store(9, pinned=1)[0].frames == (1, -1, 9)
+    assert table.store(9)[0].frames == (-1, 5, 9)
+    assert table.store(0)[0].frames == (1, 5, -1), "the frame itself may be the oldest"
+
+
+def test_memories_may_be_moved_to_just_before_a_frame() -> None:
+    table = filled(SlotTable.empty(3), 9, 1, 6)
+    assert table.just_before(40).frames == (39, 37, 38), "in their order, one frame apart"
+    assert table.just_before(2).frames == (1, -2, 0), "-1 is the mark of a free slot"
+    assert filled(SlotTable.empty(3), 4).just_before(40).frames == (39, -1, -1)
+    assert filled(SlotTable.empty(2), 4, 7).just_before(0).frames == (-3, -2)
+
+
+def test_the_reach_is_counted_from_the_frame_that_is_asked_for() -> None:
+    table = filled(SlotTable.empty(3), 0, 4, 5)
+    assert table.before(5, reach=5) == [0, 4]
+    assert table.before(5, reach=4) == [4]
+    assert table.before(5, reach=0) == []
+    assert table.before(6) == [0, 4, 5]
+
+
+def test_an_index_has_spare_slots_where_rows_in_use_are_written() -> None:
+    index = MemoryIndex.empty(2, 3, 4)
+    tables = (index.conditioning, index.recent, index.pointers)
+    assert [(len(table.frames), table.capacity) for table in tables] == [(2, 2), (4, 3), (5, 4)]
+    assert index.pin_first
+    spare = MemoryIndex.empty(2, 3, 4, pin_first=False, spare_conditioning=1)
+    assert (len(spare.conditioning.frames), spare.conditioning.capacity, spare.pin_first) == (3, 2, False)
+
+
+def test_an_index_that_pins_nothing_keeps_the_newest_conditioning_frames() -> None:
+    index = MemoryIndex.empty(2, 3, 4, pin_first=False)
+    for frame in (0, 5, 9):
+        index, _ = index.remember(frame, conditioning=True, spatial=True)
+    assert held(index.conditioning) == [5, 9]
+    assert not index.forget_from(9).pin_first
+    assert not index.just_before(40).pin_first
+
+
+def test_of_an_object_that_is_looked_for_conditioning_frames_alone_are_held() -> None:
+    index = MemoryIndex.empty(2, 3, 4)
+    for frame in range(5):
+        index, _ = index.remember(frame, conditioning=frame in (0, 3), spatial=True)
+    moved = index.just_before(40)
+    assert (held(moved.conditioning), held(moved.recent), held(moved.pointers)) == ([38, 39], [], [])
+    assert (len(moved.recent.frames), len(moved.pointers.frames)) == (4, 5), "room is left for others"
+
+
+def test_a_frame_whose_memory_is_not_kept_may_still_make_another_give_way() -> None:
+    index = MemoryIndex.empty(1, 3, 4)
+    for frame in (0, 1, 2):
+        index, _ = index.remember(frame, conditioning=frame == 0, spatial=True)
+    neither, slots = index.remember(3, conditioning=False, spatial=False, pointer=False, dropped=1)
+    assert (slots, held(neither.recent), held(neither.pointers)) == (Slots(None, None), [2], [1, 2])
+    kept, slots = index.remember(3, conditioning=False, spatial=True, pointer=False, dropped=1)
+    assert (slots, held(kept.recent), held(kept.pointers)) == (Slots(3, None), [2, 3], [1, 2])
+    pinned, slots = index.remember(3, conditioning=True, spatial=True, dropped=1)
+    assert (slots, held(pinned.conditioning), held(pinned.recent)) == (Slots(0, 0), [3], [2])
+
+
+def test_a_frame_that_is_remembered_again_is_not_held_twice() -> None:
+    index = MemoryIndex.empty(1, 3, 4)
+    for frame in (0, 1, 1):
+        index, _ = index.remember(frame, conditioning=frame == 0, spatial=True)
+    assert (held(index.recent), held(index.pointers)) == ([1], [1])
+    index, _ = index.remember(1, conditioning=False, spatial=False)
+    assert (held(index.recent), held(index.pointers)) == ([], [1])

@@ -15,7 +15,17 @@ import torch
 from safetensors.torch import save
 
 from sam_core import CapacityError, ObjectIdError, Prompt, SavedObjectError, Tracker, TrackState, build_tracker
-from sam_core.saved_objects import check_fit, from_bytes, load_object, save_object, saved_from, to_bytes, write_file
+from sam_core.saved_objects import (
+    check_fit,
+    from_bytes,
+    load_object,
+    recall,
+    remove_leftovers,
+    save_object,
+    saved_from,
+    to_bytes,
+    write_file,
+)
 from sam_core.saved_objects.format import LARGEST_FILE
 from sam_core.streaming import Stream, TrackRules
 from tests.core.pattern import frame
@@ -112,6 +122,114 @@ def test_a_prompt_on_a_loaded_object_corrects_it(micro_tracker: Tracker, cup: Pa
     assert other.report().spatial_slots_used >= 2, "the saved memory, the prompt's frame"
 
 
+@pytest.mark.parametrize("found_after", [100, 2], ids=["still looked for", "found again"])
+@pytest.mark.parametrize("late", [1, 2, 4])
+def test_a_late_prompt_on_a_loaded_object_keeps_what_was_saved(
+    micro_tracker: Tracker, cup: Path, late: int, found_after: int
+) -> None:
+    """Clicks are made on an image that is some frames old, and that may be from before the object was loaded."""
+    saved = from_bytes(cup.read_bytes()).memory
+    other = micro_tracker.open_stream(max_objects=4, track_rules=TrackRules(found_after=found_after))
+    for number in range(3):
+        other.step(frame(number), number)
+    load_object(cup, micro_tracker, other)
+    for number in range(3, 6):
+        other.step(frame(number), number)
+
+    answer = other.add_prompt(replace(CLICK, frame=5 - late), object_id=1)
+    again = other.add_prompt(replace(CLICK, frame=max(0, 4 - late)), object_id=1)  # and one on an earlier frame still
+
+    assert (answer.object_ids, again.object_ids) == ((1,), (1,))
+    for number in range(6, 12):
+        other.step(frame(number), number)
+    (info,) = other.objects
+    assert (info.phase.value, info.status.awaited) == ("shown", False)
+    kept = other.memory_of(1)
+    assert torch.equal(kept.spatial[:1], saved.spatial)
+    assert torch.equal(kept.pointers[:1], saved.pointers)
+
+
+def test_a_late_prompt_is_answered_with_what_was_saved(micro_tracker: Tracker, cup: Path) -> None:
+    """On the frame after the loading, and a frame late: the answer is the same."""
+    answers = []
+    for seen_since in (0, 1):
+        other = micro_tracker.open_stream(max_objects=4, track_rules=TrackRules(found_after=100))
+        other.step(frame(0), 0)
+        load_object(cup, micro_tracker, other)
+        other.step(frame(1), 1)
+        for number in range(seen_since):
+            other.step(frame(2 + number), 2 + number)
+        answers.append(other.add_prompt(replace(CLICK, frame=1), object_id=1).mask_logits)
+    torch.testing.assert_close(answers[1], answers[0], rtol=1e-4, atol=1e-4)
+
+
+def test_an_id_that_is_kept_leaves_room_for_new_ones(micro_tracker: Tracker, stream: Stream) -> None:
+    saved = saved_from(micro_tracker, stream, 1)
+    other = micro_tracker.open_stream(max_objects=4)
+    other.step(frame(0), 0)
+    for object_id in (2**32 - 1, 2**31 + 1):
+        read = from_bytes(to_bytes(replace(saved, object_id=object_id)))
+        with pytest.raises(ObjectIdError, match=f"1 to {2**31}, not {object_id}"):
+            recall(read, other, keep_id=True)
+        assert recall(read, other) in (1, 2), "under an id of the stream's own it can be loaded"
+    assert recall(replace(saved, object_id=2**31), other, keep_id=True) == 2**31
+    assert other.add_prompt(CLICK).object_ids == (2**31 + 1,)
+
+
+def test_ids_end_with_a_sentence(micro_tracker: Tracker, stream: Stream) -> None:
+    saved = saved_from(micro_tracker, stream, 1)
+    other = micro_tracker.open_stream(max_objects=3)
+    other.step(frame(0), 0)
+    other.reserve_ids(2**32 - 2)
+    assert other.add_prompt(CLICK).object_ids == (2**32 - 1,)
+    with pytest.raises(CapacityError, match="All ids"):
+        other.add_prompt(CLICK)
+    with pytest.raises(CapacityError, match="All ids"):
+        recall(saved, other)
+    other.reserve_ids(5)
+    assert [info.object_id for info in other.objects] == [2**32 - 1]
+
+
+def test_an_object_of_edgetam_comes_back(tmp_path: Path) -> None:
+    """Its memories are tokens, fewer than the places of a frame."""
+    torch.manual_seed(0)
+    tracker = build_tracker("edgetam_micro", device="cpu", dtype="float32")
+    first = followed(tracker, 2)
+    save_object(tmp_path / "cup", tracker, first, 1)
+    other = tracker.open_stream(max_objects=1)
+    assert load_object(tmp_path / "cup", tracker, other) == 1
+    assert torch.equal(other.memory_of(1).spatial, first.memory_of(1).spatial)
+    assert other.step(frame(3)).object_ids == (1,)
+
+
+def test_more_memories_than_a_file_has_are_not_written(micro_tracker: Tracker, tmp_path: Path) -> None:
+    rich = followed(micro_tracker, 1, corrections_are_conditioning=True, max_conditioning_frames=18)
+    for number in range(1, 18):
+        rich.step(frame(number), number)
+        rich.add_prompt(CLICK, object_id=1)
+    memory = rich.memory_of(1)
+    assert len(memory.spatial) == 18
+    save_object(tmp_path / "rich", micro_tracker, rich, 1)
+    saved = from_bytes((tmp_path / "rich").read_bytes())
+    assert torch.equal(saved.memory.pointers, memory.pointers[[0, *range(3, 18)]])
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"spatial": torch.zeros(17, 16, 64), "pointers": torch.zeros(17, 64)}, "shapes"),
+        ({"pointers": torch.full((1, 64), torch.nan)}, "not finite"),
+        ({"label": "x" * 300}, "label"),
+    ],
+)
+def test_what_could_not_be_loaded_is_not_saved(
+    micro_tracker: Tracker, stream: Stream, changed: dict[str, Any], words: str
+) -> None:
+    saved = saved_from(micro_tracker, stream, 1)
+    with pytest.raises(SavedObjectError, match=f"cannot be saved.*{words}"):
+        to_bytes(replace(saved, memory=replace(saved.memory, **changed)))
+
+
 def test_ids_are_kept_when_asked_for_and_refused_when_taken(micro_tracker: Tracker, tmp_path: Path) -> None:
     first = followed(micro_tracker, 1)
     for object_id in (1, 2):
@@ -148,10 +266,41 @@ def test_of_many_memories_the_first_and_the_newest_stay(micro_tracker: Tracker, 
 def test_colours_travel_with_the_object(micro_tracker: Tracker, tmp_path: Path) -> None:
     first = followed(micro_tracker, 1, non_overlap="color_histogram")
     save_object(tmp_path / "cup", micro_tracker, first, 1)
-    again = micro_tracker.open_stream(max_objects=1, non_overlap="color_histogram")
+    again = micro_tracker.open_stream(max_objects=2, non_overlap="color_histogram")
     load_object(tmp_path / "cup", micro_tracker, again)
     reference = first.memory_of(1).references["color_histogram"]
-    assert torch.equal(again.memory_of(1).references["color_histogram"], reference)
+    for number in range(4):
+        again.step(frame(number), number)
+        assert torch.equal(again.memory_of(1).references["color_histogram"], reference)
+        if number == 0:
+            again.add_prompt(BOX)  # the two overlap, and colours decide
+
+
+@pytest.mark.parametrize(
+    "references",
+    [{"color_histogram": torch.ones(3)}, {"color_histogram": torch.ones(512, 1)}, {"texture": torch.ones(512)}],
+    ids=["too short", "two-dimensional", "unknown"],
+)
+def test_colours_of_another_shape_are_refused(
+    micro_tracker: Tracker, stream: Stream, references: dict[str, torch.Tensor]
+) -> None:
+    saved = saved_from(micro_tracker, stream, 1)
+    with pytest.raises(SavedObjectError, match="reference"):
+        check_fit(replace(saved, memory=replace(saved.memory, references=references)), micro_tracker)
+
+
+def test_colours_of_another_type_do_no_harm(micro_tracker: Tracker, stream: Stream) -> None:
+    saved = saved_from(micro_tracker, stream, 1)
+    other = micro_tracker.open_stream(max_objects=2, non_overlap="color_histogram")
+    half = replace(saved.memory, references={"color_histogram": torch.ones(512, dtype=torch.float16)})
+    other.recall(half)
+    assert other.memory_of(1).references["color_histogram"].dtype == torch.float32
+    with pytest.raises(ValueError, match="shape"):
+        other.recall(replace(half, references={"color_histogram": torch.ones(3)}))
+    for number in range(3):
+        assert other.step(frame(number), number).object_ids[0] == 1
+        if number == 0:
+            other.add_prompt(BOX)
 
 
 def test_files_are_not_overwritten_unless_asked(micro_tracker: Tracker, stream: Stream, cup: Path) -> None:
@@ -175,6 +324,34 @@ def test_a_disk_that_fails_leaves_the_old_file(cup: Path, monkeypatch: pytest.Mo
         write_file(cup, b"new", overwrite=True)
     assert cup.read_bytes() == before
     assert [path.name for path in cup.parent.iterdir()] == [cup.name]
+
+
+def test_a_disk_without_links_takes_new_files(cup: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_links(*_: Any) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", no_links)
+    new, before = cup.with_name("new"), cup.read_bytes()
+    write_file(new, b"new")
+    with pytest.raises(SavedObjectError, match="exists already"):
+        write_file(cup, b"other")
+    assert (new.read_bytes(), cup.read_bytes()) == (b"new", before)
+
+    monkeypatch.setattr(os, "replace", no_links)
+    with pytest.raises(SavedObjectError, match="not permitted"):
+        write_file(cup.with_name("third"), b"third")
+    assert {path.name for path in cup.parent.iterdir()} == {cup.name, "new"}, "nothing half written is left"
+
+
+def test_what_a_killed_process_left_is_removed(cup: Path) -> None:
+    old, new, other = (cup.with_name(name) for name in (".saving-old", ".saving-new", "old"))
+    for path in (old, new, other):
+        path.write_bytes(b"half")
+    for path in (old, other):
+        os.utime(path, (0, 0))
+    remove_leftovers(cup.parent)
+    assert {path.name for path in cup.parent.iterdir()} == {cup.name, ".saving-new", "old"}
+    remove_leftovers(cup.parent / "none")
 
 
 # --- what is refused --------------------------------------------------------------------------------------------------
@@ -287,6 +464,7 @@ def test_memories_of_other_weights_are_refused(micro_tracker: Tracker, cup: Path
         (replace(saved, model="sam2.1_hiera_tiny"), "sam2.1_hiera_tiny; this tracker is sam2.1_micro"),
         (replace(saved, weights="0" * 64), "other weights"),
         (replace(saved, side=1024), "1024 px"),
+        (replace(saved, memory=replace(saved.memory, spatial=saved.memory.spatial[:, 1:])), "shapes"),
         (replace(saved, memory=replace(saved.memory, pointers=torch.zeros(1, 3))), "shapes"),
     ):
         with pytest.raises(SavedObjectError, match=words):

@@ -49,3 +49,13 @@ def test_publishers_that_come_and_go_take_no_room() -> None:
     for start in range(0, 10_000, 100):
         arrivals.missing(10_000 - start, publishers=3)
     assert len(arrivals._newest) == 3
+
+
+def test_a_message_that_comes_twice_or_late_is_no_gap() -> None:
+    arrivals = Arrivals()
+    assert [arrivals.missing(n) for n in (5, 5, 4, 5, 6)] == [0, 0, 0, 0, 0]
+
+
+def test_a_number_of_no_meaning_leaves_the_last_one() -> None:
+    arrivals = Arrivals()
+    assert [arrivals.missing(n) for n in (0, UNSUPPORTED, 2, UNSUPPORTED - 1)] == [0, 0, 1, UNSUPPORTED - 4]

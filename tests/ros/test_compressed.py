@@ -145,3 +145,98 @@ def test_the_orientation_in_exif_is_not_applied() -> None:
     turned = data[:2] + b"\xff\xe1" + struct.pack(">H", len(body) + 2) + body + data[2:]
     assert cv2.imdecode(np.frombuffer(turned, np.uint8), cv2.IMREAD_COLOR).shape == (46, 30, 3), "OpenCV would turn it"
     np.testing.assert_array_equal(compressed_to_rgb(of(turned)), compressed_to_rgb(of(data)))
+
+
+# --- Headers written by hand ------------------------------------------------------------------------------------------
+
+
+def png(width: int, height: int, bits: int, colours: int) -> bytes:
+    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I4sIIBB", 13, b"IHDR", width, height, bits, colours)
+
+
+def segment(marker: int, body: bytes = b"") -> bytes:
+    """Return a JPEG marker with a length and a body."""
+    return struct.pack(">BBH", 0xFF, marker, len(body) + 2) + body
+
+
+def start_of_frame(marker: int = 0xC0, bits: int = 8, samples: int = 3) -> bytes:
+    return segment(marker, struct.pack(">BHHB", bits, 30, 46, samples))
+
+
+def webp(kind: bytes, body: bytes) -> bytes:
+    return b"RIFF\0\0\0\0WEBP" + kind + b"\0\0\0\0" + body
+
+
+@pytest.mark.parametrize(
+    ("bits", "colours", "is_grey"),
+    [(8, 0, True), (16, 0, True), (1, 0, True), (8, 2, False), (8, 3, False), (8, 4, False)],
+)
+def test_a_png_says_its_colour_type(bits: int, colours: int, is_grey: bool) -> None:
+    assert read_header(png(70_000, 3, bits, colours)) == ImageHeader("png", 70_000, 3, is_grey, bits)
+
+
+def test_a_png_begins_with_its_header() -> None:
+    with pytest.raises(
+        ImageError, match=r"^the compressed image \(26 bytes\) cannot be decoded: it is none of jpeg, png"
+    ):
+        read_header(png(1, 1, 8, 0).replace(b"IHDR", b"IDAT"))
+    with pytest.raises(
+        ImageError, match=r"^the compressed image \(25 bytes\) cannot be decoded: its header is cut off$"
+    ):
+        read_header(png(1, 1, 8, 0)[:-1])
+
+
+@pytest.mark.parametrize("marker", [m for m in range(0xC0, 0xD0) if m not in (0xC4, 0xC8, 0xCC)])
+def test_every_start_of_a_frame_is_one(marker: int) -> None:
+    assert read_header(b"\xff\xd8" + start_of_frame(marker)) == ImageHeader("jpeg", 46, 30, False, 8)
+
+
+@pytest.mark.parametrize("marker", [0xC4, 0xC8, 0xCC, 0xD8, 0xDB, 0xE0, 0xFE, 0x02, 0xBF])
+def test_other_segments_are_passed_over_by_their_length(marker: int) -> None:
+    data = b"\xff\xd8" + segment(marker, b"\xff\xc0 looks like a frame") + segment(marker) + start_of_frame()
+    assert read_header(data) == ImageHeader("jpeg", 46, 30, False, 8)
+
+
+@pytest.mark.parametrize("marker", [0x01, 0xD0, 0xD7])
+def test_markers_without_a_length_and_fill_bytes_are_passed_over(marker: int) -> None:
+    data = b"\xff\xd8" + bytes((0xFF, marker, 0xFF, 0xFF, 0xFF, marker, 0xFF)) + start_of_frame()
+    assert read_header(data) == ImageHeader("jpeg", 46, 30, False, 8)
+
+
+@pytest.mark.parametrize(("samples", "bits", "is_grey"), [(1, 8, True), (3, 8, False), (4, 8, False), (1, 12, True)])
+def test_a_jpeg_says_its_samples_and_their_bits(samples: int, bits: int, is_grey: bool) -> None:
+    data = memoryview(b"\xff\xd8" + start_of_frame(0xC1, bits, samples))
+    assert read_header(data) == ImageHeader("jpeg", 46, 30, is_grey, bits)
+
+
+def test_what_is_no_marker_ends_a_jpeg() -> None:
+    with pytest.raises(ImageError, match="its header is cut off") as refused:
+        read_header(b"\xff\xd8\x00" + start_of_frame())
+    assert str(refused.value.__cause__) == "no marker"
+
+
+def test_as_many_markers_are_read_as_an_image_may_have() -> None:
+    """Each fill byte counts, and so does the frame's own marker."""
+    assert read_header(b"\xff\xd8" + b"\xff" * 9_999 + start_of_frame()).width == 46
+    with pytest.raises(ImageError) as refused:
+        read_header(b"\xff\xd8" + b"\xff" * 10_000 + start_of_frame())
+    assert str(refused.value.__cause__) == "no frame"
+
+
+@pytest.mark.parametrize(
+    ("data", "size"),
+    [
+        (webp(b"VP8X", b"\0" * 4 + (70_000).to_bytes(3, "little") + (299).to_bytes(3, "little")), (70_001, 300)),
+        (webp(b"VP8L", b"\x2f" + struct.pack("<I", 16_383 | 299 << 14 | 1 << 28)), (16_384, 300)),
+        (webp(b"VP8L", b"\x2f" + struct.pack("<I", 0)), (1, 1)),
+        (webp(b"VP8 ", b"\0" * 6 + struct.pack("<HH", 16_383 | 1 << 14, 300 | 2 << 14)), (16_383, 300)),
+    ],
+)
+def test_a_webp_says_its_size_by_the_kind_of_its_first_chunk(data: bytes, size: tuple[int, int]) -> None:
+    assert read_header(data) == ImageHeader("webp", *size, is_grey=False, bits=8)
+
+
+def test_a_webp_of_an_unknown_chunk_is_refused() -> None:
+    with pytest.raises(ImageError, match="its header is cut off") as refused:
+        read_header(webp(b"ANIM", b"\0" * 20))
+    assert str(refused.value.__cause__) == "no known chunk"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import struct
+import weakref
 from typing import Any
 
 import cv2
@@ -17,7 +19,7 @@ from std_msgs.msg import Header
 from sam_core import ImageError
 from sam_ros.console.ros.draft import Box, Draft, Point, Stroke, read_step
 from sam_ros.console.ros.frames import Frame, FrameStore, SeenObject
-from sam_ros.console.web.stream import LEVELS, encode
+from sam_ros.console.web.stream import LEVELS, Encoder, encode
 from sam_ros.conversions.encodings import array_to_image
 from sam_ros.conversions.outlines import outline_of
 from sam_ros.conversions.stamps import to_time
@@ -103,18 +105,47 @@ def test_stamps_may_go_back_and_repeat() -> None:
 
 
 def test_memory_is_bounded_in_bytes_and_in_frames() -> None:
-    frames = store(most_bytes=3 * SIZE[0] * SIZE[1] * 5)  # five images
-    for stamp in range(1, 300):
+    most = 20 * 3 * SIZE[0] * SIZE[1]  # twenty images
+    frames = store(most_bytes=most)
+    mask = np.ones(SIZE, bool)  # a third of an image
+    for stamp in range(10, 3000, 10):
         frames.add_image(image(stamp))  # most of them never meet a result
-        if stamp % 3 == 0:
-            frames.add_result(result(stamp))
-        frames.add_result(result(1000 + stamp))  # never meets an image
-    kept = [number for number in range(1, 400) if frames.frame(number) is not None]
-    assert 1 <= len(kept) <= 5
-    assert len(frames._images) <= 5
-    assert len(frames._results) <= 30
+        if stamp % 30 == 0:
+            frames.add_result(result(stamp, *(tracked(i, mask, 0, 0) for i in range(3))))
+        frames.add_result(result(stamp - 5, tracked(1, mask, 0, 0)))  # never meets an image
+        kept = [frame for number in range(1, 400) if (frame := frames.frame(number)) is not None]
+        sizes = [len(frame.image.data) + sum(len(item.message.mask.data) for item in frame.objects) for frame in kept]
+        assert sum(sizes) + frames._matcher.size <= most
+    assert len(kept) == 3, "with its three masks a frame takes the room of two images"
     frames.forget()
-    assert frames.newest is None
+    assert (frames.newest, frames._matcher.size) == (None, 0)
+
+
+def test_a_result_that_comes_later_than_the_images_fit_does_not_stop_the_pictures() -> None:
+    """30 Hz and a result after 0.6 s, when 18 images are on their way and ten fit."""
+    now = [0.0]
+    frames = store(lambda: now[0], most_bytes=20 * 3 * SIZE[0] * SIZE[1])
+    shown = set()
+    for number in range(1, 301):  # ten seconds
+        now[0] = number / 30
+        if number > 18:
+            frames.add_result(result((number - 18) * 33))
+        frames.add_image(image(number * 33))
+        assert frames.newest is not None
+        if frames.newest.tracked:
+            shown.add(frames.newest.stamp)
+    assert len(shown) > 100
+
+
+def test_results_whose_images_are_lost_do_not_stop_the_pictures() -> None:
+    now = [0.0]
+    frames = store(lambda: now[0])
+    for number in range(1, 301):
+        now[0] = number / 30
+        frames.add_image(image(10 * number))
+        frames.add_result(result(10 * number - 5))
+    assert frames.newest is not None
+    assert (frames.newest.stamp, frames.newest.tracked) == (3000, False)
 
 
 def test_waiting_ends_with_the_next_frame_or_in_time() -> None:
@@ -158,6 +189,7 @@ def test_an_outline_of_noise_is_bounded() -> None:
     noise = (np.random.default_rng(0).random((480, 640)) > 0.5).astype(np.uint8)
     outline = outline_of(noise, 0, 0)
     assert len(outline) <= 100
+    assert 1000 < sum(map(len, outline)) / 2 <= 4000, "points of all its polygons"
     square = outline_of(np.ones((4, 4), np.uint8), 10, 20)
     assert {(square[0][i], square[0][i + 1]) for i in range(0, 8, 2)} == {
         (10.5, 20.5),
@@ -196,10 +228,38 @@ def test_a_jpeg_passes_as_it_is_and_a_broken_image_is_refused() -> None:
     jpeg = cv2.imencode(".jpg", np.zeros((40, 60, 3), np.uint8))[1].tobytes()
     compressed = CompressedImage(header=header(1), format="jpeg", data=jpeg)
     assert encode(Frame(1, compressed, (), True), 0).endswith(jpeg)
+    mosaic = CompressedImage(header=header(1), format="bayer_rggb8; jpeg compressed ", data=jpeg)
+    assert not encode(Frame(1, mosaic, (), True), 0).endswith(jpeg), "the tracker sees its colours"
+    png = cv2.imencode(".png", np.zeros((40, 60, 3), np.uint8))[1].tobytes()
+    _, picture = decoded(encode(Frame(1, CompressedImage(header=header(1), format="jpeg", data=png), (), True), 0))
+    assert picture.shape == (40, 60, 3)
+    assert b"PNG" not in encode(Frame(1, CompressedImage(header=header(1), format="jpeg", data=png), (), True), 0)
     broken = image(2)
     broken.encoding = "nonsense"
     with pytest.raises(ImageError, match="nonsense"):
         encode(Frame(2, broken, (), True), 0)
+
+
+def test_browsers_share_an_answer_and_it_does_not_keep_the_image() -> None:
+    encoder = Encoder()
+
+    def ask(tracker: str, frame: Frame, level: int = 0) -> bytes:
+        return asyncio.run(encoder.encode(tracker, frame, level))
+
+    frame = Frame(1, image(1), (), True)
+    answer = ask("/a", frame)
+    assert ask("/a", frame) is answer
+    assert ask("/b", Frame(1, image(2), (), True)) != answer, "another tracker counts its frames, too"
+    assert ask("/a", Frame(1, image(3), (), True)) != answer, "the tracker was found anew"
+    assert ask("/a", frame, 1) != answer
+    for number in range(2, 20):
+        ask("/a", Frame(number, image(number), (), True))
+    assert len(encoder._answers) == 6
+    encoder.stop()
+    gone = weakref.ref(frame)
+    del frame
+    gc.collect()
+    assert gone() is None
 
 
 # --- Prompts ----------------------------------------------------------------------------------------------------------

@@ -9,6 +9,8 @@ import pytest
 
 pytest.importorskip("nicegui")
 
+from sam_ros.console.console import token_of
+from sam_ros.console.parameters import ConsoleParameters
 from sam_ros.console.web.guard import BURST, MESSAGES, MOST_BODY, MOST_MESSAGE, REQUESTS, Access, Bucket, Guard
 
 TOKEN = "correct-horse-battery"
@@ -42,6 +44,7 @@ def ask(
     query: str = "",
     host: str = "localhost:8088",
     peer: str = "127.0.0.1",
+    path: str = "/",
     messages: list[Any] | None = None,
     **headers: str,
 ) -> list[Any]:
@@ -59,6 +62,7 @@ def ask(
     scope = {
         "type": kind,
         "method": method,
+        "path": path,
         "query_string": query.encode(),
         "client": (peer, 1),
         "headers": [(name.encode(), value.encode()) for name, value in pairs.items()],
@@ -130,6 +134,49 @@ def test_the_token_comes_with_the_address_and_stays_as_a_cookie() -> None:
     cookie = headers[b"set-cookie"].decode().split(";")[0]
     assert status(ask(guard, host="robot.local:8088", cookie=cookie)) == 200
     assert headers[b"x-frame-options"] == b"DENY", "no other page may put it into a frame"
+
+
+def test_a_proxy_does_not_open_the_console_to_everybody() -> None:
+    """The console listens at 127.0.0.1, and a proxy passes on what comes to its own name."""
+    settings = ConsoleParameters(origins=("Robot.Example",))
+    token = token_of(settings)
+    assert len(token) > 16
+    access = Access(settings.hosts(8088), token)
+    assert status(ask(Guard(Inner(), access), host="robot.example")) == 401
+    assert status(ask(Guard(Inner(), access), host="robot.example", query=f"token={token}")) == 200
+    assert status(ask(Guard(Inner(), access), host="evil.example", query=f"token={token}")) == 421
+    assert token_of(ConsoleParameters()) == ""
+    assert token_of(ConsoleParameters(token=TOKEN)) == TOKEN
+    assert len(token_of(ConsoleParameters(host="0.0.0.0"))) > 16
+    assert ConsoleParameters(host="0.0.0.0").hosts(8088) == frozenset(), "any, with the token"
+
+
+def test_consoles_on_several_ports_of_a_host_have_their_own_cookies() -> None:
+    one, two = Access(token=TOKEN, cookie="sam_console_1"), Access(token="another-token", cookie="sam_console_2")
+    both = f"sam_console_1={TOKEN}; sam_console_2=another-token"
+    for access in (one, two):
+        assert status(ask(Guard(Inner(), access), cookie=both)) == 200
+    assert status(ask(Guard(Inner(), two), cookie="sam_console_1=another-token")) == 401
+
+
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+def test_pictures_and_scripts_of_other_pages_reach_nothing(site: str) -> None:
+    """`<img src="http://127.0.0.1:8088/">` in another page would take the operator's places and requests."""
+    guard = Guard(Inner(), LOCAL, clock=lambda: 0.0)
+    for kind in ("image", "script", "iframe", "empty", ""):
+        for _ in range(200):
+            assert status(ask(guard, sec_fetch_site=site, sec_fetch_dest=kind)) == 403
+    assert status(ask(guard, sec_fetch_site=site, sec_fetch_dest="document")) == 200, "a link, and nothing is used up"
+    assert status(ask(guard, sec_fetch_site="same-origin", sec_fetch_dest="script")) == 200
+    assert status(ask(guard, sec_fetch_site="none", sec_fetch_dest="document")) == 200
+
+
+def test_no_page_is_made_when_as_many_as_may_be_are_open() -> None:
+    inner = Inner()
+    guard = Guard(inner, LOCAL, is_full=lambda: True)
+    assert status(ask(guard)) == 503
+    assert inner.received == []
+    assert status(ask(guard, path="/frame")) == 200, "those that are open go on"
 
 
 def test_a_request_has_a_bounded_body_whatever_it_says_of_itself() -> None:

@@ -153,10 +153,12 @@ def test_reports_become_samples_and_age() -> None:
     assert not history.health().present
     for i in range(KEPT + 50):
         history.add(report(state="active", **{"images dropped: late": str(3 * i), "host memory [MiB]": "12.5"}))
-    history.add(report(state="active, paused", detector="not configured", **{"images dropped: late": "0"}))
+    followed = {"concepts followed": "cup, red, ball", "concept followed 1": "cup, red", "concept followed 2": "ball"}
+    history.add(report(state="active, paused", detector="not configured", **{"images dropped: late": "0"}, **followed))
     health = history.health()
     assert (health.level, health.message, health.state, health.paused) == ("warn", "slow", "active", True)
     assert health.detector == ""
+    assert health.followed == ("cup, red", "ball")
     assert len(health.samples) == KEPT
     assert health.samples[-2].dropped == 3
     assert health.samples[-2].memory == 12.5

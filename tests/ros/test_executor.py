@@ -70,8 +70,8 @@ def test_an_entity_for_which_no_task_could_be_made_is_tried_again(node: Node, mo
         short.setattr("rclpy.executors.Task", _no_memory)
         with pytest.raises(MemoryError):
             executor.until(lambda: False)
+    assert ticks == []
     executor.until(lambda: len(ticks) > 1)
-    assert executor.faults == 0
 
 
 def _no_memory(*_: Any, **__: Any) -> Any:

@@ -374,3 +374,197 @@ def test_a_prompt_for_an_image_that_is_gone_is_told_which_are_at_hand(tracker: T
     assert session.click(1, 1, stamp=11 * SECOND) == (1, True), "a click may have the time of the click as its stamp"
     assert session.add_prompt(gone, None, "", or_newest=True).object_ids == (2,)
     assert session.stream.objects[1].first_frame == 1
+
+
+# --- What the thread tells --------------------------------------------------------------------------------------------
+
+
+class Log:
+    """A logger that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.lines: list[tuple[str, str, float]] = []
+
+    def warning(self, text: str, *, throttle_duration_sec: float) -> None:
+        self.lines.append(("warning", text, throttle_duration_sec))
+
+    def error(self, text: str, *, throttle_duration_sec: float) -> None:
+        self.lines.append(("error", text, throttle_duration_sec))
+
+
+@pytest.fixture
+def log(monkeypatch: pytest.MonkeyPatch) -> Log:
+    """The log of whatever `Bench` a test makes."""
+    log = Log()
+    monkeypatch.setattr("tests.ros.test_inference.get_logger", lambda _: log)
+    return log
+
+
+def test_what_goes_wrong_is_counted_remembered_and_logged_legibly(tracker: Tracker, log: Log) -> None:
+    stream = FaultyStream(tracker.open_stream(max_objects=4))
+    bench = Bench(Session(stream))
+    bench.track(frame(1 * SECOND, encoding="no\x1bsuch"))
+    errors = [bench.statistics.snapshot().last_error]
+    for number, fault in enumerate((torch.cuda.OutOfMemoryError("full"), KeyError("what")), 2):
+        stream.faults.append(fault)
+        bench.track(frame(number * SECOND))
+        errors.append(bench.statistics.snapshot().last_error)
+    assert bench.thread.stop(TIMEOUT)
+    assert errors[0].startswith(r"unreadable image: unknown encoding 'no\x1bsuch'")
+    assert errors[1:] == ["the device ran out of memory: full", "KeyError: 'what'"]
+    assert [(kind, quiet) for kind, _, quiet in log.lines] == [("warning", 5.0), ("error", 5.0), ("error", 5.0)]
+    texts = [text for _, text, _ in log.lines]
+    assert texts[0].startswith(r"image dropped: unknown encoding 'no\x1bsuch'")
+    assert texts[1:] == ["frame dropped: the device ran out of memory: full", "frame dropped: KeyError: 'what'"]
+    assert (bench.drops(DropCause.BAD_IMAGE), bench.drops(DropCause.ERROR)) == (1, 2)
+
+
+def test_that_stamps_went_back_is_said_with_the_time(tracker: Tracker, log: Log) -> None:
+    bench = Bench(Session(tracker.open_stream(max_objects=1)))
+    for stamp in (5.0, 1.0, 1.25, 1.5, 1.75):
+        bench.track(frame(round(stamp * SECOND)))
+    bench.thread.begin_run()
+    bench.track(frame(round(0.5 * SECOND)))
+    assert bench.thread.stop(TIMEOUT)
+    ((kind, text, quiet),) = log.lines
+    assert (kind, quiet) == ("warning", 5.0)
+    assert text.startswith("the stamps of the images went back by 3.500 s and go on from there: a recording in a loop")
+    assert bench.statistics.snapshot().restarts == 1
+    assert [stamp for stamp, _ in bench.delivered] == [5 * SECOND, 3 * SECOND // 2, 7 * SECOND // 4, SECOND // 2]
+
+
+def test_a_frame_that_is_thrown_away_is_counted_once(bench: Bench) -> None:
+    bench.gate.clear()
+    bench.track_later(frame(1))
+    bench.thread.offer(frame(2))
+    for _ in range(2):
+        bench.thread.discard()
+    bench.gate.set()
+    bench.thread.submit(lambda _: None).result(TIMEOUT)
+    assert [stamp for stamp, _ in bench.delivered] == [1]
+    assert (bench.drops(DropCause.INACTIVE), bench.drops(DropCause.REPLACED)) == (1, 0)
+
+
+def test_events_can_be_taken_after_each_frame_and_command_and_at_the_end(tracker: Tracker) -> None:
+    events: list[list[str]] = []
+
+    def tell(session: Session) -> None:
+        events.append([event.reason for event, _ in session.take_events()])
+
+    bench = Bench(Session(tracker.open_stream(max_objects=4)), tell=tell)
+    bench.thread.offer(frame(1))
+    bench.thread.submit(lambda s: s.add_prompt(Prompt(points=[[5, 5]]), None, "")).result(TIMEOUT)
+    with pytest.raises(PromptError):
+        bench.thread.submit(lambda s: s.add_prompt(Prompt(), None, "")).result(TIMEOUT)
+    assert bench.thread.stop(TIMEOUT)
+    assert events == [[], ["prompted"], [], ["the tracker was cleaned up"]]
+
+
+def test_events_that_are_not_told_are_an_error_and_cost_nothing_else(tracker: Tracker) -> None:
+    def tell(session: Session) -> None:
+        raise RuntimeError("nobody listens")
+
+    bench = Bench(Session(tracker.open_stream(max_objects=4)), tell=tell)
+    bench.track(frame(1))
+    assert bench.statistics.snapshot().last_error == "events are not published: RuntimeError: nobody listens"
+    assert len(bench.delivered) == 1
+    assert bench.thread.stop(TIMEOUT)
+
+
+def test_who_watches_sees_each_outcome_with_its_frame_in_the_history(tracker: Tracker) -> None:
+    session = Session(tracker.open_stream(max_objects=4))
+    bench = Bench(session)
+    seen: list[tuple[int, int]] = []
+
+    def watch(outcome: Any) -> None:
+        newest = bench.thread.history.newest
+        assert newest is not None
+        seen.append((outcome.result.stamp, newest.stamp))
+
+    bench.thread.submit(lambda s: setattr(s, "watch", watch)).result(TIMEOUT)
+    for stamp in (1, 2):
+        bench.track(frame(stamp))
+    assert seen == [(1, 1), (2, 2)]
+    assert bench.thread.stop(TIMEOUT)
+    assert len(bench.thread.history) == 0
+    assert bench.thread.report.frames == 2
+
+
+def test_what_is_delivered_is_the_message_its_image_and_the_time_of_the_model(tracker: Tracker) -> None:
+    delivered: list[tuple[Any, ...]] = []
+    thread: InferenceThread[Image] = InferenceThread(
+        Session(tracker.open_stream(max_objects=1)),
+        decode=image_to_rgb,
+        deliver=lambda *given: delivered.append(given),
+        statistics=Statistics(),
+        logger=get_logger("test"),
+    )
+    message = frame(1, "bgr8", seed=5)
+    thread.start()
+    thread.offer(message)
+    thread.submit(lambda _: None).result(TIMEOUT)
+    assert thread.stop(TIMEOUT)
+    ((sent, image, result, seconds, held),) = delivered
+    assert sent is message
+    np.testing.assert_array_equal(image, picture(5)[..., ::-1])
+    assert (result.stamp, seconds > 0, held >= 0) == (1, True, True)
+
+
+def test_a_result_that_cannot_be_delivered_is_counted(tracker: Tracker) -> None:
+    """At once, or when what is held back is delivered at the end: then the others still are."""
+    for hold_back in (0, 3):
+        bench = Bench(Session(tracker.open_stream(max_objects=1)), hold_back=hold_back)
+        deliver = bench.thread._deliver
+
+        def refuse_2(message: Image, *given: Any, deliver: Any = deliver) -> None:
+            if stamp_of(message.header) == 2:
+                raise RuntimeError("no such topic")
+            deliver(message, *given)
+
+        bench.thread._deliver = refuse_2
+        for stamp in (1, 2, 3):
+            bench.track(frame(stamp))
+        bench.thread.flush().result(TIMEOUT)
+        assert [stamp for stamp, _ in bench.delivered] == [1, 3]
+        assert (bench.drops(DropCause.ERROR), bench.thread.held) == (1, 0)
+        assert bench.statistics.snapshot().last_error == "RuntimeError: no such topic"
+        assert bench.thread.stop(TIMEOUT)
+
+
+def test_a_thread_that_was_stopped_delivers_nothing_more(bench: Bench) -> None:
+    def late(session: Session) -> None:
+        bench.thread._stopping = True
+        bench.thread._process(frame(2), session)
+        bench.thread._stopping = False
+
+    bench.track(frame(1))
+    bench.thread.submit(late).result(TIMEOUT)
+    assert [stamp for stamp, _ in bench.delivered] == [1]
+
+
+def test_a_thread_that_does_not_end_in_time_says_so_and_tells_nothing_more(tracker: Tracker) -> None:
+    told: list[int] = []
+    bench = Bench(Session(tracker.open_stream(max_objects=1)), tell=lambda _: told.append(1))
+    bench.gate.clear()
+    bench.track_later(frame(1))
+    assert not bench.thread.stop(timeout=0.0)
+    working = bench.thread.working
+    assert working is not None
+    assert 0 <= working < TIMEOUT
+    bench.gate.set()
+    assert bench.thread.stop()
+    assert told == []
+
+
+def test_each_lane_of_clients_has_its_capacity_and_the_node_has_none(tracker: Tracker) -> None:
+    bench = Bench(Session(tracker.open_stream(max_objects=1)), capacity=2)
+    bench.gate.clear()
+    bench.track_later(frame(1))
+    for lane in (Lane.PROMPT, Lane.QUERY):
+        waiting = [bench.thread.submit(lambda _: 1, lane) for _ in range(3)]
+        with pytest.raises(BusyError, match=r"2 .* wait already"):
+            waiting[2].result(TIMEOUT)
+    node = [bench.thread.submit(lambda _: 1) for _ in range(9)]
+    bench.gate.set()
+    assert [future.result(TIMEOUT) for future in node] == [1] * 9
+    assert bench.thread.stop(TIMEOUT)

@@ -10,9 +10,10 @@ from builtin_interfaces.msg import Time
 from sam_msgs.msg import TrackedObject
 from std_msgs.msg import Header
 
-from sam_core import FrameResult, ObjectInfo, ObjectState
+from sam_core import FrameResult, ObjectInfo, ObjectState, TrackState
 from sam_core.streaming import Origin
 from sam_core.streaming.masks import logits_at_pixels
+from sam_core.streaming.track_state import TrackStatus
 from sam_ros.conversions.colours import colour_of
 from sam_ros.conversions.messages import (
     Masks,
@@ -204,3 +205,46 @@ def test_colours_stay_with_the_id_and_differ() -> None:
     colours = [colour_of(i) for i in range(1, 17)]
     assert len(set(colours)) == 16
     assert colours == [colour_of(i) for i in range(1, 17)]
+
+
+def test_objects_say_how_their_tracks_stand() -> None:
+    statuses = {
+        3: TrackStatus(TrackState.OCCLUDED, last_seen=11 * 10**9 + 5),
+        7: TrackStatus(TrackState.LOST),
+    }
+    first, second, third = objects_message(Masks.of(replace(frame_result(), statuses=statuses)), HEADER).objects
+    assert (first.track_state, first.last_seen) == (TrackedObject.TRACK_OCCLUDED, Time(sec=11, nanosec=5))
+    assert (second.track_state, second.last_seen) == (TrackedObject.TRACK_LOST, Time()), "never seen"
+    assert (third.track_state, third.last_seen) == (TrackedObject().track_state, Time()), "nothing is known"
+    named = {
+        TrackState.TENTATIVE: TrackedObject.TRACK_TENTATIVE,
+        TrackState.TRACKED: TrackedObject.TRACK_TRACKED,
+    }
+    for state, number in named.items():
+        masks = Masks.of(replace(frame_result(), statuses={3: TrackStatus(state)}))
+        assert objects_message(masks, HEADER).objects[0].track_state == number
+
+
+def test_boxes_of_detections_are_told_by_centre_and_size() -> None:
+    second = detections_message(Masks.of(frame_result()), HEADER).detections[1].bbox
+    assert (second.center.position.x, second.center.position.y, second.size_x, second.size_y) == (6.0, 4.0, 4.0, 2.0)
+
+
+def test_a_detection_may_be_a_single_column() -> None:
+    result = replace(frame_result(), boxes=torch.tensor([[2, 1, 3, 4], [4, 3, 4, 5], [0, 0, 0, 0]]))
+    assert [one.id for one in detections_message(Masks.of(result), HEADER).detections] == ["3"]
+
+
+def test_the_largest_id_that_fits_is_explained() -> None:
+    message = label_info_message(((65534, "cup"), (65535, "mug")), HEADER, 1.0)
+    assert [one.class_id for one in message.class_map] == [0, 65534]
+    assert message.threshold == pytest.approx(1 / (1 + math.exp(-1.0)))
+
+
+def test_a_summary_says_in_which_state_an_object_is() -> None:
+    for state, number in (
+        (ObjectState.TRACKED, TrackedObject.TRACKED),
+        (ObjectState.ABSENT, TrackedObject.ABSENT),
+        (ObjectState.NO_MASK, TrackedObject.NO_MASK),
+    ):
+        assert summary_message(ObjectInfo(3, "cup", 5, 0, state, 0.25, 0.125)).state == number

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from sam_msgs.msg import LabeledPoint
+from sam_msgs.msg import ImagePrompt, LabeledPoint
 from sam_msgs.srv import AddPrompt
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
@@ -15,7 +15,7 @@ from sam_core.streaming import CroppedMask
 from sam_ros.conversions.encodings import array_to_image
 from sam_ros.conversions.messages import concept_instance_message, mask_of
 from sam_ros.conversions.prompts import prompt_of
-from sam_ros.conversions.stamps import format_stamp, to_time
+from sam_ros.conversions.stamps import format_stamp, nanoseconds, stamp_of, to_time
 
 
 def test_an_empty_request_is_an_empty_prompt() -> None:
@@ -72,3 +72,34 @@ def test_an_instance_comes_back_from_its_message() -> None:
 
 def test_a_stamp_is_written_as_ros_tools_show_it() -> None:
     assert format_stamp(12 * 10**9 + 34) == "12.000000034 s"
+    assert format_stamp(10**9 - 1) == "0.999999999 s"
+    assert format_stamp(10**9) == "1.000000000 s"
+
+
+def test_stamps_are_whole_nanoseconds() -> None:
+    stamp = to_time(12 * 10**9 + 34)
+    assert (stamp.sec, stamp.nanosec) == (12, 34)
+    assert (nanoseconds(stamp), stamp_of(Header(stamp=stamp))) == (12 * 10**9 + 34,) * 2
+    assert to_time(10**9 - 1).nanosec == 10**9 - 1
+
+
+def test_the_prompt_of_a_still_image_has_no_stamp() -> None:
+    points = [LabeledPoint(x=1.5, y=2.5, label=1)]
+    assert prompt_of(ImagePrompt(points=points)) == Prompt([[1.5, 2.5]], [1])
+    assert prompt_of(AddPrompt.Request(points=points)).stamp is None, "a stamp of zero means the newest image"
+
+
+def test_a_hundred_points_are_not_too_many() -> None:
+    assert len(prompt_of(AddPrompt.Request(points=[LabeledPoint()] * 100)).points) == 100  # type: ignore[arg-type]
+
+
+def test_an_instances_box_is_that_of_its_pixels() -> None:
+    """A box that is neither square nor at the border: rows 3 to 5, columns 7 to 12."""
+    mask = np.zeros((9, 30), bool)
+    mask[3:5, 7:12] = True
+    message = concept_instance_message(Instance("cup", 0.5, CroppedMask.of(mask)), (0.0, 1.0, 2.0, 3.0), 0, Header())
+    assert message.object_id == 0
+    box = message.box
+    assert (box.x_offset, box.y_offset, box.width, box.height) == (7, 3, 5, 2)
+    assert (message.mask.width, message.mask.height) == (5, 2)
+    np.testing.assert_array_equal(mask_of(message, (9, 30)), mask)

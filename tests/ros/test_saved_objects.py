@@ -9,12 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from sam_msgs.msg import TrackedObject
 from sam_msgs.srv import ListEvents, LoadObjects, SaveObjects
 
+from sam_core import Prompt, build_tracker
+from sam_ros.annotation.__main__ import main as annotate
+from sam_ros.annotation.results import Results
 from sam_ros.runtime.processes import Executable
+from sam_ros.tracking.session import Session
 
 PLACES = 8
 
@@ -110,8 +115,8 @@ def test_an_object_is_saved_loaded_and_found(client: Any, keeper: Keeper, pictur
     ]
     events = client.call(ListEvents, "list_events").events[-2:]
     assert [(event.id, event.reason) for event in events] == [
-        (cup, "loaded, and looked for"),
-        (cup, "seen for the first time since it was loaded"),
+        (cup, "remembered from before, and looked for"),
+        (cup, "seen for the first time since it is looked for"),
     ]
     taken = load(client, f"red_cup_{cup}.safetensors", keep_ids=True)
     assert not taken.success
@@ -120,6 +125,42 @@ def test_an_object_is_saved_loaded_and_found(client: Any, keeper: Keeper, pictur
     assert everything.success
     assert len(everything.object_ids) == 3
     assert min(everything.object_ids) > other, "new ids"
+
+
+def test_an_object_that_a_concept_found_is_looked_for_by_it_when_it_is_loaded() -> None:
+    tracker = build_tracker("sam2.1_micro", device="cpu", dtype="float32")
+    before, after = (Session(tracker.open_stream(max_objects=2)) for _ in range(2))
+    image = np.random.default_rng(0).integers(0, 256, (96, 128, 3), dtype=np.uint8)
+    before.step(image, 0, None)
+    for label in ("cup", "prompted"):
+        before.stream.add_prompt(Prompt(points=[[30, 40]]), label=label)
+    before.concepts.adopt(1, "yellow cup")
+    ids = [after.recall(saved, keep_id=True) for saved in before.saved_all(tracker)]
+    assert ids == [1, 2]
+    assert {i: track.concept for i, track in after.concepts.tracks.items()} == {1: "yellow cup"}
+
+
+def test_saved_objects_are_found_in_a_recording(
+    client: Any, keeper: Keeper, micro: dict[str, Any], picture: Callable[..., np.ndarray], tmp_path: Path
+) -> None:
+    client.track(picture(0))
+    client.prompt((35, 45), label="red cup")
+    client.prompt((90, 20), label="other")
+    client.track(picture(1))
+    files = [str(keeper.folder / name) for name in save(client, name="all").files]
+    (tmp_path / "recording").mkdir()
+    for k in range(4):
+        cv2.imwrite(str(tmp_path / "recording" / f"{k}.png"), cv2.cvtColor(picture(k), cv2.COLOR_RGB2BGR))
+    model = [f"--{name}={micro[name]}" for name in ("model", "checkpoint", "device", "dtype") if micro.get(name)]
+
+    run = [str(tmp_path / "recording"), "-o", str(tmp_path / "run"), "--saved", *files, "--write", "csv", "--quiet"]
+    assert annotate(["track", *run, *model]) == 0
+
+    results = Results.of_run(tmp_path / "run")
+    assert dict(results.labels) == {1: "red cup", 2: "other"}
+    states = [[one.track_state for one in frame.objects] for frame in results.read()]
+    assert states[0] == ["lost", "lost"]
+    assert all(state == ["tracked", "tracked"] for state in states[1:])
 
 
 def test_what_is_wrong_is_said_and_the_rest_is_done(

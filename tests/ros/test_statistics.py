@@ -4,6 +4,7 @@ import math
 
 import pytest
 
+from sam_ros.runtime.texts import LONGEST_LINE
 from sam_ros.tracking.statistics import WINDOW, DropCause, Statistics, Timing
 
 
@@ -118,3 +119,81 @@ def test_memory_stays_bounded() -> None:
         statistics.image_received()
         statistics.frame_processed(Timing(0.01, 0.01))
     assert len(statistics._timings) == len(statistics._in.times) == 2048
+
+
+def test_what_leaves_the_window_does_not_count_in_a_rate() -> None:
+    """Three images a second apart; at the very end of the window the oldest has left it."""
+    clock = Clock()
+    statistics = Statistics(clock)
+    for wait in (0.0, 1.0, 3.0):
+        clock.now += wait
+        statistics.image_received()
+    assert statistics.snapshot().rate_in == pytest.approx(2 / 4)
+    clock.now += WINDOW - 4.0
+    assert statistics.snapshot().rate_in == pytest.approx(1 / 3)
+    clock.now += 1.0
+    assert statistics.snapshot().rate_in == pytest.approx(1 / 3), "one is left: its interval counts"
+    clock.now += 2.5
+    assert statistics.snapshot().rate_in == pytest.approx(1 / 4.5), "or the silence since, if that is longer"
+
+
+def test_two_images_at_once_have_a_finite_rate_and_one_has_none() -> None:
+    statistics = Statistics(Clock())
+    statistics.image_received()
+    assert statistics.snapshot().rate_in == 0.0
+    statistics.image_received()
+    assert statistics.snapshot().rate_in == pytest.approx(1e9)
+
+
+def test_everything_is_counted_by_itself() -> None:
+    clock = Clock()
+    statistics = Statistics(clock)
+    empty = statistics.snapshot()
+    assert (empty.received, empty.processed, empty.restarts, empty.refused_prompts) == (0, 0, 0, 0)
+    assert (empty.since_last_image, empty.since_last_result) == (None, None)
+    assert empty.drops == dict.fromkeys(DropCause, 0)
+    for _ in range(2):
+        statistics.image_received()
+        statistics.stamps_restarted()
+        statistics.prompt_refused()
+        statistics.images_missing(3)
+    clock.now += 1.5
+    statistics.frame_processed(None)
+    clock.now += 0.25
+    full = statistics.snapshot()
+    assert (full.received, full.processed, full.restarts, full.refused_prompts) == (2, 1, 2, 2)
+    assert (full.since_last_image, full.since_last_result) == (1.75, 0.25)
+    assert full.drops == {**dict.fromkeys(DropCause, 0), DropCause.REPLACED: 6}
+
+
+def test_more_images_lost_than_missing_leave_nothing_to_have_been_replaced() -> None:
+    statistics = Statistics(Clock())
+    statistics.images_missing(1)
+    statistics.dropped(DropCause.LOST, 3)
+    assert statistics.snapshot().drops[DropCause.REPLACED] == 0
+
+
+def test_the_newest_frame_describes_a_silence_and_one_percentile_each_is_of_its_own_times() -> None:
+    clock = Clock()
+    statistics = Statistics(clock)
+    for latency in (1.0, 2.0):
+        statistics.frame_processed(Timing(latency, model=latency / 4, held=latency / 8))
+    clock.now += 2 * WINDOW
+    snapshot = statistics.snapshot()
+    assert (snapshot.latency, snapshot.model, snapshot.overhead) == ((2.0, 2.0), (0.5, 0.5), (1.25, 1.25))
+
+
+def test_an_error_is_made_legible() -> None:
+    statistics = Statistics(Clock())
+    statistics.error("a\x1b[2Jb" + "x" * 1000)
+    error = statistics.snapshot().last_error
+    assert error.startswith(r"a\x1b[2Jbx")
+    assert len(error) < LONGEST_LINE + 50
+
+
+def test_the_clock_is_the_machines_where_none_is_given() -> None:
+    statistics = Statistics()
+    statistics.image_received()
+    since = statistics.snapshot().since_last_image
+    assert since is not None
+    assert since >= 0

@@ -253,6 +253,7 @@ def test_one_goal_at_a_time_and_it_can_be_cancelled(client: Any, goals: Goals, p
         ({"stability_threshold": math.nan}, "stability_threshold must be within [0, 1]"),
         ({"predicted_iou_threshold": -0.5}, "predicted_iou_threshold must be within [0, 1]"),
         ({"box_nms_iou": 2.0}, "box_nms_iou must be within [0, 1]"),
+        ({"min_region_area": 2**32 - 1}, "min_region_area must be within [0, 2147483648]"),
         ({"stamp": to_time(5)}, "was not processed, or too long ago"),
         ({"image": Image(width=4, height=4, encoding="magic")}, "magic"),
     ],

@@ -232,6 +232,22 @@ def test_empty_phrases_are_refused(make_detector: Make, image: Any, phrases: Any
         detector.detect(detector.encode_image(image), phrases)
 
 
+STRANGE = ["🟡 cup", "كوب", "c\x00p", "\ue000\uffff", "\ud800 cup", "\u202ecup", "e\u0301" * 300, "<|endoftext|>"]
+
+
+@pytest.mark.parametrize("phrase", STRANGE, ids=ascii)
+def test_characters_that_the_vocabulary_does_not_know_are_a_phrase(
+    make_detector: Make, image: Any, phrase: str
+) -> None:
+    """They are bytes to the tokenizer, also a lone surrogate, or a text that looks like a token of its own."""
+    detector = make_detector()
+    (found,) = detector.detect(detector.encode_image(image), [phrase], threshold=0.0)
+    assert len(found) == 12
+    assert found.scores.isfinite().all()
+    (other,) = detector.detect(detector.encode_image(image), ["cup"], threshold=0.0)
+    assert not torch.equal(found.scores, other.scores)
+
+
 def test_nothing_to_search_for_is_refused(make_detector: Make, image: Any) -> None:
     detector = make_detector()
     with pytest.raises(PhraseError, match="needs a phrase, or exemplars"):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Generator
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
@@ -14,7 +14,17 @@ from sam_core.automatic_masks import AutomaticMaskSettings, Rle
 from sam_core.automatic_masks.grid import crops_of
 from sam_core.automatic_masks.regions import without_doubles, without_holes, without_islands, without_small_regions
 
+R = TypeVar("R")
+
 LOW = {"points_per_side": 5, "predicted_iou_threshold": 0.5, "stability_threshold": 0.5}
+
+
+def result_of(steps: Generator[Any, None, R]) -> R:
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
 
 
 def official_names(settings: dict[str, Any]) -> dict[str, Any]:
@@ -104,7 +114,7 @@ def test_doubles_after_the_removal_of_regions(
     )
 
     theirs = official_sam2.masks.SAM2AutomaticMaskGenerator.postprocess_small_regions(data, 40, 0.5)
-    ours = without_doubles([without_small_regions(item, 40) for item in found], 0.5)
+    ours = result_of(without_doubles([without_small_regions(item, 40) for item in found], 0.5, None))
 
     assert [item.rle.coco() for item in ours] == theirs["rles"]
     assert len(ours) < len(found)

@@ -1,15 +1,26 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
 import numpy as np
 import pytest
+import torch
 
 pytest.importorskip("vos_benchmark")
 
+from benchmarks.quality import saved
 from benchmarks.quality.clips import make_benchmark_clip
+from benchmarks.quality.folder import chosen_videos, track_video
 from benchmarks.quality.look_alikes import make_absence_clip, make_distractor_clip
 from benchmarks.quality.metrics import average, judge
 from benchmarks.quality.run import prompt_for, track
-from sam_core import build_tracker
+from benchmarks.reference.weights import make_lively
+from sam_core import Tracker, build_tracker
+from sam_core.build import build_model
+from sam_core.streaming import POLICIES
 
 
 def _truth() -> np.ndarray:
@@ -121,10 +132,107 @@ def test_prompts_lie_in_the_object() -> None:
     assert y1 > 28
 
 
-def test_a_tracker_runs_through_a_clip() -> None:
+@pytest.fixture(scope="module")
+def tracker() -> Tracker:
+    torch.manual_seed(0)
     tracker = build_tracker("sam2.1_micro", device="cpu")
+    make_lively(tracker.model, object_score_bias=5.0)
+    return tracker
+
+
+def test_a_tracker_runs_through_a_clip(tracker: Tracker) -> None:
     clip = make_benchmark_clip("clear", 0, frames=4, size=96)
     figures, shown = track(tracker, clip, "mask", 0)
     assert len(figures) >= 2
     assert shown.shape == clip.labels.shape
     assert all(f.first > 0.7 for f in figures)  # a mask prompt is its own answer, at a quarter of 128 px
+
+
+# --- A user's own videos ----------------------------------------------------------------------------------------------
+
+
+def write_video(folder: Path, name: str, truth: np.ndarray, masks: dict[int, int], suffix: str = "jpg") -> None:
+    """Write frames, and masks of some: from frame to the largest label that it shows."""
+    for kind in ("JPEGImages", "Annotations"):
+        (folder / kind / name).mkdir(parents=True)
+    for t, labels in enumerate(truth):
+        image = np.stack([60 * labels, 200 - 60 * labels, labels], 2).astype(np.uint8)
+        cv2.imwrite(str(folder / "JPEGImages" / name / f"{t:05d}.{suffix}"), image)
+        if t in masks:
+            shown = np.where(labels <= masks[t], labels, 0)
+            cv2.imwrite(str(folder / "Annotations" / name / f"{t:05d}.png"), shown)
+
+
+@pytest.fixture
+def truth() -> np.ndarray:
+    labels = np.zeros((8, 64, 96), np.uint8)
+    labels[:, 10:40, 5:35] = 1
+    labels[:, 20:50, 50:85] = 2
+    return labels
+
+
+@pytest.mark.parametrize("name", ["480p/cup", "cup"], ids=["DAVIS", "MOSE"])
+def test_a_video_of_which_every_frame_has_a_mask(
+    tracker: Tracker, tmp_path: Path, truth: np.ndarray, name: str
+) -> None:
+    write_video(tmp_path, name, truth, dict.fromkeys(range(8), 2))
+    (video,) = chosen_videos(tmp_path, [name])
+    figures = track_video(tracker, video, "mask", 0, POLICIES["fifo"](), 480)
+    assert [round(one.static, 2) for one in figures] == [1, 1]
+    assert all(one.first > 0.9 for one in figures), "a mask prompt is its own answer"
+
+
+def test_masks_may_be_sparse_and_objects_come_in_later(tracker: Tracker, tmp_path: Path, truth: np.ndarray) -> None:
+    """As in LVOS; object 2 has no mask before frame 4, so it is prompted there."""
+    write_video(tmp_path, "cup", truth, {0: 1, 4: 2, 6: 2}, "png")
+    write_video(tmp_path, "plate", truth, {0: 2})
+    videos = chosen_videos(tmp_path, [])
+    assert [(len(video.frames), len(video.images)) for video in videos] == [(3, 8), (1, 8)]
+    one, two = track_video(tracker, videos[0], "mask", 0, POLICIES["strided"](), 480)
+    assert (one.first > 0.9, two.first > 0.9) == (True, True)
+    later = [track_video(tracker, videos[1], "box", 0, POLICIES["fifo"](), 32)]
+    assert [[np.isnan(figures.j) for figures in found] for found in later] == [[True, True]], "nothing to judge later"
+
+
+def test_a_folder_is_measured_by_the_command_of_the_policies(tmp_path: Path, truth: np.ndarray) -> None:
+    checkpoint = tmp_path / "mine.pt"
+    torch.save({"model": build_model("sam2.1_micro").state_dict()}, checkpoint)
+    write_video(tmp_path / "valid", "cup", truth, dict.fromkeys(range(8), 2))
+    command = [sys.executable, "-m", "benchmarks.quality.policies", "--folder", str(tmp_path / "valid")]
+    command += ["--model", "sam2.1_micro", "--checkpoint", str(checkpoint), "--policies", "fifo", "samurai"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
+    assert [line.split(" | ")[:3] for line in done.stdout.splitlines()[2:]] == [
+        ["| valid", "fifo", "2"],
+        ["| valid", "samurai", "2"],
+    ]
+    assert "random weights" not in done.stderr
+
+
+def test_a_folder_that_does_not_fit_is_refused(tracker: Tracker, tmp_path: Path, truth: np.ndarray) -> None:
+    with pytest.raises(ValueError, match="needs the folders JPEGImages and Annotations"):
+        chosen_videos(tmp_path, [])
+    write_video(tmp_path, "cup", np.zeros_like(truth), {0: 0})
+    with pytest.raises(ValueError, match="has no video plate; it has cup"):
+        chosen_videos(tmp_path, ["plate"])
+    with pytest.raises(ValueError, match="no mask of cup shows an object"):
+        track_video(tracker, chosen_videos(tmp_path, [])[0], "mask", 0, POLICIES["fifo"](), 480)
+
+
+# --- Saved objects ----------------------------------------------------------------------------------------------------
+
+
+def test_what_is_taken_for_a_saved_object_is_told_apart(tracker: Tracker, tmp_path: Path) -> None:
+    """Random weights find something everywhere; the truth says what it is."""
+    saved.save_objects(tracker, "clear", 0, tmp_path, size=96)
+    path = sorted(tmp_path.iterdir())[0]
+    images = make_benchmark_clip("clear", 0, frames=4, size=96).images
+    nothing = np.zeros((4, 96, 96), np.uint8)
+    stream = tracker.open_stream(max_objects=1)
+    saved.load_object(path, tracker, stream)
+    shown = np.stack([stream.step(image).masks[0].cpu().numpy() for image in images]).astype(np.uint8)
+    assert shown[2].any()
+    assert saved.look_for(tracker, path, images, nothing, 0) == saved.Outcome(False, True, True)
+    assert saved.look_for(tracker, path, images, shown, 1) == saved.Outcome(True, False, False)
+    assert saved.look_for(tracker, path, images, 2 * shown, 1) == saved.Outcome(False, True, True)
+    turned = np.concatenate((shown[:2], 2 * shown[2:]))
+    assert saved.look_for(tracker, path, images, turned, 1).wrong

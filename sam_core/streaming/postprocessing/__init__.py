@@ -9,6 +9,7 @@ from sam_core.streaming.postprocessing.guided_filter import GuidedFilterRefineme
 from sam_core.streaming.postprocessing.highest_score import HighestScoreOverlap
 
 __all__ = [
+    "REFERENCE_SHAPES",
     "ColorHistogramOverlap",
     "FillHoles",
     "GuidedFilterRefinement",
@@ -17,3 +18,10 @@ __all__ = [
     "ObjectMasks",
     "fill_holes",
 ]
+
+# What a saved object may have: name and shape, whatever the stream that it came from was set to.
+REFERENCE_SHAPES: dict[str, tuple[int, ...]] = dict(
+    kind.saved_reference
+    for kind in (FillHoles, ColorHistogramOverlap, GuidedFilterRefinement, HighestScoreOverlap)
+    if kind.saved_reference is not None
+)

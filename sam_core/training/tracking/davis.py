@@ -22,10 +22,17 @@ __all__ = ["Video", "clip_from", "find_videos", "read_mask"]
 
 @dataclass(frozen=True)
 class Video:
-    """One annotated video: pairs of frame and mask files in order."""
+    """One annotated video.
+
+    Attributes:
+        name: its folder, below that of all masks.
+        frames: pairs of frame and mask files in order.
+        images: the files of all frames in order, with a mask or without.
+    """
 
     name: str
     frames: tuple[tuple[Path, Path], ...]
+    images: tuple[Path, ...]
 
 
 def find_videos(root: str | Path) -> list[Video]:
@@ -43,7 +50,7 @@ def find_videos(root: str | Path) -> list[Video]:
         pictures = {p.stem: p for p in sorted((images / folder.relative_to(masks)).glob("*")) if p.suffix in _SUFFIXES}
         pairs = [(pictures[m.stem], m) for m in sorted(folder.glob("*.png")) if m.stem in pictures]
         if pairs:
-            videos.append(Video(str(folder.relative_to(masks)), tuple(pairs)))
+            videos.append(Video(str(folder.relative_to(masks)), tuple(pairs), tuple(pictures.values())))
     if not videos:
         raise ValueError(f"{root}: no frame in JPEGImages has a mask of the same name in Annotations")
     return videos

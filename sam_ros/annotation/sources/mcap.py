@@ -61,7 +61,7 @@ class BagMessage:
     place: tuple[int, int]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Block:
     """A chunk, or neighbouring messages outside chunks.
 

@@ -83,10 +83,10 @@ class Commands:
 
     async def preview(self, draft: Draft) -> Any:
         """Return the mask that a prompt would begin with (ImageMask)."""
-        request = SegmentImage.Request(stamp=draft.frame.header.stamp, prompts=[draft.image_prompt()])
-        try:
-            answer = await self._ask("segment_image", request)
-        except RefusedError:  # the tracker does not have the image any more: it takes ours
+        stamp = draft.frame.header.stamp
+        request = SegmentImage.Request(stamp=stamp, or_newest=True, prompts=[draft.image_prompt()])
+        answer = await self._ask("segment_image", request)
+        if answer.header.stamp != stamp:  # the tracker does not have the image any more: it takes ours
             request.image = _raw(draft.frame)
             answer = await self._ask("segment_image", request)
         if not answer.masks:
@@ -120,16 +120,22 @@ class Commands:
     # --- Words --------------------------------------------------------------------------------------------------------
 
     async def detect(
-        self, frame: Frame | None, phrases: Sequence[str], examples: Sequence[Example], score: float
+        self,
+        frame: Frame | None,
+        phrases: Sequence[str],
+        examples: Sequence[Example],
+        score: float,
+        *,
+        or_newest: bool = False,
     ) -> Any:
-        """Search a frame, or the newest image, for what phrases name and examples show."""
+        """Search a frame for what phrases name and examples show; None: the tracker's newest image."""
         words = [_text(phrase) for phrase in phrases if phrase.strip()]
         if len(words) > MOST_PHRASES:
             raise RefusedError(f"At most {MOST_PHRASES} phrases at once.")
         if not words and not examples:
             raise RefusedError("Say what to look for, or draw a box around an example.")
         request = DetectConcept.Request(phrases=words, exemplars=[example.message() for example in examples])
-        request.score_threshold, request.or_newest = score, frame is None
+        request.score_threshold, request.or_newest = score, or_newest
         if frame is not None:
             request.stamp = frame.header.stamp
         return await self._ask("detect_concept", request, SLOW)
@@ -170,15 +176,15 @@ class Commands:
         except RefusedError as error:
             raise RefusedError(f"Cannot {transition}: {error}") from None
 
-    async def set_parameter(self, parameter: Any) -> bool:
-        """Set a parameter (rcl_interfaces Parameter) while the tracker runs; return True."""
+    async def set_parameter(self, parameter: Any) -> str:
+        """Set a parameter (rcl_interfaces Parameter) while the tracker runs; return its name."""
         if self._read_only:
             raise RefusedError("This console is read-only.")
         answer = await self._link.call("set_parameters", SetParameters.Request(parameters=[parameter]))
         if not answer.results or not answer.results[0].successful:
             reason = answer.results[0].reason if answer.results else "no answer"
             raise RefusedError(f"{parameter.name} was not changed: {reason}")
-        return True
+        return str(parameter.name)
 
 
 def full_mask(instance: ConceptInstance, width: int, height: int) -> Image:

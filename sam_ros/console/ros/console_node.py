@@ -48,11 +48,23 @@ class ConsoleNode(Node):
         return dict(links)
 
     def _add(self, name: str) -> None:
-        if name not in self._links and len(self._links) < MOST_TRACKERS:
-            most_bytes = self.settings.memory_mib * 2**20 // 2
+        if name in self._links:
+            return
+        if len(self._links) >= MOST_TRACKERS:
+            self._forget_one()
+        if len(self._links) < MOST_TRACKERS:
+            most_bytes = self.settings.memory_mib * 2**20
             link = TrackerLink(self, name, image=self.settings.image, most_bytes=most_bytes)
             self._links = {**self._links, name: link}  # exchanged as a whole: other threads read it
             self.get_logger().info(f"tracker {name}")
+
+    def _forget_one(self) -> None:
+        """Give the place of a tracker that is gone, and that nobody looks at, to another."""
+        gone = (name for name, link in self._links.items() if not (link.health.present or link.watched))
+        name = next((name for name in gone if not self._links[name].offers("add_prompt")), None)
+        if name is not None:
+            self._links[name].close()
+            self._links = {other: link for other, link in self._links.items() if other != name}
 
     def _refresh(self) -> None:
         if not self.settings.trackers:

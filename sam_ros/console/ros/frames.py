@@ -7,10 +7,10 @@ import math
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,15 +22,16 @@ from sam_ros.conversions.compressed import compressed_to_rgb
 from sam_ros.conversions.encodings import RgbImage, image_to_rgb
 from sam_ros.conversions.outlines import Outline, outline_of
 from sam_ros.conversions.stamps import stamp_of
+from sam_ros.runtime.stamp_matcher import StampMatcher
 
 __all__ = ["Frame", "FrameStore", "ImageMessage", "SeenObject", "crop_of"]
 
 ImageMessage: TypeAlias = "Image | CompressedImage"
 
 MOST_FRAMES = 90  # shown ones that a click may name
-MOST_PENDING = 30  # results that may wait for their image
-LONGEST_INTERVAL = 3.0  # s between two results that counts
-UNTRACKED_AFTER = 2.0  # s without a result, or three times the time between two, until images are shown as they come
+WAITING, EARLY, SHOWN = 0.5, 0.125, 0.375  # parts of the memory: images, results that wait for the other; frames
+LONGEST_INTERVAL = 3.0  # s between two tracked frames that counts
+UNTRACKED_AFTER = 2.0  # s without a tracked frame, or thrice the time between two, until images are shown as they come
 
 
 def crop_of(mask: Image) -> NDArray[np.uint8]:
@@ -61,9 +62,9 @@ class SeenObject:
         """The mask in the object's box, not 0 on the object; empty where there is none."""
         return crop_of(self.message.mask)
 
-    @cached_property
+    @property
     def outline(self) -> Outline:
-        """The mask's outline; the box where masks are not published."""
+        """The mask's outline, computed anew; the box where masks are not published."""
         box = self.message.box
         x, y, width, height = box.x_offset, box.y_offset, box.width, box.height
         if self.crop.size == 0 and width:
@@ -125,53 +126,38 @@ class FrameStore:
     """Match images and results by stamp, and keep the newest frames. Any thread may call it.
 
     Args:
-        most_bytes: Of images that wait for their result, and again of frames.
+        most_bytes: Of the images and masks that are kept.
         clock: Monotonic seconds; tests pass their own.
     """
 
     def __init__(self, most_bytes: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self._most_bytes = most_bytes
+        self._most_bytes = int(SHOWN * most_bytes)  # of frames
         self._clock = clock
         self._lock = threading.Lock()
-        self._images: OrderedDict[int, ImageMessage] = OrderedDict()  # by stamp, in the order of their arrival
-        self._results: OrderedDict[int, TrackedObjectArray] = OrderedDict()  # that came before their image
+        self._matcher = StampMatcher[ImageMessage, TrackedObjectArray](
+            image_bytes=int(WAITING * most_bytes), result_bytes=int(EARLY * most_bytes), clock=clock
+        )
         self._frames: OrderedDict[int, Frame] = OrderedDict()  # by number
         self._count = 0
-        self._last_result = -math.inf  # monotonic s
-        self._interval = 0.0  # s between the last two results
+        self._last_tracked = -math.inf  # monotonic s
+        self._interval = 0.0  # s between the last two tracked frames
         self._waiting: list[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = []
 
     def add_image(self, message: ImageMessage) -> None:
         """Take an image of the camera."""
-        stamp = stamp_of(message.header)
         with self._lock:
-            result = self._results.pop(stamp, None)
+            result = self._matcher.add_image(stamp_of(message.header), message, len(message.data))
             if result is not None:
-                self._show(message, result)
-                return
-            self._images.pop(stamp, None)
-            self._images[stamp] = message
-            _bound(self._images, MOST_FRAMES, self._most_bytes, lambda image: len(image.data))
-            if self._clock() - self._last_result > max(UNTRACKED_AFTER, 3 * self._interval):
+                self._show_tracked(message, result)
+            elif self._clock() - self._last_tracked > max(UNTRACKED_AFTER, 3 * self._interval):
                 self._show(message, None)
 
     def add_result(self, message: TrackedObjectArray) -> None:
         """Take the objects of an image."""
-        stamp = stamp_of(message.header)
         with self._lock:
-            now = self._clock()
-            since = now - self._last_result
-            self._interval = min(since, LONGEST_INTERVAL) if math.isfinite(since) else 0.0
-            self._last_result = now
-            if stamp not in self._images:
-                self._results[stamp] = message
-                _bound(self._results, MOST_PENDING, self._most_bytes, _mask_bytes)
-                return
-            image = self._images[stamp]
-            while next(iter(self._images)) != stamp:  # results come in order: nothing older will be asked for
-                self._images.popitem(last=False)
-            del self._images[stamp]
-            self._show(image, message)
+            image = self._matcher.add_result(stamp_of(message.header), message, _mask_bytes(message.objects))
+            if image is not None:
+                self._show_tracked(image, message)
 
     @property
     def newest(self) -> Frame | None:
@@ -211,15 +197,24 @@ class FrameStore:
     def forget(self) -> None:
         """Give everything back: nobody looks any more."""
         with self._lock:
-            self._images.clear()
-            self._results.clear()
+            self._matcher.clear()
             self._frames.clear()
+
+    def _show_tracked(self, image: ImageMessage, result: TrackedObjectArray) -> None:
+        now = self._clock()
+        since = now - self._last_tracked
+        self._interval = min(since, LONGEST_INTERVAL) if math.isfinite(since) else 0.0
+        self._last_tracked = now
+        self._show(image, result)
 
     def _show(self, image: ImageMessage, result: TrackedObjectArray | None) -> None:
         self._count += 1
         objects = tuple(SeenObject(item) for item in result.objects) if result is not None else ()
         self._frames[self._count] = Frame(self._count, image, objects, tracked=result is not None)
-        _bound(self._frames, MOST_FRAMES, self._most_bytes, lambda frame: len(frame.image.data))
+        size = sum(map(_frame_bytes, self._frames.values()))
+        while len(self._frames) > 1 and (len(self._frames) > MOST_FRAMES or size > self._most_bytes):
+            _, oldest = self._frames.popitem(last=False)  # the newest stays, however large
+            size -= _frame_bytes(oldest)
         for loop, arrived in self._waiting:
             loop.call_soon_threadsafe(_wake, arrived)
 
@@ -229,13 +224,9 @@ def _wake(arrived: asyncio.Future[None]) -> None:
         arrived.set_result(None)
 
 
-def _mask_bytes(message: TrackedObjectArray) -> int:
-    return sum(len(item.mask.data) for item in message.objects)
+def _mask_bytes(objects: Iterable[TrackedObject]) -> int:
+    return sum(len(item.mask.data) for item in objects)
 
 
-def _bound(kept: OrderedDict[int, Any], most: int, most_bytes: int, size: Callable[[Any], int]) -> None:
-    """Drop the oldest of what is kept; the newest stays, however large."""
-    total = sum(map(size, kept.values()))
-    while len(kept) > 1 and (len(kept) > most or total > most_bytes):
-        _, oldest = kept.popitem(last=False)
-        total -= size(oldest)
+def _frame_bytes(frame: Frame) -> int:
+    return len(frame.image.data) + _mask_bytes(item.message for item in frame.objects)

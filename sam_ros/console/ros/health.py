@@ -82,7 +82,7 @@ class Health:
     @property
     def followed(self) -> tuple[str, ...]:
         """The concepts that are followed."""
-        return tuple(part for part in self.values.get("concepts followed", "").split(", ") if part)
+        return tuple(value for key, value in self.values.items() if key.startswith("concept followed "))
 
 
 class HealthHistory:

@@ -74,7 +74,7 @@ class TrackerLink:
         node: The console's node.
         name: Full name of the tracker's node, e.g. "/robot/tracker".
         image: Topic of the images; empty: the one that the tracker subscribes to.
-        most_bytes: Memory for images.
+        most_bytes: Memory for images and masks.
 
     Attributes:
         name: As above.
@@ -92,10 +92,11 @@ class TrackerLink:
         self._events: deque[ObjectEvent] = deque(maxlen=KEPT_EVENTS)
         self._looked = -WATCHED  # monotonic s
         self._topic = ("", "")  # name and type of the images that are received
-        self._subscriptions: list[Any] = []
+        self._images: Any = None  # the subscriptions while somebody looks
+        self._results: Any = None
         # From the beginning: a client that is asked the moment it is made loses the answer.
         self._clients = {short: node.create_client(kind, f"{name}/{short}") for short, kind in SERVICES.items()}
-        node.create_subscription(ObjectEvent, f"{name}/events", self._on_event, EVENT_QOS)
+        self._event_subscription = node.create_subscription(ObjectEvent, f"{name}/events", self._on_event, EVENT_QOS)
 
     # --- What is known ------------------------------------------------------------------------------------------------
 
@@ -136,21 +137,27 @@ class TrackerLink:
     def refresh(self) -> None:
         """Receive images and results if somebody looks, from where they are published now."""
         if not self.watched:
-            if self._subscriptions:
-                self._leave()
-                self.frames.forget()
+            self._leave()
             return
         topic = self._find_images()
         if topic[0] and topic != self._topic:
-            self._leave()
+            if self._images is not None:
+                self._node.destroy_subscription(self._images)
             self._topic = topic
-            self._subscriptions.append(
-                self._node.create_subscription(IMAGE_TYPES[topic[1]], topic[0], self.frames.add_image, IMAGE_QOS)
+            self._images = self._node.create_subscription(
+                IMAGE_TYPES[topic[1]], topic[0], self.frames.add_image, IMAGE_QOS
             )
-        if len(self._subscriptions) < 2:
-            self._subscriptions.append(
-                self._node.create_subscription(TrackedObjectArray, f"{self.name}/objects", self._on_result, RESULT_QOS)
+        if self._results is None:
+            self._results = self._node.create_subscription(
+                TrackedObjectArray, f"{self.name}/objects", self._on_result, RESULT_QOS
             )
+
+    def close(self) -> None:
+        """Leave the tracker: it is gone."""
+        self._leave()
+        self._node.destroy_subscription(self._event_subscription)
+        for client in self._clients.values():
+            self._node.destroy_client(client)
 
     def _on_event(self, message: ObjectEvent) -> None:
         self._events.append(message)
@@ -160,10 +167,13 @@ class TrackerLink:
         self.frames.add_result(message)
 
     def _leave(self) -> None:
-        for subscription in self._subscriptions:
+        if self._results is None:
+            return
+        for subscription in filter(None, (self._images, self._results)):
             self._node.destroy_subscription(subscription)
-        self._subscriptions.clear()
+        self._images = self._results = None
         self._topic = ("", "")
+        self.frames.forget()
 
     def _find_images(self) -> tuple[str, str]:
         """Return name and type of the topic that the tracker gets its images from; empty where it has none."""

@@ -24,7 +24,6 @@ Receive: TypeAlias = "Callable[[], Awaitable[Message]]"
 Send: TypeAlias = "Callable[[Message], Awaitable[None]]"
 App: TypeAlias = "Callable[[Scope, Receive, Send], Awaitable[None]]"
 
-COOKIE = "sam_console"
 MOST_BODY = 2**16  # bytes of a request over HTTP: pictures come, only words go
 MOST_MESSAGE = 2**17  # bytes of one WebSocket message
 REQUESTS = 150.0  # a second of one address, pictures included
@@ -42,10 +41,12 @@ class Access:
         hosts: Names with ports under which the console may be addressed, e.g. "localhost:8088"; empty: any, because
             a token is required.
         token: What a browser must know; empty: nothing.
+        cookie: Name of the cookie that keeps the token. All ports of a host share their cookies.
     """
 
     hosts: frozenset[str] = frozenset()
     token: str = ""
+    cookie: str = "sam_console"
 
 
 class Bucket:
@@ -79,12 +80,20 @@ class Guard:
     Args:
         app: What is guarded.
         access: Who may come in.
+        is_full: Whether no further page may be opened.
         clock: Monotonic seconds; tests pass their own.
     """
 
-    def __init__(self, app: App, access: Access, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        app: App,
+        access: Access,
+        is_full: Callable[[], bool] = lambda: False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.app = app
         self._access = access
+        self._is_full = is_full
         self._clock = clock
         self._peers: OrderedDict[str, Bucket] = OrderedDict()
 
@@ -113,6 +122,9 @@ class Guard:
                 return 403, f"Pages of {origin[:80]!r} may not speak to this console."
             if not origin and scope["type"] == "websocket":
                 return 403, "A WebSocket needs an origin."
+        site, kind = headers.get("sec-fetch-site", ""), headers.get("sec-fetch-dest", "")
+        if site in ("cross-site", "same-site") and kind != "document":  # e.g. an image of another page; a link may be
+            return 403, "Other pages may not use what belongs to this console."
         if not self._knows_token(scope, headers):
             return 401, "Open the console by the address that it printed: it ends in ?token=…"
         if not self._bucket(scope).take():
@@ -122,13 +134,15 @@ class Guard:
             return 413, f"A request has at most {MOST_BODY} bytes."
         if scope["type"] == "http" and "transport=polling" in scope["query_string"].decode("latin-1"):
             return 400, "The console speaks over a WebSocket only; a proxy must let it pass."
+        if scope["type"] == "http" and scope.get("path") == "/" and self._is_full():
+            return 503, "As many pages are open as max_browsers allows. Close one, and try again."
         return None
 
     def _knows_token(self, scope: Scope, headers: dict[str, str]) -> bool:
         token = self._access.token
         if not token:
             return True
-        given = [_cookie(headers.get("cookie", "")), _query_token(scope)]
+        given = [_cookie(headers.get("cookie", ""), self._access.cookie), _query_token(scope)]
         return any(hmac.compare_digest(candidate.encode(), token.encode()) for candidate in given if candidate)
 
     def _bucket(self, scope: Scope) -> Bucket:
@@ -151,7 +165,7 @@ class Guard:
                     (b"referrer-policy", b"no-referrer"),
                 ]
                 if token and _query_token(scope):
-                    cookie = f"{COOKIE}={token}; Path=/; HttpOnly; SameSite=Strict; Max-Age=604800"
+                    cookie = f"{self._access.cookie}={token}; Path=/; HttpOnly; SameSite=Strict; Max-Age=604800"
                     extra.append((b"set-cookie", cookie.encode("latin-1")))
                 message = {**message, "headers": [*message.get("headers", ()), *extra]}
             await send(message)
@@ -159,9 +173,9 @@ class Guard:
         return remember
 
 
-def _cookie(header: str) -> str:
+def _cookie(header: str, name: str) -> str:
     try:
-        morsel = SimpleCookie(header).get(COOKIE)
+        morsel = SimpleCookie(header).get(name)
     except CookieError:
         return ""
     return morsel.value if morsel is not None else ""

@@ -79,9 +79,11 @@ class HealthPanel:
         health = link.health if link is not None else Health()
         level = health.level if health.present else "stale"
         self._icon.props(f"name={LEVEL_ICONS[level]} color={LEVEL_COLOURS[level]}")
-        self._message.set_text(health.message if health.present else self._page.absence(health))
+        self._message.set_text(legible(health.message) if health.present else self._page.absence(health))
         source = link.image_topic if link is not None else ""
-        self._facts.set_text(" · ".join(part for part in (source and f"images from {source}", health.device) if part))
+        self._facts.set_text(
+            " · ".join(part for part in (source and f"images from {source}", legible(health.device)) if part)
+        )
         for (plot, value), (name, _, colours, series) in zip(self._plots, PLOTS, strict=True):
             values = series(health.samples)
             newest = values[-1][-1] if values[-1] else float("nan")
@@ -115,5 +117,5 @@ class HealthPanel:
                     with ui.row().classes("w-full no-wrap gap-2 sam-figure"):
                         self._shown.append((ui.label().classes("grow"), ui.label().classes("text-right sam-wrap")))
         for (key, value), (left, right) in zip(items, self._shown, strict=True):
-            left.set_text(key)
-            right.set_text(value)
+            left.set_text(legible(key))
+            right.set_text(legible(value))

@@ -16,6 +16,7 @@ from sam_ros.console.web.plots import polyline
 from sam_ros.conversions.colours import colour_of
 from sam_ros.conversions.encodings import RgbImage
 from sam_ros.conversions.stamps import nanoseconds
+from sam_ros.runtime.texts import legible
 
 if TYPE_CHECKING:
     from sam_ros.console.web.page import ConsolePage
@@ -131,7 +132,7 @@ class ObjectsPanel:
         scores = view.link.scores.of(item.id) if view.link is not None else ()
         return {
             "id": item.id,
-            "label": message.label[:LONGEST_TEXT],
+            "label": legible(message.label, LONGEST_TEXT),
             "colour": f"rgb({red}, {green}, {blue})",
             "state": state,
             "tone": TONES.get(state, "warning"),

@@ -21,7 +21,7 @@ from sam_ros.console.web.prompt_bar import PromptBar
 from sam_ros.console.web.settings_panel import SettingsPanel
 from sam_ros.console.web.view import View
 from sam_ros.console.web.words_panel import WordsPanel
-from sam_ros.conversions.outlines import outline_of
+from sam_ros.conversions.outlines import Outline, outline_of
 from sam_ros.runtime.errors import RefusedError
 from sam_ros.runtime.texts import legible
 
@@ -58,6 +58,7 @@ class ConsolePage:
         self._build()
         ui.keyboard(on_key=self._on_key, ignore=["input", "select", "textarea", "button"])
         ui.timer(REFRESH, self._tick)
+        ui.timer(REFRESH, self._tick_settings)
 
     # --- Layout -------------------------------------------------------------------------------------------------------
 
@@ -81,6 +82,7 @@ class ConsolePage:
                 with ui.element("div").classes("sam-stage"):
                     self.picture = Picture(locked=self.view.read_only)
                     self.picture.on("freeze", self._on_freeze)
+                    self.picture.on("release", self._on_release)
                     self.picture.on("mark", self._on_mark)
                 self.bar = PromptBar(self)
             with ui.column().classes("sam-right gap-0"):
@@ -106,7 +108,7 @@ class ConsolePage:
                         self._settings = SettingsPanel(self)
         self.refresh()
 
-    async def _tick(self) -> None:
+    def _tick(self) -> None:
         if self.view.link is not None:
             self.view.link.look()  # the browser asks for no pictures while one is frozen
         self.refresh()
@@ -115,7 +117,10 @@ class ConsolePage:
             self._objects.refresh()
         elif shown == "Health":
             self._health.refresh()
-        elif shown == "Settings":
+
+    async def _tick_settings(self) -> None:
+        """Show the settings, beside the others: a tracker that is silent is waited for."""
+        if self._panels.value == "Settings":
             await self._settings.refresh()
 
     def refresh(self) -> None:
@@ -136,7 +141,7 @@ class ConsolePage:
             {
                 "outline": [list(polygon) for polygon in item.outline],
                 "chosen": item.chosen,
-                "caption": f"{item.instance.phrase} {item.instance.score:.2f}",
+                "caption": f"{legible(item.instance.phrase)} {item.instance.score:.2f}",
             }
             for item in view.found
         ])  # fmt: skip
@@ -257,19 +262,21 @@ class ConsolePage:
             self.view.selected = 0
 
     async def accept(self, *_: Any, or_newest: bool = False) -> None:
-        """Send the prompt."""
-        draft = self.view.draft
+        """Send the prompt; where it is refused it can be changed and sent again."""
+        draft = self.view.take()
         if draft is None:
             return
+        self.remark, self.refused = "", False
+        self.refresh()
         answer = await self.attempt(lambda commands: commands.add_prompt(draft, or_newest=or_newest))
         if answer is None:
-            self.refused = True
+            self.refused = self.view.put_back(draft)
             self.refresh()
             return
         verb = "is corrected" if draft.object_id else "is tracked"
         self.tell(f"Object {answer.object_id} {verb}. {answer.message}".strip())
-        if self.view.draft is draft:
-            self.view.selected = 0 if not draft.object_id else draft.object_id
+        if self.view.draft is None and self.view.frame is draft.frame:
+            self.view.selected = draft.object_id
             self.go_on()
 
     # --- What the browser reports -------------------------------------------------------------------------------------
@@ -286,6 +293,10 @@ class ConsolePage:
             self.view.frozen = False
             self.picture.resume()
         self.refresh()
+
+    def _on_release(self) -> None:
+        self.view.let_go()
+        self._after_release()
 
     async def _on_mark(self, event: GenericEventArguments) -> None:
         try:
@@ -305,7 +316,7 @@ class ConsolePage:
     async def _preview(self) -> None:
         """Show what the prompt would give, where the tracker can tell."""
         draft, link = self.view.draft, self.view.link
-        self.remark, self.view.preview = "", ()
+        self.remark, self.view.preview, self.refused = "", (), False
         self.refresh()
         if draft is None or link is None or not (draft.box or any(point.label for point in draft.points)):
             return  # a brushed mask is its own preview, and negative points alone mean nothing in a still image
@@ -313,14 +324,18 @@ class ConsolePage:
             self.remark = " · no preview by this tracker"
             self.refresh()
             return
+        outline: Outline = ()
         try:
             mask = await self.view.commands.preview(draft)
         except (RefusedError, ImageError) as error:
-            self.remark = f" · no preview: {legible(str(error), 120)}"
+            remark = f" · no preview: {legible(str(error), 120)}"
         else:
-            if self.view.draft is not None and self.view.draft.steps == draft.steps:
-                self.view.preview = outline_of(crop_of(mask.mask), mask.box.x_offset, mask.box.y_offset)
-                self.remark = f" · preview {mask.predicted_iou:.2f}"
+            outline = outline_of(crop_of(mask.mask), mask.box.x_offset, mask.box.y_offset)
+            alone = " of the new marks alone" if draft.object_id else ""  # without what the tracker remembers
+            remark = f" · preview{alone} {mask.predicted_iou:.2f}"
+        newest = self.view.draft
+        if newest is not None and newest.frame is draft.frame and newest.steps == draft.steps:
+            self.view.preview, self.remark = outline, remark
         self.refresh()
 
     async def _on_key(self, event: KeyEventArguments) -> None:

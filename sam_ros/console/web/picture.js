@@ -8,6 +8,8 @@ const LEVELS = 4;
 const CLICK = 4; // px of the screen that a click may move
 const STEP = 4; // px that an arrow key moves the cursor, ten times as much with Shift
 
+const RAW = { imageOrientation: "none", colorSpaceConversion: "none" }; // the pixels that the tracker sees
+
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 const rgb = ([r, g, b], alpha = 1) => `rgba(${r}, ${g}, ${b}, ${alpha})`;
 
@@ -88,7 +90,7 @@ export default {
       const buffer = await response.arrayBuffer();
       const length = new DataView(buffer).getUint32(0, true);
       const facts = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, length)));
-      const picture = await createImageBitmap(new Blob([new Uint8Array(buffer, 4 + length)], { type: "image/jpeg" }));
+      const picture = await createImageBitmap(new Blob([new Uint8Array(buffer, 4 + length)], { type: "image/jpeg" }), RAW);
       if (this.frozen || tracker !== this.tracker) { picture.close(); return; } // frozen while it was under way
       this.show(facts, picture);
       this.adapt(performance.now() - began);
@@ -124,6 +126,8 @@ export default {
     },
     restart() {
       this.asking?.abort();
+      this.drag = null;
+      this.resume();
       this.facts = null;
       this.paths = new Map();
       this.note = "Waiting for the first picture …";
@@ -134,7 +138,11 @@ export default {
       this.frozen = true;
       this.$emit("freeze", this.name());
     },
-    resume() { this.frozen = false; this.corner = null; },
+    resume() {
+      if (this.drag) { this.drag.held = true; return; } // what is pressed names the frame that is shown
+      this.frozen = false;
+      this.corner = null;
+    },
     name() { return { number: this.facts.number, stamp: this.facts.stamp }; },
 
     // --- Drawing -----------------------------------------------------------------------------------------------------
@@ -290,8 +298,12 @@ export default {
       this.$refs.marks.setPointerCapture(event.pointerId);
       this.cursor = null;
       const negative = this.negative !== (event.button === 2);
-      this.drag = { kind: this.kind(), at: this.at(event), from: [event.clientX, event.clientY], negative, moved: false };
-      if (this.tool !== "point") this.freeze();
+      // The frame that was pressed on is the one that is meant, however late the button is lifted.
+      this.drag = {
+        kind: this.kind(), at: this.at(event), from: [event.clientX, event.clientY], negative, moved: false,
+        held: this.drag?.held ?? !this.frozen,
+      };
+      this.freeze();
       this.draw();
     },
     move(event) {
@@ -310,11 +322,22 @@ export default {
       const drag = this.drag;
       this.drag = null;
       if (!drag) return;
-      if (drag.kind === "box" && !drag.moved) { this.draw(); return; }
-      if (drag.kind === "point" && drag.moved && event.pointerType === "touch") return;
-      this.report(drag.kind, drag.at, drag.negative);
+      const scrolled = drag.kind === "point" && drag.moved && event.pointerType === "touch";
+      if (scrolled || (drag.kind === "box" && !drag.moved)) this.drop(drag);
+      else this.report(drag.kind, drag.at, drag.negative);
     },
-    cancel() { this.drag = null; this.draw(); },
+    cancel() {
+      const drag = this.drag;
+      this.drag = null;
+      if (drag) this.drop(drag);
+    },
+    drop(drag) { // nothing was marked: if only this press held the frame, go on
+      if (drag.held) {
+        this.resume();
+        this.$emit("release");
+      }
+      this.draw();
+    },
     leave() { this.hover = 0; this.draw(); },
     report(kind, at, negative) {
       this.freeze();

@@ -59,7 +59,7 @@ class Pictures:
         if newest is None:
             return Response(status_code=204, headers={"x-reason": _why_no_picture(link)})
         try:
-            data = await self._encoder.encode(newest, level)
+            data = await self._encoder.encode(tracker, newest, level)
         except ImageError as error:
             return Response(f"The image cannot be shown: {error}"[:400], 415)
         return Response(data, media_type="application/octet-stream", headers={"cache-control": "no-store"})

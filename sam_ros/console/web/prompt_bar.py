@@ -96,6 +96,7 @@ class PromptBar:
             target = f"Correct object {draft.object_id}" if draft.object_id else "New object"
             self._text.set_text(f"{target} · {count}{page.remark}")
             self._label.set_visibility(not draft.object_id)
+            self._label.set_value(draft.label)  # one that was refused comes back with its label
             self._accept.set_text("Correct" if draft.object_id else "Track")
         else:
             self._label.set_value("")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import nicegui
 import uvicorn
-from fastapi import FastAPI
+from fastapi import FastAPI, Request, Response
 from nicegui import Client, ui
 from starlette.middleware.gzip import GZipMiddleware
 
@@ -19,9 +21,9 @@ from sam_ros.console.web.pictures import Pictures
 
 __all__ = ["free_port", "serve"]
 
+DISMISSAL = 1.0  # s that a browser has to leave by itself
 UNOPENED = 4  # times as many pages may be asked for, and wait for their browser to come back
 STYLE = Path(__file__).with_name("style.css")
-LOCAL_NAMES = ("localhost", "127.0.0.1", "[::1]")
 
 
 def serve(
@@ -36,12 +38,20 @@ def serve(
         token: What a browser must know; empty: nothing.
     """
 
+    def is_full() -> bool:
+        return open_pages() >= settings.max_browsers or len(Client.instances) >= UNOPENED * settings.max_browsers
+
+    async def check(client: Client) -> None:  # several may have been asked for before one was opened
+        if open_pages() > settings.max_browsers:
+            await dismiss(client)
+
+    @nicegui.app.exception_handler(404)
+    async def missing(request: Request, error: Exception) -> Response:  # NiceGUI's own would be one more page
+        return Response("There is nothing here.", 404)
+
     @ui.page("/", title="Console", response_timeout=20.0)
     def page() -> None:
-        open_pages = sum(client.has_socket_connection for client in Client.instances.values())
-        if open_pages >= settings.max_browsers or len(Client.instances) > UNOPENED * settings.max_browsers:
-            ui.label(f"{settings.max_browsers} pages are open already (parameter max_browsers).").classes("m-8")
-            return
+        ui.context.client.on_connect(check)
         ui.add_css(STYLE)
         ConsolePage(links, read_only=settings.read_only)
 
@@ -58,11 +68,10 @@ def serve(
         gzip_middleware_factory=lambda inner: GZipMiddleware(inner, minimum_size=500, compresslevel=6),
     )
     pictures = Pictures(app, links)
-    names = {*settings.origins, *(f"{name}:{port}" for name in (*LOCAL_NAMES, settings.host))}
-    hosts = frozenset() if settings.open_to_others else frozenset(name.lower() for name in names)
+    access = Access(settings.hosts(port), token, f"sam_console_{port}")
     try:
         uvicorn.run(
-            Guard(pictures, Access(hosts, token)),
+            Guard(pictures, access, is_full),
             host=settings.host,
             port=port,
             log_level="warning",
@@ -71,6 +80,19 @@ def serve(
         )
     finally:
         pictures.stop()
+
+
+def open_pages() -> int:
+    """Return how many browsers' pages are open."""
+    return sum(client.has_socket_connection for client in Client.instances.values())
+
+
+async def dismiss(client: Client) -> None:
+    """Close a page that is one too many: its browser loads it again, and is refused."""
+    client.run_javascript("location.reload()")
+    await asyncio.sleep(DISMISSAL)
+    if client.has_socket_connection and not client.is_deleted:
+        client.delete()
 
 
 def free_port(host: str, port: int) -> int:

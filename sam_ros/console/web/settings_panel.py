@@ -109,17 +109,20 @@ class SettingsPanel:
                 with self._parameters:
                     self._control(name, descriptor, value)
 
+    async def _set(self, name: str, value: bool | int | float | str | None) -> None:
+        """Set a parameter; None: what was entered is unfinished."""
+        if value is None:
+            return
+        changed = await self._page.attempt(
+            lambda commands: commands.set_parameter(Parameter(name, value=value).to_parameter_msg()),
+            f"{name} is {value}",
+        )
+        if changed is None:
+            await self._read()  # show what the tracker has
+
     def _control(self, name: str, descriptor: ParameterDescriptor, value: ParameterValue) -> None:
         async def change(event: Any) -> None:
-            read = _read_value(descriptor.type or value.type, event.value)
-            if read is None:
-                return
-            changed = await self._page.attempt(
-                lambda commands: commands.set_parameter(Parameter(name, value=read).to_parameter_msg()),
-                f"{name} is {read}",
-            )
-            if not changed:
-                await self._read()  # the controls show what holds
+            await self._set(name, _read_value(descriptor.type or value.type, event.value))
 
         current = parameter_value_to_python(value)
         if value.type == ParameterType.PARAMETER_BOOL:

@@ -9,23 +9,24 @@ from __future__ import annotations
 import asyncio
 import json
 import struct
+from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
 from typing import Any
 
 import cv2
 from sensor_msgs.msg import CompressedImage
 
 from sam_core import ImageError
-from sam_ros.console.ros.frames import Frame, SeenObject
+from sam_ros.console.ros.frames import Frame, ImageMessage, SeenObject
 from sam_ros.conversions.colours import colour_of
+from sam_ros.conversions.image_header import read_header
 from sam_ros.runtime.texts import legible
 
 __all__ = ["LEVELS", "Encoder", "encode"]
 
 # (JPEG quality, longest side in px) from the best; a browser with a slow connection asks for a later one.
 LEVELS = ((85, 1920), (75, 1280), (65, 960), (50, 640))
-KEPT = 6  # encoded frames: all browsers that show the same frame share one
+KEPT = 6  # answers: all browsers that show the same frame share one
 LONGEST_LABEL = 80  # characters that the picture shows
 
 
@@ -34,21 +35,29 @@ class Encoder:
 
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="jpeg")
+        self._answers: OrderedDict[tuple[str, int, int, int], bytes] = OrderedDict()  # only its thread uses it
 
-    async def encode(self, frame: Frame, level: int) -> bytes:
-        """Return the answer for a frame.
+    async def encode(self, tracker: str, frame: Frame, level: int) -> bytes:
+        """Return the answer for a frame of a tracker at a level of `LEVELS`.
 
         Raises:
             ImageError: Its image cannot be read.
         """
-        return await asyncio.get_running_loop().run_in_executor(self._thread, encode, frame, level)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._answer, tracker, frame, level)
+
+    def _answer(self, tracker: str, frame: Frame, level: int) -> bytes:
+        key = (tracker, frame.number, frame.stamp, level)
+        answer = self._answers.pop(key, None) or encode(frame, level)
+        self._answers[key] = answer
+        while len(self._answers) > KEPT:
+            self._answers.popitem(last=False)
+        return answer
 
     def stop(self) -> None:
         """End the thread."""
         self._thread.shutdown(wait=False, cancel_futures=True)
 
 
-@lru_cache(maxsize=KEPT)
 def encode(frame: Frame, level: int) -> bytes:
     """Return the answer for a frame at a level of `LEVELS`."""
     jpeg, width, height = _jpeg(frame, level)
@@ -75,6 +84,13 @@ def _facts(item: SeenObject) -> dict[str, Any]:
     }
 
 
+def _is_for_browsers(image: ImageMessage) -> bool:
+    """Return whether a browser shows an image's data as the tracker sees them: a JPEG that is no Bayer mosaic."""
+    if not isinstance(image, CompressedImage) or image.format.startswith("bayer_"):
+        return False
+    return read_header(memoryview(image.data)).format == "jpeg"
+
+
 def _jpeg(frame: Frame, level: int) -> tuple[bytes, int, int]:
     """Return a JPEG and the width and height (px) of the image that it shows, maybe smaller.
 
@@ -84,9 +100,8 @@ def _jpeg(frame: Frame, level: int) -> tuple[bytes, int, int]:
     quality, longest = LEVELS[level]
     rgb = frame.rgb()
     height, width = rgb.shape[:2]
-    image = frame.image
-    if isinstance(image, CompressedImage) and level == 0 and max(height, width) <= longest and "jp" in image.format:
-        return bytes(image.data), width, height
+    if level == 0 and max(height, width) <= longest and _is_for_browsers(frame.image):
+        return bytes(frame.image.data), width, height
     scale = longest / max(height, width)
     pixels = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
     if scale < 1.0:

@@ -142,6 +142,11 @@ class View:
         self.frozen = False
         self.preview = ()
 
+    def let_go(self) -> None:
+        """Go on live where only a press that marked nothing held the frame."""
+        if self.draft is None:
+            self._forgo()
+
     def _forgo(self) -> None:
         """Go on live where only a mark that came to nothing held the frame."""
         if not self.frozen:
@@ -173,7 +178,7 @@ class View:
             self.examples = (*self.examples, Example(step, positive))
             return False
         draft = self.draft
-        if draft is None or draft.frame is not frame:
+        if draft is None or draft.frame is not frame or self.at_once:
             hit = frame.object_at(step.x, step.y) if isinstance(step, Point) else None
             if hit is not None and hit.id not in self.hidden and not self.selected and positive:
                 self.selected = hit.id
@@ -208,6 +213,17 @@ class View:
         else:
             self.selected = 0
 
+    def take(self) -> Draft | None:
+        """Take the prompt out to send it: it can't be sent twice, and marks that come meanwhile begin a new one."""
+        draft, self.draft, self.preview = self.draft, None, ()
+        return draft
+
+    def put_back(self, draft: Draft) -> bool:
+        """Compose a prompt on that was refused, unless the operator has begun something else; return whether."""
+        if self.draft is None and self.frame is draft.frame:
+            self.draft = draft
+        return self.draft is draft
+
     def call(self, label: str) -> None:
         """Say what to call the object that is being prompted."""
         if self.draft is not None:
@@ -228,3 +244,7 @@ class View:
         if 0 <= index < len(self.found):
             changed = replace(self.found[index], chosen=chosen)
             self.found = (*self.found[:index], changed, *self.found[index + 1 :])
+
+    def unchoose(self, instance: ConceptInstance) -> None:
+        """Say that an instance is tracked already."""
+        self.found = tuple(replace(item, chosen=False) if item.instance is instance else item for item in self.found)

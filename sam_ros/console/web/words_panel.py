@@ -12,6 +12,7 @@ from sam_ros.console.ros.commands import LONGEST_TEXT, MOST_PHRASES, Commands
 from sam_ros.console.ros.frames import Frame
 from sam_ros.console.web.view import Found
 from sam_ros.conversions.stamps import nanoseconds
+from sam_ros.runtime.texts import legible
 
 if TYPE_CHECKING:
     from sam_ros.console.web.page import ConsolePage
@@ -32,6 +33,7 @@ class WordsPanel:
     def __init__(self, page: ConsolePage) -> None:
         self._page = page
         self._shown: tuple[object, ...] = ()
+        self._accepting = False
         with ui.column().classes("w-full gap-2 p-3"):
             self._missing = ui.row().classes("sam-hint w-full items-center")
             with self._missing:
@@ -70,19 +72,21 @@ class WordsPanel:
 
     async def _find(self) -> None:
         page, view = self._page, self._page.view
+        link, score = view.link, float(self._score.value or 0.5)
+        frame = view.frame or (link.frames.newest if link is not None else None)
+        live = view.frame is None
         self._find_button.props("loading")
         try:
             answer = await page.attempt(
-                lambda commands: commands.detect(
-                    view.frame, self._phrases(), view.examples, float(self._score.value or 0.5)
-                )
+                lambda commands: commands.detect(frame, self._phrases(), view.examples, score, or_newest=live)
             )
         finally:
             self._find_button.props(remove="loading")
-        if answer is None or view.link is None:
+        if answer is None or link is None or view.link is not link:  # another tracker is looked at meanwhile
             return
+        stamp = nanoseconds(answer.stamp)
         view.found = tuple(Found.of(instance) for instance in answer.instances)
-        view.searched = view.frame or view.link.frames.frame_of(nanoseconds(answer.stamp))
+        view.searched = frame if frame is not None and frame.stamp == stamp else link.frames.frame_of(stamp)
         if view.searched is None and view.found:
             page.tell("The searched picture is not at hand any more: freeze the picture, then find.", good=False)
         elif not view.found:
@@ -91,19 +95,23 @@ class WordsPanel:
 
     async def _accept_chosen(self) -> None:
         page, view = self._page, self._page.view
-        frame, chosen = view.searched, [item.instance for item in view.found if item.chosen]
-        if frame is None or not chosen:
+        link, frame, chosen = view.link, view.searched, [item.instance for item in view.found if item.chosen]
+        if frame is None or not chosen or self._accepting:
             return
-        tracked = 0
-        for instance in chosen:
-            if await page.attempt(partial(_accept, instance, frame)) is None:
-                break
-            tracked += 1
-        if tracked == len(chosen):
-            page.tell(f"{tracked} tracked")
+        self._accepting = True
+        page.refresh()
+        try:
+            for instance in chosen:
+                if await page.attempt(partial(_accept, instance, frame)) is None or view.link is not link:
+                    return
+                view.unchoose(instance)  # so that another try leaves it out
+        finally:
+            self._accepting = False
+            page.refresh()
+        page.tell(f"{len(chosen)} tracked")
+        if not any(item.chosen for item in view.found):  # else another search was made meanwhile
             view.forget_search()
             page.go_on()
-        page.refresh()
 
     async def _follow(self) -> None:
         score = float(self._score.value or 0.5)
@@ -138,7 +146,9 @@ class WordsPanel:
             f"{positive} positive and {len(view.examples) - positive} negative examples" if view.examples else ""
         )
         self._accept.set_visibility(bool(view.found) and not view.read_only)
-        self._accept.set_enabled(view.searched is not None and any(item.chosen for item in view.found))
+        self._accept.set_enabled(
+            view.searched is not None and any(item.chosen for item in view.found) and not self._accepting
+        )
         followed = health.followed if health is not None else ()
         shown = (view.found, followed)
         if shown != self._shown:
@@ -152,7 +162,7 @@ class WordsPanel:
             for index, item in enumerate(found):
                 tracked = f" · is object {item.instance.object_id}" if item.instance.object_id else ""
                 ui.checkbox(
-                    f"{item.instance.phrase} · {item.instance.score:.2f}{tracked}",
+                    f"{legible(item.instance.phrase)} · {item.instance.score:.2f}{tracked}",
                     value=item.chosen,
                     on_change=lambda event, index=index: self._choose(index, bool(event.value)),
                 ).props("dense").classes("py-1")
@@ -172,7 +182,7 @@ class WordsPanel:
             for phrase in followed:
                 with ui.row().classes("w-full items-center"):
                     ui.icon("sync").classes("text-primary")
-                    ui.label(phrase).classes("grow")
+                    ui.label(legible(phrase)).classes("grow")
                     if not self._page.view.read_only:
                         ui.button(icon="close", on_click=lambda _, one=phrase: self._unfollow(one)).props(
                             "flat round dense size=sm"

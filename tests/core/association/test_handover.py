@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from sam_core import CapacityError, Prompt, StampError, Tracker
-from sam_core.association import LIVE, Association, ConceptRules, ConceptTracker, Decision, Instance, hand_over
+from sam_core import CapacityError, Prompt, PromptError, StampError, Tracker
+from sam_core.association import (
+    LIVE,
+    Association,
+    ConceptDetections,
+    ConceptRules,
+    ConceptTracker,
+    Decision,
+    Handover,
+    Instance,
+    hand_over,
+)
+from sam_core.saved_objects import load_object, save_object
 from sam_core.streaming import Frame, ObjectState, Stream
+from tests.core.association.blinded import blinded
 from tests.core.association.drawn import box, cup
 
 SIZE = (96, 128)
@@ -58,20 +69,6 @@ class Camera:
         assert frame is not None
         outcome = hand_over(lambda call: call(self.concepts), frame, instance.phrase, [instance], rules, counted=True)
         return outcome.problems
-
-
-@contextmanager
-def blinded(tracker: Tracker) -> Iterator[None]:
-    """Let the network say that nothing is there any more."""
-    bias = tracker.model.sam_mask_decoder.pred_obj_score_head.layers[-1].bias
-    kept = bias.detach().clone()
-    with torch.inference_mode():
-        bias.fill_(-100.0)
-    try:
-        yield
-    finally:
-        with torch.inference_mode():
-            bias.copy_(kept)
 
 
 def test_an_instance_is_tracked_from_the_frame_that_it_was_found_on(micro_tracker: Tracker) -> None:
@@ -152,6 +149,22 @@ def test_a_lost_object_keeps_its_id_and_goes_on_from_the_detection(micro_tracker
     assert camera.stream.objects[0].first_frame == 8, "it was renewed"
 
 
+def test_a_loaded_object_is_looked_for_by_its_concept(micro_tracker: Tracker, tmp_path: Path) -> None:
+    """A tracker that does not recognise it gets it from the detector, under its id."""
+    first, other = Camera(micro_tracker), Camera(micro_tracker)
+    first.step()
+    first.track(0, cup(box(10, 10, 50, 40, SIZE)))
+    save_object(tmp_path / "cup", micro_tracker, first.stream, 1, concept="cup")
+    with blinded(micro_tracker):
+        other.step()
+        object_id = load_object(tmp_path / "cup", micro_tracker, other.stream)
+        other.concepts.adopt(object_id, "Cup")
+        other.step()
+        assert other.track(1, cup(box(60, 20, 90, 60, SIZE), phrase="plate")).association is Association.NEW
+        back = other.track(1, cup(box(60, 60, 90, 90, SIZE)))
+    assert (back.association, back.object_id) == (Association.REIDENTIFIED, object_id)
+
+
 def test_a_lost_object_whose_mask_is_always_too_small_leaves(micro_tracker: Tracker) -> None:
     """The detector finds a bit of it again and again, of which nothing is left at the size of the network's masks."""
     camera = Camera(micro_tracker)
@@ -219,6 +232,35 @@ def test_an_object_without_memory_leaves_the_others_decisions(
     assert len(outcome.problems) == 1
 
 
+@pytest.mark.parametrize("count", [0, 10_000])
+@pytest.mark.parametrize("counted", [True, False])
+def test_any_number_of_instances_is_answered_and_few_become_tensors(
+    micro_tracker: Tracker, monkeypatch: pytest.MonkeyPatch, count: int, counted: bool
+) -> None:
+    camera = Camera(micro_tracker)
+    camera.step()
+    frame = camera.stream.history.newest
+    assert frame is not None
+    places = [box(x, y, x + 30, y + 30, SIZE) for x in (0, 40, 80) for y in (0, 50)]
+    found = [cup(places[i % 6], 0.6 + 0.3 * i / 10_000) for i in range(count)]
+    sizes: list[int] = []
+    of_instances = ConceptDetections.of_instances
+
+    def counted_of(phrase: str, instances: Any, *rest: Any) -> ConceptDetections:
+        sizes.append(len(instances))
+        return of_instances(phrase, instances, *rest)
+
+    monkeypatch.setattr(ConceptDetections, "of_instances", counted_of)
+    outcome = hand_over(lambda call: call(camera.concepts), frame, "cup", found, LIVE, counted=counted)
+    assert sizes == [min(count, LIVE.max_detections)]
+    assert len(outcome.decisions) == count
+    assert len(camera.stream.objects) == (4 if count else 0), "as many as there are places"
+    if count:
+        ids = {one.object_id for one in outcome.decisions[-6:] if one is not None}
+        assert len(ids - {None}) == 4, "the best scores begin"
+        assert outcome.decisions[0] == Decision(Association.UNSURE), "not looked at"
+
+
 def test_a_full_stream_is_told_where_the_concept_has_a_bound_too(micro_tracker: Tracker) -> None:
     camera = Camera(micro_tracker)
     camera.step()
@@ -226,3 +268,94 @@ def test_a_full_stream_is_told_where_the_concept_has_a_bound_too(micro_tracker: 
         camera.stream.add_prompt(Prompt(points=[[x, 80]]))
     with pytest.raises(CapacityError, match="All 4 places are taken"):
         camera.track(0, cup(box(10, 10, 50, 40, SIZE)), max_objects=3, across_concepts=False)
+
+
+# --- Every instance is told what became of it -------------------------------------------------------------------------
+
+NEW = Association.NEW
+LEFT, MIDDLE, RIGHT = (box(x, 10, x + 30, 40, SIZE) for x in (0, 45, 90))
+LOWER = box(45, 60, 75, 90, SIZE)
+APART = replace(LIVE, match_iou=1.0)  # random masks are large
+
+
+def handed(
+    camera: Camera, *instances: Instance, rules: ConceptRules = APART, counted: bool = True, frame: Frame | None = None
+) -> Handover:
+    searched = frame or camera.stream.history.frame_at()
+    return hand_over(lambda call: call(camera.concepts), searched, "cup", instances, rules, counted=counted)
+
+
+@pytest.fixture
+def camera(micro_tracker: Tracker) -> Camera:
+    camera = Camera(micro_tracker)
+    camera.step()
+    return camera
+
+
+def test_the_best_score_begins_first_and_decisions_are_in_the_order_of_the_instances(camera: Camera) -> None:
+    outcome = handed(camera, cup(LEFT, 0.75), cup(MIDDLE, 0.95), cup(RIGHT, 0.85), cup(LOWER, 0.6))
+    assert outcome.decisions == (Decision(NEW, 3), Decision(NEW, 1), Decision(NEW, 2), Decision(Association.UNSURE))
+    assert outcome.problems == ()
+
+
+def test_a_search_looks_at_the_best_of_those_that_overlap_and_who_asks_once_is_told_of_each(camera: Camera) -> None:
+    """The second is a twin of the third. The first is below the threshold of scores."""
+    instances = (cup(LEFT, 0.5), cup(box(45, 10, 75, 38, SIZE), 0.8), cup(MIDDLE, 0.9))
+    for counted in (True, False):
+        outcome = handed(camera, *instances, counted=counted)
+        assert outcome.decisions == (Decision(Association.UNSURE), *[Decision(NEW, 2 - counted)] * 2)
+
+
+def test_what_a_search_begins_may_be_withdrawn_and_what_somebody_asked_for_stays(camera: Camera) -> None:
+    handed(camera, cup(LEFT))
+    handed(camera, cup(RIGHT), counted=False)
+    assert [one.confirmed for one in camera.concepts.tracks.values()] == [False, True]
+    assert camera.concepts._searches == {"cup": 1}
+
+
+@pytest.mark.parametrize(
+    ("max_objects", "left_over", "problems"),
+    [
+        (None, None, ["All 4 places are taken: remove an object, or configure more (max_objects)."]),
+        (1, Decision(Association.LIMIT_REACHED), []),
+    ],
+)
+def test_a_full_stream_is_a_problem_and_a_full_concept_is_none(
+    camera: Camera, max_objects: int | None, left_over: Decision | None, problems: list[str]
+) -> None:
+    for x in (20, 60, 100):
+        camera.stream.add_prompt(Prompt(points=[[x, 80]]))
+    rules = replace(APART, max_objects=max_objects, across_concepts=False)
+    outcome = handed(camera, cup(LEFT, 0.8), cup(RIGHT, 0.9), rules=rules)
+    assert outcome.decisions == (left_over, Decision(NEW, 4))
+    assert [str(one) for one in outcome.problems] == problems
+
+
+def test_an_instance_that_the_network_refuses_leaves_the_others(camera: Camera) -> None:
+    """Of the small one nothing is left at the size of the network's masks."""
+    small = box(82, 80, 86, 86, SIZE)
+    outcome = handed(camera, cup(LEFT, 0.8), cup(small, 0.9), cup(MIDDLE, 0.75))
+    assert outcome.decisions == (Decision(NEW, 1), None, Decision(NEW, 2))
+    assert [type(one) for one in outcome.problems] == [PromptError]
+
+
+def test_once_the_frame_is_gone_nothing_more_begins(camera: Camera) -> None:
+    """It leaves while the first object begins: the others are not tried."""
+    searched = camera.stream.history.frame_at()
+    calls = 0
+
+    def run(call: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        answer = call(camera.concepts)
+        if calls == 3:  # the settings, the search, the first object
+            for index in range(40):
+                camera.stream.step(image_of(index))
+            assert camera.stream.history.numbered(searched.number) is None
+        return answer
+
+    instances = (cup(LEFT, 0.75), cup(MIDDLE, 0.9), cup(RIGHT, 0.8))
+    outcome = hand_over(run, searched, "cup", instances, APART, counted=True)
+    assert outcome.decisions == (None, Decision(NEW, 1), None)
+    assert [type(one) for one in outcome.problems] == [StampError]
+    assert calls == 4

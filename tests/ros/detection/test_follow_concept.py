@@ -40,6 +40,7 @@ def test_a_followed_concept_is_tracked_until_it_is_followed_no_more(finder: Any,
     finder.until(lambda: len(finder.list().objects) == 2, "objects of the concept")
     assert {item.label for item in finder.list().objects} == {"Yellow  cup"}
     finder.until(lambda: finder.diagnostics.get("concepts followed") == "Yellow  cup", "the diagnostics")
+    assert finder.diagnostics["concept followed 1"] == "Yellow  cup"
     # Every image is searched again; the concept has as many objects as it may.
     before = int(finder.diagnostics["detections"])
     for i in range(1, 4):

@@ -216,6 +216,24 @@ def test_a_detector_that_fails_costs_its_search_and_tracking_goes_on(rig: Rig) -
     assert rig.step().searched == ("cup",)
 
 
+def test_a_detector_that_fails_in_its_thread_costs_its_search_and_is_asked_again(rig: Rig) -> None:
+    rig.step()
+
+    def fail() -> None:
+        raise RuntimeError("the detector is ill")
+
+    hook = rig.before_it_decodes(fail)
+    rig.redetector.follow(FollowedConcept("cup", period=1e6, rules=RULES))
+    rig.settle()
+    assert (rig.counts.failed, rig.counts.detections) == (1, 0)
+    assert rig.step().result.object_ids == (), "tracking goes on"
+    hook.remove()
+    rig.redetector.lost(frozenset({"cup"}))  # due again
+    rig.settle()
+    assert (rig.counts.failed, rig.counts.detections) == (1, 1)
+    assert rig.step().result.object_ids
+
+
 def test_a_frame_that_cannot_be_tracked_leaves_its_search_to_the_next(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:

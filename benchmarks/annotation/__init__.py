@@ -1,0 +1,1 @@
+"""What `sam-annotate` does with whole recordings: `python -m benchmarks.annotation --help`."""

@@ -1,0 +1,402 @@
+"""The page without a browser: what happens while a tracker has not answered yet."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+from collections.abc import Callable, Coroutine, Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
+from rcl_interfaces.msg import (
+    ListParametersResult,
+    ParameterDescriptor,
+    ParameterType,
+    ParameterValue,
+    SetParametersResult,
+)
+from rcl_interfaces.srv import DescribeParameters, GetParameters, ListParameters, SetParameters
+from rclpy.node import Node
+from sam_msgs.msg import ConceptInstance, ImageMask, TrackedObject, TrackedObjectArray
+from sam_msgs.srv import AddPrompt, DetectConcept, SegmentImage
+from std_msgs.msg import Header
+
+pytest.importorskip("nicegui")
+
+from nicegui import Client, ui
+from nicegui.page import page as route
+
+from sam_ros.console.ros.link import TrackerLink
+from sam_ros.console.web.page import ConsolePage
+from sam_ros.console.web.view import Found
+from sam_ros.conversions.encodings import array_to_image
+from sam_ros.conversions.stamps import to_time
+from sam_ros.runtime.errors import RefusedError
+
+SECOND = 10**9
+
+
+class SlowLink(TrackerLink):
+    """A link whose tracker answers when the test says so.
+
+    Attributes:
+        asked: The calls so far: name of the service, request and answer to come.
+    """
+
+    def __init__(self, node: Node, name: str) -> None:
+        super().__init__(node, name, image="", most_bytes=2**24)
+        self.asked: list[tuple[str, Any, asyncio.Future[Any]]] = []
+        self.offered = {"add_prompt"}
+
+    def offers(self, service: str) -> bool:
+        return service in self.offered
+
+    async def call(self, service: str, request: Any, timeout: float = 15.0) -> Any:
+        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self.asked.append((service, copy.deepcopy(request), answer))
+        return await answer
+
+    def show(self, stamp: int) -> None:
+        """Receive an image and its result."""
+        header = Header(stamp=to_time(stamp))
+        self.frames.add_image(array_to_image(np.zeros((40, 60, 3), np.uint8), "rgb8", header))
+        self.frames.add_result(TrackedObjectArray(header=header))
+
+
+@pytest.fixture
+def links(ros: None) -> Iterator[dict[str, SlowLink]]:
+    node = Node("test_console_page")
+    links = {name: SlowLink(node, name) for name in ("/a", "/b")}
+    links["/a"].show(SECOND)
+    yield links
+    node.destroy_node()
+
+
+def stage(links: dict[str, SlowLink], play: Callable[[ConsolePage, SlowLink], Coroutine[Any, Any, None]]) -> list[str]:
+    """Open a page of /a, and return what it says while the play is on."""
+    said: list[str] = []
+
+    async def run() -> None:
+        with Client(route("")) as client:
+            page = ConsolePage(lambda: links, read_only=False)
+            await play(page, links["/a"])
+            said.extend(message[2]["message"] for message in client.outbox.messages if message[1] == "notify")
+        client.delete()
+
+    asyncio.run(run())
+    return said
+
+
+def mark(link: SlowLink, x: float = 30.0, **more: Any) -> Any:
+    """What a browser sends for a mark in the newest frame."""
+    frame = link.frames.newest
+    assert frame is not None
+    return SimpleNamespace(
+        args={"number": frame.number, "stamp": str(frame.stamp), "kind": "point", "at": [x, 30.0], **more}
+    )
+
+
+def begin(page: ConsolePage, doing: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    """Let the page do something, as for an event of the browser."""
+
+    async def run() -> None:
+        with page.picture.client:
+            await doing
+
+    return asyncio.create_task(run())
+
+
+async def settle() -> None:
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+def test_a_prompt_is_sent_once_and_comes_back_where_it_is_refused(links: dict[str, SlowLink]) -> None:
+    async def play(page: ConsolePage, link: SlowLink) -> None:
+        await page._on_mark(mark(link))
+        page.view.call("cup")
+        first, second = begin(page, page.accept()), begin(page, page.accept())  # Enter, twice
+        await settle()
+        assert len(link.asked) == 1
+        assert page.view.draft is None, "a label that is typed now is not of this one"
+        assert page.view.frame is not None, "the picture stays"
+        link.asked[0][2].set_result(AddPrompt.Response(success=False, message="No."))
+        await asyncio.gather(first, second)
+        assert page.refused
+        assert page.view.draft is not None
+        assert (page.view.draft.label, len(page.view.draft.steps)) == ("cup", 1)
+        assert page.bar._label.value == "cup"
+
+        again = begin(page, page.accept(or_newest=True))
+        await settle()
+        link.asked[1][2].set_result(AddPrompt.Response(success=True, object_id=3))
+        await again
+        assert (page.view.draft, page.view.frame, page.refused) == (None, None, False)
+
+    assert stage(links, play) == ["No.", "Object 3 is tracked."]
+
+
+def test_at_once_two_clicks_are_two_objects(links: dict[str, SlowLink]) -> None:
+    async def play(page: ConsolePage, link: SlowLink) -> None:
+        page.view.at_once = True
+        tasks = [begin(page, page._on_mark(mark(link, x))) for x in (10.0, 50.0)]
+        await settle()
+        assert [[point.x for point in request.points] for _, request, _ in link.asked] == [[10.0], [50.0]]
+        for number, (_, _, answer) in enumerate(link.asked):
+            answer.set_result(AddPrompt.Response(success=True, object_id=number + 1))
+        await asyncio.gather(*tasks)
+        assert (page.view.draft, page.view.frame) == (None, None)
+
+    stage(links, play)
+
+
+def test_at_once_a_click_after_a_refused_one_is_another_object(links: dict[str, SlowLink]) -> None:
+    async def play(page: ConsolePage, link: SlowLink) -> None:
+        page.view.at_once = True
+        for x in (10.0, 50.0):
+            task = begin(page, page._on_mark(mark(link, x)))
+            await settle()
+            link.asked[-1][2].set_result(AddPrompt.Response(success=False, message="No."))
+            await task
+        assert [point.x for point in link.asked[-1][1].points] == [50.0]
+
+    stage(links, play)
+
+
+def test_what_is_begun_while_another_is_sent_stays(links: dict[str, SlowLink]) -> None:
+    for success in (True, False):
+
+        async def play(page: ConsolePage, link: SlowLink, success: bool = success) -> None:
+            await page._on_mark(mark(link, 10.0))
+            task = begin(page, page.accept())
+            await settle()
+            await page._on_mark(mark(link, 50.0))
+            link.asked.pop()[2].set_result(AddPrompt.Response(success=success, object_id=1, message="So."))
+            await task
+            assert page.view.draft is not None
+            assert [step.x for step in page.view.draft.steps] == [50.0]  # type: ignore[union-attr]
+            assert not page.refused
+
+        stage(links, play)
+
+
+def preview(stamp: int) -> SegmentImage.Response:
+    mask = ImageMask(predicted_iou=0.5, mask=array_to_image(np.full((4, 4), 255, np.uint8), "mono8", Header()))
+    mask.box.width = mask.box.height = 4
+    return SegmentImage.Response(success=True, header=Header(stamp=to_time(stamp)), masks=[mask])
+
+
+@pytest.mark.parametrize(("selected", "remark"), [(0, "preview 0.50"), (4, "preview of the new marks alone 0.50")])
+def test_a_preview_says_what_it_is_of(links: dict[str, SlowLink], selected: int, remark: str) -> None:
+    async def play(page: ConsolePage, link: SlowLink) -> None:
+        link.offered.add("segment_image")
+        page.view.selected = selected
+        task = begin(page, page._on_mark(mark(link)))
+        await settle()
+        link.asked[0][2].set_result(preview(SECOND))
+        await task
+        assert page.remark == f" · {remark}"
+        assert page.view.preview
+
+    stage(links, play)
+
+
+def test_a_preview_that_comes_after_its_prompt_was_sent_is_not_shown(links: dict[str, SlowLink]) -> None:
+    async def play(page: ConsolePage, link: SlowLink) -> None:
+        link.offered.add("segment_image")
+        task = begin(page, page._on_mark(mark(link)))
+        await settle()
+        sent = begin(page, page.accept())
+        await settle()
+        link.asked[0][2].set_result(preview(SECOND))
+        await task
+        assert (page.remark, page.view.preview) == ("", ())
+        link.asked[1][2].set_result(AddPrompt.Response(success=True, object_id=1))
+        await sent
+
+    stage(links, play)
+
+
+def test_an_image_is_sent_only_where_the_tracker_has_it_no_more(links: dict[str, SlowLink]) -> None:
+    async def play(page: ConsolePage, link: SlowLink) -> None:
+        link.offered.add("segment_image")
+        task = begin(page, page._on_mark(mark(link)))
+        await settle()
+        link.asked[0][2].set_exception(RefusedError("Not answered within 15 s."))
+        await task
+        assert len(link.asked) == 1
+
+        task = begin(page, page._on_mark(mark(link)))
+        await settle()
+        link.asked[1][2].set_result(preview(9 * SECOND))
+        await settle()
+        assert [request.image.width for _, request, _ in link.asked] == [0, 0, 60]
+        link.asked[2][2].set_result(preview(SECOND))
+        await task
+        assert page.remark == " · preview 0.50"
+
+    stage(links, play)
+
+
+def test_a_refused_parameter_shows_the_value_that_the_tracker_has(links: dict[str, SlowLink]) -> None:
+    async def play(page: ConsolePage, link: SlowLink) -> None:
+        descriptor = ParameterDescriptor(name="score", type=ParameterType.PARAMETER_DOUBLE)
+        current = ParameterValue(type=ParameterType.PARAMETER_DOUBLE, double_value=0.5)
+        page._settings._show([("score", descriptor, current)])
+        (number,) = (item for item in page._settings._parameters.descendants() if isinstance(item, ui.number))
+        number.set_value(2.0)
+        task = begin(page, page._settings._set("score", 2.0))
+        refused = SetParametersResult(successful=False, reason="It is too much.")
+        for service, answer in (
+            ("set_parameters", SetParameters.Response(results=[refused])),
+            ("list_parameters", ListParameters.Response(result=ListParametersResult(names=["score"]))),
+            ("describe_parameters", DescribeParameters.Response(descriptors=[descriptor])),
+            ("get_parameters", GetParameters.Response(values=[current])),
+        ):
+            await settle()
+            assert link.asked[-1][0] == service
+            link.asked[-1][2].set_result(answer)
+        await task
+        (number,) = (item for item in page._settings._parameters.descendants() if isinstance(item, ui.number))
+        assert number.value == 0.5
+
+        task = begin(page, page._settings._set("score", 0.9))
+        await settle()
+        link.asked[-1][2].set_result(SetParameters.Response(results=[SetParametersResult(successful=True)]))
+        await task
+        assert len(link.asked) == 5, "nothing is read again"
+
+    assert stage(links, play) == ["Score was not changed: It is too much.", "Score is 0.9"]
+
+
+def test_a_silent_tracker_does_not_stop_the_page(links: dict[str, SlowLink]) -> None:
+    async def play(page: ConsolePage, link: SlowLink) -> None:
+        page._panels.value = "Settings"
+        waiting = begin(page, page._tick_settings())
+        await settle()
+        page._settings._shown = ("", "another state")
+        link._looked = -1e9
+        page._tick()
+        assert link.watched
+        waiting.cancel()
+
+    stage(links, play)
+
+
+def strings(data: Any) -> Iterator[str]:
+    """Yield all texts in nested lists and dictionaries."""
+    if isinstance(data, dict):
+        data = list(data.values())
+    if isinstance(data, list):
+        for item in data:
+            yield from strings(item)
+    elif isinstance(data, str):
+        yield data
+
+
+def test_texts_of_others_are_shown_without_their_control_characters(links: dict[str, SlowLink]) -> None:
+    async def play(page: ConsolePage, link: SlowLink) -> None:
+        values = [KeyValue(key="state", value="active"), KeyValue(key="a\x1b", value="b\x1b")]
+        link.add_report(DiagnosticStatus(message="m\x1b", hardware_id="h\x1b", values=values))
+        header = Header(stamp=to_time(2 * SECOND))
+        link.frames.add_image(array_to_image(np.zeros((40, 60, 3), np.uint8), "rgb8", header))
+        link.frames.add_result(TrackedObjectArray(header=header, objects=[TrackedObject(id=1, label="l\x1b")]))
+        page.view.found = (Found.of(ConceptInstance(phrase="p\x1b")),)
+        for panel in (page, page._health, page._objects):
+            panel.refresh()  # type: ignore[attr-defined]
+        shown = set(strings([element._to_dict() for element in page.picture.client.elements.values()]))
+        assert not any("\x1b" in text for text in shown)
+        for letter in "abmhlp":
+            assert any(f"{letter}\\x1b" in text for text in shown), letter
+
+    stage(links, play)
+
+
+# --- Words ------------------------------------------------------------------------------------------------------------
+
+
+def found(stamp: int, *phrases: str) -> DetectConcept.Response:
+    instances = []
+    for phrase in phrases:
+        instance = ConceptInstance(phrase=phrase, score=0.9)
+        instance.box.width = instance.box.height = 4
+        instance.mask = array_to_image(np.full((4, 4), 255, np.uint8), "mono8", Header())
+        instances.append(instance)
+    return DetectConcept.Response(success=True, stamp=to_time(stamp), instances=instances)
+
+
+async def search(page: ConsolePage, link: SlowLink) -> tuple[asyncio.Task[None], Any, asyncio.Future[Any]]:
+    page._words._words.value = "cup, ball"
+    task = begin(page, page._words._find())
+    await settle()
+    _, request, answer = link.asked[-1]
+    return task, request, answer
+
+
+def test_what_was_found_belongs_to_the_image_that_was_searched(links: dict[str, SlowLink]) -> None:
+    async def play(page: ConsolePage, link: SlowLink) -> None:
+        task, request, answer = await search(page, link)
+        assert (request.stamp, request.or_newest) == (to_time(SECOND), True)
+        searched = link.frames.newest
+        link.show(2 * SECOND)
+        page.view.hold(mark(link).args)  # frozen while the search was under way
+        answer.set_result(found(SECOND, "cup"))
+        await task
+        assert page.view.searched is searched
+
+        task, request, answer = await search(page, link)
+        assert (request.stamp, request.or_newest) == (to_time(2 * SECOND), False)
+        answer.set_result(found(2 * SECOND, "cup"))
+        await task
+        page.go_on()
+
+        task, _, answer = await search(page, link)
+        answer.set_result(found(SECOND, "cup"))  # another one than was asked for
+        await task
+        assert page.view.searched is searched
+        task, _, answer = await search(page, link)
+        answer.set_result(found(5 * SECOND, "cup"))
+        await task
+        assert page.view.searched is None
+
+    assert "not at hand any more" in stage(links, play)[-1]
+
+
+def test_what_was_found_by_another_tracker_is_dropped(links: dict[str, SlowLink]) -> None:
+    async def play(page: ConsolePage, link: SlowLink) -> None:
+        task, _, answer = await search(page, link)
+        page.view.choose("/b")
+        answer.set_result(found(SECOND, "cup"))
+        await task
+        assert (page.view.found, page.view.searched) == ((), None)
+
+    stage(links, play)
+
+
+def test_what_is_tracked_already_is_not_tracked_again(links: dict[str, SlowLink]) -> None:
+    async def play(page: ConsolePage, link: SlowLink) -> None:
+        task, _, answer = await search(page, link)
+        answer.set_result(found(SECOND, "cup", "ball"))
+        await task
+        tasks = [begin(page, page._words._accept_chosen()) for _ in range(2)]  # a double click
+        await settle()
+        assert not page._words._accept.enabled
+        assert [request.label for _, request, _ in link.asked[1:]] == ["cup"]
+        link.asked[-1][2].set_result(AddPrompt.Response(success=True, object_id=1))
+        await settle()
+        link.asked[-1][2].set_result(AddPrompt.Response(success=False, message="No room."))
+        await asyncio.gather(*tasks)
+        assert [item.chosen for item in page.view.found] == [False, True]
+        assert page._words._accept.enabled
+
+        again = begin(page, page._words._accept_chosen())
+        await settle()
+        link.asked[-1][2].set_result(AddPrompt.Response(success=True, object_id=2))
+        await again
+        assert [request.label for _, request, _ in link.asked[1:]] == ["cup", "ball", "ball"]
+        assert page.view.found == ()
+
+    assert stage(links, play) == ["No room.", "1 tracked"]
