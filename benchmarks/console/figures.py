@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ __all__ = ["measure"]
 
 CAMERA = {"source": "scene", "rate": 30.0, "width": 640, "height": 480}
 QUEUE = 10  # results
+EARLY = 4  # the fifth minute: caches and rings are full
 UNSEEN = 18.0  # s until a closed page is forgotten, and images are not received for it any more
 SETTLING = 8.0  # s until open pages show pictures evenly
 SLOW_NETWORK = 30_000  # bytes a second: about one picture
@@ -147,14 +149,16 @@ def _throttle(page: Any) -> None:
 
 
 def _memory(stage: Stage, rate: Rate, minutes: float) -> dict[str, float]:
-    """Return the console's resident memory early and late, while a page is open."""
+    """Return the console's resident memory early and late, while a page is open; say it every minute, too."""
     page = stage.open()
-    rate.over(min(300.0, minutes * 60 / 3))
-    early = _resident(stage.console.pid)
-    rate.over(minutes * 60 * 2 / 3)
-    late = _resident(stage.console.pid)
+    resident = []
+    for minute in range(1, max(2, round(minutes)) + 1):
+        rate.over(60.0)
+        resident.append(_resident(stage.console.pid))
+        print(f"memory after {minute} min: {resident[-1]:.1f} MiB", file=sys.stderr, flush=True)
     page.context.close()
-    return {"memory early [MiB]": early, "memory late [MiB]": late}
+    early = min(EARLY, len(resident) // 3)
+    return {f"memory after {early + 1} min [MiB]": resident[early], f"memory after {len(resident)} min": resident[-1]}
 
 
 def _resident(pid: int) -> float:

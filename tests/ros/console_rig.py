@@ -109,6 +109,11 @@ class Page:
             shown = self.page.locator("body").inner_text()
             raise AssertionError(f"'{text}' is not among\n{shown}\nerrors: {self.errors}") from error
 
+    def choose(self, tracker: str) -> None:
+        """Look at a tracker."""
+        self.page.get_by_role("combobox", name="Tracker").click()
+        self.page.get_by_role("option", name=tracker).click()
+
     def tab(self, name: str) -> None:
         """Open one of the tabs on the right."""
         self.page.get_by_role("tab", name=name).click()

@@ -69,12 +69,8 @@ class Stage:
         return list(seen.values())
 
     def ids(self) -> set[int]:
-        """Return the objects of the newest result."""
-        return {item.id for item in self.client.objects[self.client.order[-1]].objects} if self.client.order else set()
-
-    def track_states(self) -> set[int]:
-        """Return how the tracks of the newest result stand."""
-        return {item.track_state for item in self.client.objects[self.client.order[-1]].objects}
+        """Return the objects that are tracked now, as the tracker says: results may wait here since before."""
+        return {item.id for item in self.client.list().objects}
 
 
 @contextmanager

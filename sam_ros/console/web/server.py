@@ -63,6 +63,7 @@ def serve(
         dark=None,
         language="en-US",
         reconnect_timeout=10.0,
+        message_history_length=100,  # of each page, for a browser that comes back within that time
         show_welcome_message=False,
         gzip_middleware_factory=lambda inner: GZipMiddleware(inner, minimum_size=500, compresslevel=6),
     )
