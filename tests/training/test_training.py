@@ -15,10 +15,11 @@ from sam_core.training.__main__ import load_task
 from sam_core.training.optim import rate_at
 from sam_core.training.run import export_weights
 from sam_core.training.tracking.batches import synthetic_batch
-from sam_core.training.tracking.davis import clip_from, find_videos
+from sam_core.training.tracking.davis import find_videos
 from sam_core.training.tracking.losses import LossWeights
 from sam_core.training.tracking.settings import TrackingSettings, load_tracking_settings
-from sam_core.training.tracking.task import TrackingTask, set_image_size
+from sam_core.training.tracking.start import set_image_size
+from sam_core.training.tracking.task import TrackingTask
 from sam_core.training.tracking.unroll import PromptPlan, clip_losses
 from sam_core.training.trainer import make_run, train, train_step
 
@@ -181,7 +182,7 @@ def test_davis_folder_becomes_clips(davis: Path) -> None:
     (video,) = find_videos(davis)
     assert video.name == "480p/cup"
     assert len(video.frames) == 5  # one frame has no mask
-    clip = clip_from(video, np.random.default_rng(0), size=64, frames=4)
+    clip = video.clip(np.random.default_rng(0), size=64, frames=4, stride=3)
     assert clip.images.shape == (4, 64, 64, 3)
     assert clip.objects == 1
     assert sorted(np.unique(clip.labels)) == [0, 1]

@@ -8,14 +8,17 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
-from sam_core.sam2.features import ImageFeatures, SamOutput
+from sam_core.sam2.features import ImageFeatures, MemoryTokens, SamOutput
 from sam_core.sam2.model import Sam2
 from sam_core.training.tracking.batches import Batch
 from sam_core.training.tracking.losses import FrameLoss, LossWeights, frame_loss, grid_loss
 from sam_core.training.tracking.prompts import sample_boxes, sample_clicks, sample_corrections
 
 __all__ = ["AuxiliaryHeads", "ClipLoss", "PromptPlan", "clip_losses"]
+
+MOST_CORRECTIONS = 8  # clicks on one frame, as SAM has
 
 
 @dataclass(frozen=True)
@@ -51,13 +54,15 @@ class ClipLoss:
 
 @dataclass(frozen=True)
 class PromptPlan:
-    """How objects are prompted; probabilities.
+    """How objects are prompted: probabilities, and two numbers.
 
     Attributes:
         box: a box rather than a click on the first frame.
         mask: a mask as the prompt of the whole clip's objects.
-        correct: a correction click on the first frame after the first output.
-        correct_later: a correction click on a later frame of a clip.
+        correct: correction clicks on the first frame after the first output.
+        correct_later: correction clicks on a later frame of a clip, which then conditions like a prompted one.
+        corrections: largest number of successive correction clicks on such a frame, each on an error of the mask
+            before; how many is drawn from 1 on. SAM has 8 ("Segment Anything", appendix A), SAM 2 7 (appendix D.2.2).
         teach: the true mask rather than the predicted one is encoded as a frame's memory (teacher forcing).
         far: the distance to the prompted frame is enlarged by up to ``far_frames``, as late in a stream.
         far_frames: see ``far``.
@@ -67,9 +72,22 @@ class PromptPlan:
     mask: float = 0.15
     correct: float = 0.3
     correct_later: float = 0.1
+    corrections: int = 1
     teach: float = 0.0
     far: float = 0.3
     far_frames: int = 300
+
+    def __post_init__(self) -> None:
+        """Refuse what is no plan.
+
+        Raises:
+            ValueError: a probability outside of 0 to 1, or a number of corrections outside of 1 to 8.
+        """
+        for name in ("box", "mask", "correct", "correct_later", "teach", "far"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"prompts.{name} is a probability, 0 to 1, not {getattr(self, name)}.")
+        if not 1 <= self.corrections <= MOST_CORRECTIONS:
+            raise ValueError(f"prompts.corrections must be 1 to {MOST_CORRECTIONS}, not {self.corrections}.")
 
 
 class AuxiliaryHeads(nn.Module):
@@ -107,22 +125,23 @@ class AuxiliaryHeads(nn.Module):
 
 @dataclass
 class _Memory:
-    """Memories of O objects: one entry a frame, the first is the prompted frame."""
+    """Memories of O objects: one entry a frame; those of prompted frames condition all later ones."""
 
     spatial: list[Tensor]
     pointers: list[Tensor]
+    prompted: list[int]
 
-    def tokens(self, model: Sam2, extra: int) -> object:
-        """Assemble the memories as a stream does; ``extra`` frames are added to the prompted frame's distance."""
-        now = len(self.spatial)
-        recent = list(range(max(1, now - model.num_memories + 1), now))
+    def tokens(self, model: Sam2, extra: int) -> MemoryTokens:
+        """Assemble the memories as a stream does; ``extra`` frames are added to the first frame's distance."""
+        now, first = len(self.spatial), self.prompted
+        recent = [t for t in range(max(1, now - model.num_memories + 1), now) if t not in first]
         device = self.spatial[0].device
-        t_pos = torch.tensor([[0, *(model.num_memories - (now - t) for t in recent)]], device=device)
-        spatial = torch.stack([self.spatial[0], *(self.spatial[t] for t in recent)], 1)
-        near = [t for t in range(1, now) if now - t < model.max_object_pointers]
-        distances = torch.tensor([[now + extra, *(now - t for t in near)]], device=device, dtype=torch.float32)
-        pointers = torch.stack([self.pointers[0], *(self.pointers[t] for t in near)], 1)
-        return model.assemble_memory(spatial, t_pos, pointers, distances)
+        t_pos = torch.tensor([[0] * len(first) + [model.num_memories - (now - t) for t in recent]], device=device)
+        spatial = torch.stack([self.spatial[t] for t in (*first, *recent)], 1)
+        near = [*first, *(t for t in range(1, now) if now - t < model.max_object_pointers and t not in first)]
+        ages = [now - t + (extra if t == 0 else 0) for t in near]
+        distances = torch.tensor([ages], device=device, dtype=torch.float32)
+        return model.assemble_memory(spatial, t_pos, torch.stack([self.pointers[t] for t in near], 1), distances)
 
 
 def clip_losses(
@@ -133,6 +152,7 @@ def clip_losses(
     auxiliary: AuxiliaryHeads | None = None,
     generator: torch.Generator | None = None,
     silent: int = 0,
+    checkpointing: bool = False,
 ) -> ClipLoss:
     """Run a batch through the model and return its loss.
 
@@ -145,6 +165,7 @@ def clip_losses(
         generator: CPU randomness of the prompts.
         silent: so many successive frames, somewhere between the first and the last, are only tracked: no loss, no
             gradient, a third of the cost. Memories then are as old, and have as many errors, as late in a stream.
+        checkpointing: see `_encode`.
     """
     frames = batch.images.shape[1]
 
@@ -154,11 +175,11 @@ def clip_losses(
     silent = min(silent, max(frames - 2, 0))
     start = int(torch.randint(1, max(frames - silent, 2), (), generator=generator))
     silent_frames = range(start, start + silent)
-    views, features = _encode(model, batch, silent_frames)
+    views, features = _encode(model, batch, silent_frames, checkpointing)
 
     # Objects of still images are always present: trained on them, the score would saturate.
     scored = torch.tensor(frames > 1, device=batch.clip.device)
-    memory = _Memory([], [])
+    memory = _Memory([], [], [0])
     losses: list[FrameLoss] = []
     answers: list[tuple[Tensor, Tensor, Tensor]] = []
     extras: list[Tensor] = []
@@ -191,32 +212,28 @@ def clip_losses(
                     output = model.adopt_mask(view, full)
                 else:
                     for by_box in kinds:
-                        output = _first_answer(
-                            model, view, embedding, target, by_box, add_loss, chance(plan.correct), generator
-                        )
+                        clicks = _count(plan, chance(plan.correct), generator)
+                        output = _first_answer(model, view, embedding, target, by_box, add_loss, clicks, generator)
             else:
-                embedding = model.embed_with_memory(view, memory.tokens(model, extra))  # type: ignore[arg-type]
+                embedding = model.embed_with_memory(view, memory.tokens(model, extra))
                 if auxiliary is not None and supervised:
                     extras.append(auxiliary.from_memory(embedding, target))
                 output = model.decode(embedding, view, multimask=model.uses_multimask(0, begins=False))
                 if supervised:
                     add_loss(output)
                 if supervised and t == later:
-                    points, labels = sample_corrections(
-                        output.low_res[:, 0].detach(), target, model.image_size, generator
+                    clicks = _count(plan, True, generator)
+                    output = _corrected(
+                        model, view, embedding, target, visible, output, None, add_loss, clicks, generator
                     )
-                    labels = torch.where(visible[:, None], labels, -1)
-                    clamped = output.low_res.detach().clamp(-32, 32)
-                    multimask = model.uses_multimask(points.shape[1], begins=False)
-                    output = model.decode(embedding, view, points, labels, clamped, multimask=multimask)
-                    add_loss(output)
+                    memory.prompted.append(t)
             if t + 1 < frames:
                 low_res, score = output.low_res, output.object_score
                 if chance(plan.teach):
                     truth = F.interpolate(target[:, None], size=low_res.shape[-2:], mode="bilinear", antialias=True)
                     low_res = truth * 20 - 10
                     score = visible.to(score.dtype)[:, None] * 20 - 10
-                memory.spatial.append(model.encode_memory(view, low_res, score, from_prompt=t == 0))
+                memory.spatial.append(model.encode_memory(view, low_res, score, t in memory.prompted))
                 memory.pointers.append(output.pointer)
     total = torch.stack([x.total for x in losses]).mean()
     parts = {k: float(torch.stack([x.parts[k] for x in losses]).mean()) for k in losses[0].parts}
@@ -232,15 +249,25 @@ def clip_losses(
     return ClipLoss(total, parts, torch.stack([x.iou for x in losses], 1), score, visible, sure)
 
 
-def _encode(model: Sam2, batch: Batch, silent_frames: range) -> tuple[Callable[[int], ImageFeatures], ImageFeatures]:
+def _encode(
+    model: Sam2, batch: Batch, silent_frames: range, checkpointing: bool
+) -> tuple[Callable[[int], ImageFeatures], ImageFeatures]:
     """Encode all pictures, those of ``silent_frames`` frames without a gradient.
+
+    With ``checkpointing``, what the encoder computes inside is kept for one picture at a time and computed again for
+    the gradient ("Training Deep Nets with Sublinear Memory Cost", Chen et al., 2016): a third more time, and memory
+    that does not grow with a clip's length but by the features. The numbers stay the same.
 
     Returns:
         A function from a frame to the features of its objects, and the features of all pictures with a gradient.
     """
     frames = batch.images.shape[1]
     supervised = [t for t in range(frames) if t not in silent_frames]
-    features = model.encode_image(model.normalise(batch.images[:, supervised].flatten(0, 1)))
+    images = model.normalise(batch.images[:, supervised].flatten(0, 1))
+    if checkpointing and torch.is_grad_enabled():
+        features = _joined([checkpoint(model.encode_image, image, use_reentrant=False) for image in images.split(1)])
+    else:
+        features = model.encode_image(images)
     with torch.no_grad():
         still = (
             model.encode_image(model.normalise(batch.images[:, list(silent_frames)].flatten(0, 1)))
@@ -257,6 +284,19 @@ def _encode(model: Sam2, batch: Batch, silent_frames: range) -> tuple[Callable[[
     return view, features
 
 
+def _joined(parts: list[ImageFeatures]) -> ImageFeatures:
+    """Put features of single images together as a batch."""
+    fine, middle = (torch.cat([part.high_res[level] for part in parts]) for level in range(2))
+    return ImageFeatures(torch.cat([part.embedding for part in parts]), (fine, middle), parts[0].position)
+
+
+def _count(plan: PromptPlan, correct: bool, generator: torch.Generator | None) -> int:
+    """Draw the number of correction clicks."""
+    if not correct or plan.corrections == 1:
+        return int(correct)
+    return int(torch.randint(1, plan.corrections + 1, (), generator=generator))
+
+
 def _first_answer(
     model: Sam2,
     view: ImageFeatures,
@@ -264,10 +304,10 @@ def _first_answer(
     target: Tensor,
     by_box: bool,
     add_loss: Callable[[SamOutput], None],
-    correct: bool,
+    clicks: int,
     generator: torch.Generator | None,
 ) -> SamOutput:
-    """Prompt the first frame with clicks or boxes, perhaps with a correction click."""
+    """Prompt the first frame with clicks or boxes, then with correction clicks."""
     size = model.image_size
     if by_box:
         points = sample_boxes(target, size, generator=generator)
@@ -277,9 +317,44 @@ def _first_answer(
         labels = torch.ones(points.shape[:2], dtype=torch.long, device=target.device)
     output = model.decode(embedding, view, points, labels, multimask=model.uses_multimask(points.shape[1], begins=True))
     add_loss(output)
-    if correct:
-        more, kinds = sample_corrections(output.low_res[:, 0].detach(), target, size, generator)
-        points, labels = torch.cat([points, more], 1), torch.cat([labels, kinds], 1)
-        output = model.decode(embedding, view, points, labels, output.low_res.detach().clamp(-32, 32), multimask=False)
+    return _corrected(model, view, embedding, target, None, output, (points, labels), add_loss, clicks, generator)
+
+
+def _corrected(
+    model: Sam2,
+    view: ImageFeatures,
+    embedding: Tensor,
+    target: Tensor,
+    visible: Tensor | None,
+    output: SamOutput,
+    prompt: tuple[Tensor, Tensor] | None,
+    add_loss: Callable[[SamOutput], None],
+    clicks: int,
+    generator: torch.Generator | None,
+) -> SamOutput:
+    """Add clicks one by one, each on an error of the mask before, which is part of the prompt.
+
+    Args:
+        model: see `clip_losses`.
+        view: features of the objects' frame.
+        embedding: of the objects.
+        target: (O, H, W) float 0/1.
+        visible: (O,) which objects get a click; None for all.
+        output: the answer to be corrected.
+        prompt: points and labels that it answers; None where it was tracked.
+        add_loss: takes each answer.
+        clicks: how many; 0 returns the output as it is.
+        generator: source of randomness.
+    """
+    for _ in range(clicks):
+        points, labels = sample_corrections(output.low_res[:, 0].detach(), target, model.image_size, generator)
+        if visible is not None:
+            labels = torch.where(visible[:, None], labels, -1)
+        if prompt is not None:
+            points, labels = torch.cat([prompt[0], points], 1), torch.cat([prompt[1], labels], 1)
+        prompt = points, labels
+        multimask = model.uses_multimask(points.shape[1], begins=False)
+        before = output.low_res.detach().clamp(-32, 32)
+        output = model.decode(embedding, view, points, labels, before, multimask=multimask)
         add_loss(output)
     return output
