@@ -44,7 +44,7 @@ def load_task(name: str, overrides: Sequence[str] = ()) -> Task[Any, Any]:
 def main() -> None:
     """Train, resuming the run in the output folder."""
     parser = argparse.ArgumentParser(
-        prog="python -m sam_core.training",
+        prog="sam-train",
         description="Train a SAM 2 tracker or a SAM 3 detector on generated data, or fine-tune a tracker on a folder "
         "in the layout of DAVIS or COCO. A run that was stopped continues from its output folder.",
     )

@@ -53,6 +53,8 @@ def collate(clips: list[Clip], objects: int, rng: np.random.Generator) -> Batch:
     targets, visible, sure, index = [], [], [], []
     least = _SURE * (clips[0].labels.shape[-1] / 192) ** 2
     for b, clip in enumerate(clips):
+        if not clip.objects:
+            continue
         counts = np.stack([(clip.labels == k + 1).sum((1, 2)) for k in range(clip.objects)])  # (N, T)
         shown = np.flatnonzero(counts[:, 0] >= 8 * least)
         if not len(shown):
