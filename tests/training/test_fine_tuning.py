@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from sam_core.training.tracking.freeze import freeze
 from sam_core.training.tracking.settings import load_tracking_settings
 from sam_core.training.tracking.start import published_weights, set_image_size
 from sam_core.training.tracking.task import TrackingTask
+from sam_core.training.tracking.unroll import PromptPlan
 from sam_core.training.trainer import make_run, train, train_step
 
 SMALL = ("device=cpu", "autocast=false", "threads=1", "stages.0.steps=4", "stages.0.size=64", "stages.0.clips=1",
@@ -184,12 +186,12 @@ def _decoded(monkeypatch: pytest.MonkeyPatch, work: Callable[[], object]) -> lis
 
 
 def test_corrections_add_click_after_click(clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    prompts = "{box: 0.0, mask: 0.0, correct: 1.0, correct_later: 1.0, corrections: 8, far: 0.0}"
-    task = _task(clips, tmp_path, f"stages.0.prompts={prompts}")
-    run, stage = make_run(task), task.settings.stages[0]
+    plan = PromptPlan(box=0.0, mask=0.0, correct=1.0, correct_later=1.0, corrections=8, far=0.0)
+    task = _task(clips, tmp_path)
+    run, stage = make_run(task), replace(task.settings.stages[0], prompts=plan)
     task.enter_stage(run, stage)
     on_first: list[int] = []
-    for _ in range(6):
+    for _ in range(4):
         calls = _decoded(monkeypatch, lambda: train_step(run, task, stage))
         monkeypatch.undo()
         first = next(k for k, (points, mask) in enumerate(calls) if points == 0)
@@ -208,9 +210,9 @@ def test_corrections_add_click_after_click(clips: Path, tmp_path: Path, monkeypa
 def test_a_corrected_frame_conditions_like_the_first(
     clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    prompts = "{box: 1.0, mask: 0.0, correct: 0.0, correct_later: 1.0, far: 0.0}"
-    task = _task(clips, tmp_path, f"stages.0.prompts={prompts}", "stages.0.scenes.frames=5")
-    run, stage = make_run(task), task.settings.stages[0]
+    plan = PromptPlan(box=1.0, mask=0.0, correct=0.0, correct_later=1.0, far=0.0)
+    task = _task(clips, tmp_path, "stages.0.scenes.frames=5")
+    run, stage = make_run(task), replace(task.settings.stages[0], prompts=plan)
     task.enter_stage(run, stage)
     places: list[tuple[list[int], list[float]]] = []
     assemble = Sam2.assemble_memory
