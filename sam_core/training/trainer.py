@@ -117,6 +117,8 @@ def train(task: Task[Any, Any], rank: int = 0, minutes: float = math.inf, steps:
     begin, before = time.monotonic(), run.minutes
     saves, evaluations = _Interval(settings.save_minutes), _Interval(settings.evaluate_minutes)
     stop, done = False, 0
+    if rank == 0 and settings.checkpoint is not None and not run.history and run.step == run.stage == 0:
+        _record(run, task, settings.stages[0], [])  # what the weights it starts from can do
     if run.stage == len(settings.stages) and rank == 0:
         _log.info("all stages of the run in %s are done: there is nothing to do", settings.output)
     while run.stage < len(settings.stages) and not stop:
@@ -184,7 +186,9 @@ def _record(run: Run, task: Task[Any, Any], stage: Stage, recent: Sequence[dict[
     """Evaluate, add a point to the history, and redraw the curve."""
     output = task.settings.output
     record: dict[str, Any] = {"minutes": run.minutes, "stage": stage.name, "step": run.step, **_means(recent)}
-    record |= {f"eval_{key}": value for key, value in task.evaluate(run, stage).items()}
+    figures = task.evaluate(run, stage)
+    _log.info("%s, step %d: %s", stage.name, run.step, ", ".join(f"{key} {x:.3f}" for key, x in figures.items()))
+    record |= {f"eval_{key}": value for key, value in figures.items()}
     run.history.append(record)
     output.mkdir(parents=True, exist_ok=True)
     with (output / "history.jsonl").open("a") as file:

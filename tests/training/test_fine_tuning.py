@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -82,6 +83,8 @@ def test_the_result_loads_strictly_and_frozen_parts_are_the_same_to_the_last_bit
     changed = {name for name in before if not torch.equal(before[name], after[name])}
     assert changed
     assert not {name for name in changed if "image_encoder" in name or "vision_backbone" in name}
+    history = (tmp_path / "run" / "history.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in history] == [0, 2]  # the start is measured, too
     tracker = build_tracker(model, result, device="cpu", dtype="float32")
     assert tracker.checkpoint == result
 
