@@ -15,6 +15,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from benchmarks.reference.peers import required
+from benchmarks.reference.sam2 import MICRO_LIKE_OFFICIAL, micro_pair
 from sam_core import build_tracker
 from sam_core.build import build_model
 from sam_core.checkpoints import read_state_dict
@@ -87,6 +89,16 @@ def test_the_result_loads_strictly_and_frozen_parts_are_the_same_to_the_last_bit
     assert [json.loads(line)["step"] for line in history] == [0, 2]  # the start is measured, too
     tracker = build_tracker(model, result, device="cpu", dtype="float32")
     assert tracker.checkpoint == result
+
+
+def test_metas_own_code_loads_the_result(clips: Path, tmp_path: Path) -> None:
+    like_official = ",".join(f"'{override}'" for override in MICRO_LIKE_OFFICIAL)
+    run = train(
+        _task(clips, tmp_path, f"model_overrides=[{like_official}]", "file_type=pt", "stages.0.steps=1", "ema=0.0")
+    )
+    official = micro_pair(optimise=False)[1]
+    required("sam2.build_sam")._load_checkpoint(official, str(tmp_path / "sam2.1_micro.pt"))
+    _assert_equal(official.state_dict(), run.averaged.state_dict())
 
 
 def test_two_and_two_steps_are_four_steps(clips: Path, tmp_path: Path) -> None:
