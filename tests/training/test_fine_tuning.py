@@ -24,10 +24,10 @@ from sam_core.sam2 import Sam2
 from sam_core.training.__main__ import main
 from sam_core.training.run import export_weights, read_state
 from sam_core.training.tracking.freeze import freeze
+from sam_core.training.tracking.interaction import PromptPlan
 from sam_core.training.tracking.settings import load_tracking_settings
 from sam_core.training.tracking.start import published_weights, set_image_size
 from sam_core.training.tracking.task import TrackingTask
-from sam_core.training.tracking.unroll import PromptPlan
 from sam_core.training.trainer import make_run, train, train_step
 
 SMALL = ("device=cpu", "autocast=false", "threads=1", "stages.0.steps=4", "stages.0.size=64", "stages.0.clips=1",

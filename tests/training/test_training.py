@@ -14,11 +14,12 @@ from sam_core.training.__main__ import load_task
 from sam_core.training.optim import rate_at
 from sam_core.training.run import export_weights
 from sam_core.training.tracking.batches import synthetic_batch
+from sam_core.training.tracking.interaction import PromptPlan
 from sam_core.training.tracking.losses import LossWeights
 from sam_core.training.tracking.settings import TrackingSettings, load_tracking_settings
 from sam_core.training.tracking.start import set_image_size
 from sam_core.training.tracking.task import TrackingTask
-from sam_core.training.tracking.unroll import PromptPlan, clip_losses
+from sam_core.training.tracking.unroll import clip_losses
 from sam_core.training.trainer import make_run, train, train_step
 
 

@@ -9,8 +9,8 @@ from typing import Any
 from sam_core.configuration import load_config
 from sam_core.training.scenes import SceneSettings
 from sam_core.training.settings import RunSettings, Stage, compose
+from sam_core.training.tracking.interaction import PromptPlan
 from sam_core.training.tracking.losses import LossWeights
-from sam_core.training.tracking.unroll import PromptPlan
 
 __all__ = ["ClipStage", "TrackingSettings", "load_tracking_settings"]
 

@@ -17,11 +17,12 @@ from sam_core.training.task import Task
 from sam_core.training.tracking.batches import Batch, NoObjectError, collate, synthetic_batch
 from sam_core.training.tracking.folder import ClipSource, find_clips, hold_out
 from sam_core.training.tracking.freeze import freeze_norm_statistics
+from sam_core.training.tracking.interaction import PromptPlan
 from sam_core.training.tracking.losses import LossWeights
 from sam_core.training.tracking.settings import ClipStage, TrackingSettings
 from sam_core.training.tracking.sources import draw_batch
 from sam_core.training.tracking.start import published_weights, set_image_size, start_model
-from sam_core.training.tracking.unroll import AuxiliaryHeads, PromptPlan, clip_losses
+from sam_core.training.tracking.unroll import AuxiliaryHeads, clip_losses
 
 __all__ = ["TrackingTask"]
 

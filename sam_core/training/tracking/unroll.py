@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
-from sam_core.sam2.features import ImageFeatures, MemoryTokens, SamOutput
+from sam_core.sam2.features import MemoryTokens, SamOutput
 from sam_core.sam2.model import Sam2
 from sam_core.training.tracking.batches import Batch
+from sam_core.training.tracking.encoding import encode_clips
+from sam_core.training.tracking.interaction import Interaction, PromptPlan
 from sam_core.training.tracking.losses import FrameLoss, LossWeights, frame_loss, grid_loss
-from sam_core.training.tracking.prompts import sample_boxes, sample_clicks, sample_corrections
 
-__all__ = ["AuxiliaryHeads", "ClipLoss", "PromptPlan", "clip_losses"]
-
-MOST_CORRECTIONS = 8  # clicks on one frame, as SAM has
+__all__ = ["AuxiliaryHeads", "ClipLoss", "clip_losses"]
 
 
 @dataclass(frozen=True)
@@ -50,44 +47,6 @@ class ClipLoss:
             "mean_iou": float(tracked.mean()) if len(tracked) else float("nan"),
             "absent": float(absent.float().mean()) if len(absent) else float("nan"),
         }
-
-
-@dataclass(frozen=True)
-class PromptPlan:
-    """How objects are prompted: probabilities, and two numbers.
-
-    Attributes:
-        box: a box rather than a click on the first frame.
-        mask: a mask as the prompt of the whole clip's objects.
-        correct: correction clicks on the first frame after the first output.
-        correct_later: correction clicks on a later frame of a clip, which then conditions like a prompted one.
-        corrections: largest number of successive correction clicks on such a frame, each on an error of the mask
-            before; how many is drawn from 1 on. SAM has 8 ("Segment Anything", appendix A), SAM 2 7 (appendix D.2.2).
-        teach: the true mask rather than the predicted one is encoded as a frame's memory (teacher forcing).
-        far: the distance to the prompted frame is enlarged by up to ``far_frames``, as late in a stream.
-        far_frames: see ``far``.
-    """
-
-    box: float = 0.5
-    mask: float = 0.15
-    correct: float = 0.3
-    correct_later: float = 0.1
-    corrections: int = 1
-    teach: float = 0.0
-    far: float = 0.3
-    far_frames: int = 300
-
-    def __post_init__(self) -> None:
-        """Refuse what is no plan.
-
-        Raises:
-            ValueError: a probability outside of 0 to 1, or a number of corrections outside of 1 to 8.
-        """
-        for name in ("box", "mask", "correct", "correct_later", "teach", "far"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"prompts.{name} is a probability, 0 to 1, not {getattr(self, name)}.")
-        if not 1 <= self.corrections <= MOST_CORRECTIONS:
-            raise ValueError(f"prompts.corrections must be 1 to {MOST_CORRECTIONS}, not {self.corrections}.")
 
 
 class AuxiliaryHeads(nn.Module):
@@ -165,7 +124,7 @@ def clip_losses(
         generator: CPU randomness of the prompts.
         silent: so many successive frames, somewhere between the first and the last, are only tracked: no loss, no
             gradient, a third of the cost. Memories then are as old, and have as many errors, as late in a stream.
-        checkpointing: see `_encode`.
+        checkpointing: see `encode_clips`.
     """
     frames = batch.images.shape[1]
 
@@ -175,7 +134,7 @@ def clip_losses(
     silent = min(silent, max(frames - 2, 0))
     start = int(torch.randint(1, max(frames - silent, 2), (), generator=generator))
     silent_frames = range(start, start + silent)
-    views, features = _encode(model, batch, silent_frames, checkpointing)
+    views, features = encode_clips(model, batch, silent_frames, checkpointing)
 
     # Objects of still images are always present: trained on them, the score would saturate.
     scored = torch.tensor(frames > 1, device=batch.clip.device)
@@ -211,9 +170,9 @@ def clip_losses(
                     full = F.interpolate(target[:, None], size=(model.image_size, model.image_size), mode="nearest")
                     output = model.adopt_mask(view, full)
                 else:
+                    user = Interaction(model, view, embedding, target, add_loss, generator)
                     for by_box in kinds:
-                        clicks = _count(plan, chance(plan.correct), generator)
-                        output = _first_answer(model, view, embedding, target, by_box, add_loss, clicks, generator)
+                        output = user.begin(by_box, plan.draw_clicks(generator) if chance(plan.correct) else 0)
             else:
                 embedding = model.embed_with_memory(view, memory.tokens(model, extra))
                 if auxiliary is not None and supervised:
@@ -222,18 +181,16 @@ def clip_losses(
                 if supervised:
                     add_loss(output)
                 if supervised and t == later:
-                    clicks = _count(plan, True, generator)
-                    output = _corrected(
-                        model, view, embedding, target, visible, output, None, add_loss, clicks, generator
-                    )
+                    user = Interaction(model, view, embedding, target, add_loss, generator)
+                    output = user.correct(output, None, plan.draw_clicks(generator), visible)
                     memory.prompted.append(t)
             if t + 1 < frames:
-                low_res, score = output.low_res, output.object_score
+                mask, score = output.to_remember, output.object_score
                 if chance(plan.teach):
-                    truth = F.interpolate(target[:, None], size=low_res.shape[-2:], mode="bilinear", antialias=True)
-                    low_res = truth * 20 - 10
+                    truth = F.interpolate(target[:, None], size=mask.shape[-2:], mode="bilinear", antialias=True)
+                    mask = truth * 20 - 10
                     score = visible.to(score.dtype)[:, None] * 20 - 10
-                memory.spatial.append(model.encode_memory(view, low_res, score, t in memory.prompted))
+                memory.spatial.append(model.encode_memory(view, mask, score, t in memory.prompted))
                 memory.pointers.append(output.pointer)
     total = torch.stack([x.total for x in losses]).mean()
     parts = {k: float(torch.stack([x.parts[k] for x in losses]).mean()) for k in losses[0].parts}
@@ -247,114 +204,3 @@ def clip_losses(
         parts["size"] = float(size.detach())
         total = total + weights.size * size
     return ClipLoss(total, parts, torch.stack([x.iou for x in losses], 1), score, visible, sure)
-
-
-def _encode(
-    model: Sam2, batch: Batch, silent_frames: range, checkpointing: bool
-) -> tuple[Callable[[int], ImageFeatures], ImageFeatures]:
-    """Encode all pictures, those of ``silent_frames`` frames without a gradient.
-
-    With ``checkpointing``, what the encoder computes inside is kept for one picture at a time and computed again for
-    the gradient ("Training Deep Nets with Sublinear Memory Cost", Chen et al., 2016): a third more time, and memory
-    that does not grow with a clip's length but by the features. The numbers stay the same.
-
-    Returns:
-        A function from a frame to the features of its objects, and the features of all pictures with a gradient.
-    """
-    frames = batch.images.shape[1]
-    supervised = [t for t in range(frames) if t not in silent_frames]
-    images = model.normalise(batch.images[:, supervised].flatten(0, 1))
-    if checkpointing and torch.is_grad_enabled():
-        features = _joined([checkpoint(model.encode_image, image, use_reentrant=False) for image in images.split(1)])
-    else:
-        features = model.encode_image(images)
-    with torch.no_grad():
-        still = (
-            model.encode_image(model.normalise(batch.images[:, list(silent_frames)].flatten(0, 1)))
-            if silent_frames
-            else None
-        )
-
-    def view(t: int) -> ImageFeatures:
-        if t in silent_frames:
-            assert still is not None
-            return still.select(batch.clip * len(silent_frames) + silent_frames.index(t))
-        return features.select(batch.clip * len(supervised) + supervised.index(t))
-
-    return view, features
-
-
-def _joined(parts: list[ImageFeatures]) -> ImageFeatures:
-    """Put features of single images together as a batch."""
-    fine, middle = (torch.cat([part.high_res[level] for part in parts]) for level in range(2))
-    return ImageFeatures(torch.cat([part.embedding for part in parts]), (fine, middle), parts[0].position)
-
-
-def _count(plan: PromptPlan, correct: bool, generator: torch.Generator | None) -> int:
-    """Draw the number of correction clicks."""
-    if not correct or plan.corrections == 1:
-        return int(correct)
-    return int(torch.randint(1, plan.corrections + 1, (), generator=generator))
-
-
-def _first_answer(
-    model: Sam2,
-    view: ImageFeatures,
-    embedding: Tensor,
-    target: Tensor,
-    by_box: bool,
-    add_loss: Callable[[SamOutput], None],
-    clicks: int,
-    generator: torch.Generator | None,
-) -> SamOutput:
-    """Prompt the first frame with clicks or boxes, then with correction clicks."""
-    size = model.image_size
-    if by_box:
-        points = sample_boxes(target, size, generator=generator)
-        labels = torch.tensor([2, 3], device=target.device).expand(len(target), 2)
-    else:
-        points = sample_clicks(target, size, generator)
-        labels = torch.ones(points.shape[:2], dtype=torch.long, device=target.device)
-    output = model.decode(embedding, view, points, labels, multimask=model.uses_multimask(points.shape[1], begins=True))
-    add_loss(output)
-    return _corrected(model, view, embedding, target, None, output, (points, labels), add_loss, clicks, generator)
-
-
-def _corrected(
-    model: Sam2,
-    view: ImageFeatures,
-    embedding: Tensor,
-    target: Tensor,
-    visible: Tensor | None,
-    output: SamOutput,
-    prompt: tuple[Tensor, Tensor] | None,
-    add_loss: Callable[[SamOutput], None],
-    clicks: int,
-    generator: torch.Generator | None,
-) -> SamOutput:
-    """Add clicks one by one, each on an error of the mask before, which is part of the prompt.
-
-    Args:
-        model: see `clip_losses`.
-        view: features of the objects' frame.
-        embedding: of the objects.
-        target: (O, H, W) float 0/1.
-        visible: (O,) which objects get a click; None for all.
-        output: the answer to be corrected.
-        prompt: points and labels that it answers; None where it was tracked.
-        add_loss: takes each answer.
-        clicks: how many; 0 returns the output as it is.
-        generator: source of randomness.
-    """
-    for _ in range(clicks):
-        points, labels = sample_corrections(output.low_res[:, 0].detach(), target, model.image_size, generator)
-        if visible is not None:
-            labels = torch.where(visible[:, None], labels, -1)
-        if prompt is not None:
-            points, labels = torch.cat([prompt[0], points], 1), torch.cat([prompt[1], labels], 1)
-        prompt = points, labels
-        multimask = model.uses_multimask(points.shape[1], begins=False)
-        before = output.low_res.detach().clamp(-32, 32)
-        output = model.decode(embedding, view, points, labels, before, multimask=multimask)
-        add_loss(output)
-    return output
