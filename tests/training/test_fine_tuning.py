@@ -56,9 +56,12 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def _task(clips: Path, output: Path, *overrides: str, model: str = "sam2.1_micro") -> TrackingTask:
-    base = (f"folder={clips}", f"output={output}", f"model={model}", "checkpoint=null")
-    return TrackingTask(load_tracking_settings("finetune", [*base, *SMALL, *overrides]))
+def _overrides(clips: Path, output: Path, *more: str, model: str = "sam2.1_micro") -> list[str]:
+    return [f"folder={clips}", f"output={output}", f"model={model}", "checkpoint=null", *SMALL, *more]
+
+
+def _task(clips: Path, output: Path, *more: str, model: str = "sam2.1_micro") -> TrackingTask:
+    return TrackingTask(load_tracking_settings("finetune", _overrides(clips, output, *more, model=model)))
 
 
 def _checkpoint(model: str, path: Path) -> Path:
@@ -101,11 +104,14 @@ def test_metas_own_code_loads_the_result(clips: Path, tmp_path: Path) -> None:
     _assert_equal(official.state_dict(), run.averaged.state_dict())
 
 
-def test_two_and_two_steps_are_four_steps(clips: Path, tmp_path: Path) -> None:
+def test_two_and_two_steps_are_four_steps(clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     choices = ("ema=0.5", "stages.0.prompts.correct=1.0", "stages.0.prompts.correct_later=1.0", "checkpointing=true")
     whole = train(_task(clips, tmp_path / "a", *choices))
-    first = train(_task(clips, tmp_path / "b", *choices), steps=2)
-    assert (first.stage, first.step) == (0, 2)
+    command = ["sam-train", "finetune", *_overrides(clips, tmp_path / "b", *choices), "--steps", "2"]
+    monkeypatch.setattr(sys, "argv", command)
+    main()
+    state = torch.load(tmp_path / "b" / "state.pt", weights_only=True)
+    assert (state["stage"], state["step"]) == (0, 2)
     second = train(_task(clips, tmp_path / "b", *choices), steps=2)
 
     assert (second.stage, second.step) == (whole.stage, whole.step) == (1, 0)
@@ -253,6 +259,24 @@ def _later(seed: int) -> int:
     return int(torch.randint(1, 5, (), generator=generator))
 
 
+def test_sam_3_remembers_a_mask_prompt_at_full_size(
+    clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = _task(clips, tmp_path, "stages.0.size=null", model="sam3_toy")
+    run, stage = make_run(task), replace(task.settings.stages[0], prompts=PromptPlan(mask=1.0))
+    task.enter_stage(run, stage)
+    sides: list[int] = []
+    remember = Sam2.encode_memory
+
+    def listen(self: Sam2, features: Any, mask: Tensor, *args: Any) -> Tensor:
+        sides.append(mask.shape[-1])
+        return remember(self, features, mask, *args)
+
+    monkeypatch.setattr(Sam2, "encode_memory", listen)
+    train_step(run, task, stage)
+    assert sides == [run.model.image_size, run.model.mask_size]
+
+
 def test_checkpointing_computes_the_same_gradients_one_picture_at_a_time(clips: Path, tmp_path: Path) -> None:
     gradients, sizes = [], []
     for checkpointing in ("false", "true"):
@@ -336,8 +360,7 @@ def test_bad_settings_end_the_command_with_a_sentence(
     overrides: list[str], words: str, clips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    base = ["finetune", f"folder={clips}", "model=sam2.1_micro", "checkpoint=null", f"output={tmp_path}"]
-    monkeypatch.setattr(sys, "argv", ["training", *base, *SMALL, *overrides])
+    monkeypatch.setattr(sys, "argv", ["sam-train", "finetune", *_overrides(clips, tmp_path), *overrides])
     with pytest.raises(SystemExit) as end:
         main()
     assert end.value.code == 1
