@@ -49,7 +49,7 @@ class Case:
 
 
 CASES = {
-    "tiny": Case("sam2.1_hiera_tiny", "tiny_short", 256, 160, 40, ("lr=2e-4", "stages.0.scenes.frames=4")),
+    "tiny": Case("sam2.1_hiera_tiny", "tiny_short", 256, 120, 40, ("lr=2e-4", "stages.0.scenes.frames=4")),
     "nano": Case("sam2_nano", None, 288, 120, 40, ("lr=1e-4", "stages.0.scenes.frames=5")),
 }
 
@@ -81,6 +81,7 @@ def run_case(case: Case, data: Path, output: Path) -> list[dict[str, float]]:
             f"stages.0.size={case.size}",
             "stages.0.clips=1",
             "stages.0.warmup=10",
+            "checkpointing=false",
             "evaluate_minutes=1000",
             "threads=1",
             *case.overrides,
