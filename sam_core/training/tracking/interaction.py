@@ -30,7 +30,8 @@ class PromptPlan:
         correct: correction clicks on the first frame after the first output.
         correct_later: correction clicks on a later frame of a clip, which then conditions like a prompted one.
         corrections: largest number of successive correction clicks on such a frame, each on an error of the mask
-            before; how many is drawn from 1 on. SAM has 8 ("Segment Anything", appendix A), SAM 2 7 (appendix D.2.2).
+            before; how many is drawn from 1 on. SAM has 8 ("Segment Anything", appendix A), Meta's configuration for
+            training SAM 2.1 has 7.
         teach: the true mask rather than the predicted one is encoded as a frame's memory (teacher forcing).
         far: the distance to the prompted frame is enlarged by up to ``far_frames``, as late in a stream.
         far_frames: see ``far``.
