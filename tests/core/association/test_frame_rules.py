@@ -203,6 +203,14 @@ def test_a_track_without_a_mask_is_remembered_as_absent_and_was_occluded_on_this
     assert dict(judgement.last_occluded) == {1: NUMBER}
 
 
+@pytest.mark.parametrize(("logit", "score"), [(0.5, 10.0), (0.0, -10.0)])
+def test_a_mask_is_where_its_logit_is_above_0(logit: float, score: float) -> None:
+    judgement = judged((track(1), box(0, 0, 10, 10, logit)))
+    assert judgement.ruling is not None
+    assert judgement.ruling.scores == (score,)
+    assert dict(judgement.last_occluded) == ({} if score > 0 else {1: NUMBER})
+
+
 def test_an_object_that_somebody_prompted_is_left_as_the_network_says() -> None:
     """Though it overlaps a track, has a hole, and was occluded more recently than anything."""
     hollow = SQUARE.clone()
