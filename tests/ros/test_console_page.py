@@ -37,6 +37,7 @@ from sam_ros.conversions.stamps import to_time
 from sam_ros.runtime.errors import RefusedError
 
 SECOND = 10**9
+TIMEOUT = 60.0  # s after which a play is stuck
 
 
 class SlowLink(TrackerLink):
@@ -82,7 +83,7 @@ def stage(links: dict[str, SlowLink], play: Callable[[ConsolePage, SlowLink], Co
     async def run() -> None:
         with Client(route("")) as client:
             page = ConsolePage(lambda: links, read_only=False)
-            await play(page, links["/a"])
+            await asyncio.wait_for(play(page, links["/a"]), TIMEOUT)
             said.extend(message[2]["message"] for message in client.outbox.messages if message[1] == "notify")
         client.delete()
 
