@@ -51,17 +51,18 @@ def make_workbench_clip(seed: int, frames: int = 12, size: int = 256) -> Clip:
     return Clip(images, labels, _SHOWN)
 
 
-def write_workbench(folder: Path, training: int = 20, held_out: int = 8) -> None:
+def write_workbench(folder: Path, training: int = 20, held_out: int = 8, frames: int = 12) -> None:
     """Write clips in the layout of DAVIS, with the splits ``train`` and ``val``.
 
     Args:
         folder: where.
         training: clips of the split ``train``.
         held_out: clips of the split ``val``.
+        frames: length of each.
     """
     names = [f"bench_{seed:03d}" for seed in range(training + held_out)]
     for seed, name in enumerate(names):
-        clip = make_workbench_clip(seed)
+        clip = make_workbench_clip(seed, frames)
         pictures, masks = folder / "JPEGImages" / name, folder / "Annotations" / name
         pictures.mkdir(parents=True, exist_ok=True)
         masks.mkdir(parents=True, exist_ok=True)
