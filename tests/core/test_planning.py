@@ -111,6 +111,8 @@ def test_a_number_goes_before_a_stamp_and_a_stamp_before_the_newest(micro_tracke
     with pytest.raises(StampError):
         stream.frame_of(replace(CLICK, stamp=10))
     assert stream.frame_of(replace(CLICK, stamp=10), or_newest=True).number == 5
+    tolerant = opened(micro_tracker, 6, stamp_tolerance=3)
+    assert [tolerant.frame_of(replace(CLICK, stamp=stamp)).number for stamp in (27, 30, 33)] == [3, 3, 3]
     with pytest.raises(NoFrameError):
         opened(micro_tracker, 0).frame_of(replace(CLICK, frame=0), or_newest=True)
 

@@ -178,7 +178,10 @@ def test_births_of_all_concepts_before_are_counted() -> None:
 
 
 def test_without_objects_there_is_a_plan_and_no_ruling() -> None:
-    judgement = judged(concepts=(CUP,), detect=finding(cup=cups((0.9, SQUARE))))
+    asked = Planner()
+    judgement = judged(concepts=(CUP,), detect=finding(cup=cups((0.9, SQUARE))), plan=asked)
+    ((_, known, _),) = asked.asked
+    assert (known.masks.shape, known.tracks, known.scores) == ((0, GRID, GRID), [], [])
     assert (judgement.ruling, dict(judgement.last_occluded)) == (None, {})
     ((_, _, plan),) = judgement.plans
     assert plan.births == (0,)
