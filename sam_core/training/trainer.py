@@ -115,10 +115,10 @@ def train(task: Task[Any, Any], rank: int = 0, minutes: float = math.inf, steps:
         run.generator.manual_seed(settings.seed + 1000 * rank + run.step)
     weights = [*run.model.parameters(), *(run.auxiliary.parameters() if run.auxiliary is not None else ())]
     begin, before = time.monotonic(), run.minutes
-    saves, evaluations = _Interval(settings.save_minutes), _Interval(settings.evaluate_minutes)
-    stop, done = False, 0
     if rank == 0 and settings.checkpoint is not None and not run.history and run.step == run.stage == 0:
         _record(run, task, settings.stages[0], [])  # what the weights it starts from can do
+    saves, evaluations = _Interval(settings.save_minutes), _Interval(settings.evaluate_minutes)
+    stop, done = False, 0
     if run.stage == len(settings.stages) and rank == 0:
         _log.info("all stages of the run in %s are done: there is nothing to do", settings.output)
     while run.stage < len(settings.stages) and not stop:
@@ -141,6 +141,7 @@ def train(task: Task[Any, Any], rank: int = 0, minutes: float = math.inf, steps:
             if evaluations.over() or run.step == stage.steps:
                 _record(run, task, stage, recent)
                 recent = []
+                evaluations.restart()  # one that takes longer than the interval must not follow on itself
             if saves.over():
                 _save(run, task)
         bar.close()
@@ -164,6 +165,10 @@ class _Interval:
             return False
         self._last = now
         return True
+
+    def restart(self) -> None:
+        """Count from now on."""
+        self._last = time.monotonic()
 
 
 def _next_stage(run: Run, task: Task[Any, Any]) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -22,7 +24,7 @@ from sam_core.build import build_model
 from sam_core.checkpoints import read_state_dict
 from sam_core.sam2 import Sam2
 from sam_core.training.__main__ import main
-from sam_core.training.run import export_weights, read_state
+from sam_core.training.run import Run, export_weights, read_state
 from sam_core.training.tracking.freeze import freeze
 from sam_core.training.tracking.interaction import PromptPlan
 from sam_core.training.tracking.settings import load_tracking_settings
@@ -139,6 +141,31 @@ def test_a_finished_run_says_that_there_is_nothing_to_do(
         run = train(_task(clips, tmp_path, "stages.0.steps=1"))
     assert run.stage == 1
     assert "nothing to do" in caplog.text
+
+
+def test_a_slow_evaluation_does_not_follow_on_itself(
+    clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a clock on which a step takes two minutes and an evaluation an hour; three minutes shall lie between two."""
+    minutes, evaluated = [0.0], []
+    clock = SimpleNamespace(monotonic=lambda: 60 * minutes[0], perf_counter=time.perf_counter)
+    monkeypatch.setattr("sam_core.training.trainer.time", clock)
+    draw = TrackingTask.draw
+
+    def slow_draw(task: TrackingTask, run: Run, stage: Any) -> Any:
+        minutes[0] += 2
+        return draw(task, run, stage)
+
+    def slow_evaluate(task: TrackingTask, run: Run, stage: Any) -> dict[str, float]:
+        minutes[0] += 60
+        evaluated.append(run.step)
+        return {}
+
+    monkeypatch.setattr(TrackingTask, "draw", slow_draw)
+    monkeypatch.setattr(TrackingTask, "evaluate", slow_evaluate)
+    start = _checkpoint("sam2.1_micro", tmp_path / "start.safetensors")
+    train(_task(clips, tmp_path / "run", f"checkpoint={start}", "evaluate_minutes=3"))
+    assert evaluated == [0, 2, 4]
 
 
 def test_another_run_in_the_output_folder_is_refused(clips: Path, tmp_path: Path) -> None:
