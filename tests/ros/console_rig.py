@@ -109,6 +109,14 @@ class Page:
             shown = self.page.locator("body").inner_text()
             raise AssertionError(f"'{text}' is not among\n{shown}\nerrors: {self.errors}") from error
 
+    def shows(self, label: str, value: str) -> None:
+        """Wait until a field has a value; if it does not get it, say what the page shows."""
+        field = self.page.get_by_label(label, exact=True)
+        end = time.monotonic() + PATIENCE / 1000
+        while not field.count() or field.input_value() != value:
+            assert time.monotonic() < end, self.page.locator("body").inner_text()
+            self.page.wait_for_timeout(200)
+
     def choose(self, tracker: str) -> None:
         """Look at a tracker."""
         self.page.get_by_role("combobox", name="Tracker").click()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import gc
 from collections.abc import Callable, Coroutine, Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -21,13 +22,14 @@ from rcl_interfaces.msg import (
 from rcl_interfaces.srv import DescribeParameters, GetParameters, ListParameters, SetParameters
 from rclpy.node import Node
 from sam_msgs.msg import ConceptInstance, ImageMask, TrackedObject, TrackedObjectArray
-from sam_msgs.srv import AddPrompt, DetectConcept, SegmentImage
+from sam_msgs.srv import AddPrompt, DetectConcept, RemoveObject, SegmentImage
 from std_msgs.msg import Header
 
 pytest.importorskip("nicegui")
 
 from nicegui import Client, ui
 from nicegui.page import page as route
+from nicegui.slot import Slot
 
 from sam_ros.console.ros.link import TrackerLink
 from sam_ros.console.web import server
@@ -272,6 +274,41 @@ def test_a_refused_parameter_shows_the_value_that_the_tracker_has(links: dict[st
         assert len(link.asked) == 5, "nothing is read again"
 
     assert stage(links, play) == ["Score was not changed: It is too much.", "Score is 0.9"]
+
+
+def test_parameters_that_could_not_be_read_are_read_again(links: dict[str, SlowLink]) -> None:
+    async def play(page: ConsolePage, link: SlowLink) -> None:
+        link.add_report(DiagnosticStatus(values=[KeyValue(key="state", value="active")]))
+        task = begin(page, page._settings.refresh())
+        await settle()
+        link.asked[-1][2].set_exception(RefusedError("/a has not answered."))
+        await task
+        again = begin(page, page._settings.refresh())
+        await settle()
+        assert [service for service, _, _ in link.asked] == ["list_parameters"] * 2
+        again.cancel()
+
+    stage(links, play)
+
+
+def test_an_answer_is_told_though_the_dialog_that_asked_is_gone(links: dict[str, SlowLink]) -> None:
+    async def play(page: ConsolePage, link: SlowLink) -> None:
+        dialog = ui.card()
+
+        async def ask(slot: Slot) -> None:
+            with slot:  # as for an event of the dialog
+                await page.attempt(lambda commands: commands.remove(7), "removed")
+
+        task = asyncio.create_task(ask(dialog.default_slot))
+        await settle()
+        dialog.delete()
+        page.picture.client.outbox.updates.clear()  # as if they had been sent
+        del dialog
+        gc.collect()
+        link.asked[-1][2].set_result(RemoveObject.Response(success=True))
+        await task
+
+    assert stage(links, play) == ["Removed"]
 
 
 def test_a_silent_tracker_does_not_stop_the_page(links: dict[str, SlowLink]) -> None:

@@ -53,6 +53,7 @@ class ConsolePage:
         self.negative = False
         self.remark = ""
         self.refused = False
+        self._client = ui.context.client
         self._dark = ui.dark_mode(None)
         ui.colors(primary="#2f6fed", positive="#1a9c55", negative="#d93a3f", warning="#b7791f", info="#2b87b8")
         self._build()
@@ -173,13 +174,14 @@ class ConsolePage:
     def tell(self, text: str, *, good: bool = True) -> None:
         """Say something in a corner of the page."""
         shown = legible(text[:1].upper() + text[1:], LONGEST_REMARK)
-        ui.notify(
-            shown,
-            type="positive" if good else "negative",
-            position="bottom-left",
-            timeout=2500 if good else 7000,
-            close_button=not good,
-        )
+        with self._client:  # the dialog or the control that asked may be gone by now
+            ui.notify(
+                shown,
+                type="positive" if good else "negative",
+                position="bottom-left",
+                timeout=2500 if good else 7000,
+                close_button=not good,
+            )
 
     async def attempt(self, what: Callable[[Commands], Awaitable[T]], done: str = "") -> T | None:
         """Ask the tracker, and say what came of it.

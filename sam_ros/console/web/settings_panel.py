@@ -91,6 +91,7 @@ class SettingsPanel:
             described = await link.call("describe_parameters", DescribeParameters.Request(names=names))
             values = await link.call("get_parameters", GetParameters.Request(names=names))
         except RefusedError as error:
+            self._shown = ("", "")  # the next refresh tries again
             self._parameters.clear()
             with self._parameters:
                 ui.label(str(error)).classes("sam-sub")
