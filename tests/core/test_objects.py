@@ -154,6 +154,8 @@ def test_an_unknown_object_is_told_with_those_that_are_known() -> None:
     assert state.find(9) is state.objects[9]
     with pytest.raises(UnknownObjectError, match=r"^There is no object 7; tracked are: 4, 9\.$"):
         state.find(7)
+    with pytest.raises(UnknownObjectError, match=r"^There is no object 7; tracked are: none\.$"):
+        StreamState(history()).find(7)
 
 
 def test_a_free_row_is_the_first_that_no_version_uses() -> None:

@@ -306,6 +306,17 @@ def test_a_search_looks_at_the_best_of_those_that_overlap_and_who_asks_once_is_t
         assert outcome.decisions == (Decision(Association.UNSURE), *[Decision(NEW, 2 - counted)] * 2)
 
 
+def test_who_asks_once_is_told_of_instances_that_overlap_which_object_each_is(camera: Camera) -> None:
+    """They overlap by a third. A search looks at the better one alone, and so takes the other one for the same."""
+    pair = box(0, 10, 30, 40, SIZE), box(15, 10, 45, 40, SIZE)
+    for mask in pair:
+        handed(camera, cup(mask), counted=False)
+    rules = replace(LIVE, match_iou=0.5)
+    known = (Decision(Association.TRACKED, 1), Decision(Association.TRACKED, 2))
+    assert handed(camera, cup(pair[0], 0.9), cup(pair[1], 0.8), rules=rules, counted=False).decisions == known
+    assert handed(camera, cup(pair[0], 0.9), cup(pair[1], 0.8), rules=rules).decisions == (known[0], known[0])
+
+
 def test_what_a_search_begins_may_be_withdrawn_and_what_somebody_asked_for_stays(camera: Camera) -> None:
     handed(camera, cup(LEFT))
     handed(camera, cup(RIGHT), counted=False)
