@@ -1,8 +1,8 @@
 """All masks of three photos by our generator and by the official one, on shared weights, at the released size.
 
-`PYTHONPATH=. python tests/still_images/full_size_check.py`, and with `--model sam2.1_hiera_tiny --gain 30` on random
-weights, which takes many minutes on a CPU. Random weights are sure of nothing, so the thresholds are low, and the
-decoder's last layers are scaled until masks have edges.
+`PYTHONPATH=. python tests/still_images/full_size_check.py`, and with `--model sam2.1_hiera_tiny --gain 30 --nms 1` on
+random weights, which takes minutes on a CPU. Random weights are sure of nothing, so the thresholds are low, and the
+decoder's last layers are scaled until masks have edges. Their masks span the image; `--nms 1` keeps all with one box.
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ def main() -> None:
     parser.add_argument("--photos", nargs="+", default=PHOTOS, help="of scikit-image")
     parser.add_argument("--side", type=int, default=12, help="points along each side of the image")
     parser.add_argument("--crop-layers", type=int, default=0)
+    parser.add_argument("--nms", type=float, default=0.7, help="IoU of boxes above which only the better mask stays")
     parser.add_argument("--gain", type=float, default=1.0, help="factor of the mask logits, for random weights")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -62,10 +63,12 @@ def main() -> None:
         pred_iou_thresh=LOW["predicted_iou_threshold"],
         stability_score_thresh=LOW["stability_threshold"],
         crop_n_layers=arguments.crop_layers,
+        box_nms_thresh=arguments.nms,
     )
     side = ours.network.mask_size
     theirs.predictor._bb_feat_sizes = [(side, side), (side // 2, side // 2), (side // 4, side // 4)]
-    masks = AutomaticMasks(ours, points_per_side=arguments.side, crop_layers=arguments.crop_layers, **LOW)
+    settings = {"points_per_side": arguments.side, "crop_layers": arguments.crop_layers, "box_nms_iou": arguments.nms}
+    masks = AutomaticMasks(ours, **settings, **LOW)
     print("| photo | masks, official | ours | mean IoU | official, s | ours, s |\n|---|---|---|---|---|---|")
     failed = False
     for name in arguments.photos:
