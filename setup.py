@@ -92,6 +92,7 @@ setup(
             "sam-localizer = sam_ros.localization.localizer_node:main",
             "sam-demo = sam_ros.demo.__main__:main",
             "sam-annotate = sam_ros.annotation.__main__:main",
+            "sam-train = sam_core.training.__main__:main",
         ]
     },
     zip_safe=False,

@@ -1,6 +1,6 @@
 """Questions about `sam-annotate` that tests are too short for; each prints the rows of a table.
 
-python -m benchmarks.annotation long        # 10 minutes of images: result, memory, time beside the model; 17 GB of disk
+python -m benchmarks.annotation long        # 10 minutes of images: result, memory, time beside the model
 python -m benchmarks.annotation killed      # killed at five random moments and resumed: the same output?
 python -m benchmarks.annotation directions  # both directions from the middle, or one from either end
 python -m benchmarks.annotation ray         # two workers on two cores against one on one
@@ -11,6 +11,7 @@ python -m benchmarks.annotation example BAG # the bag that docs/annotate.md goes
 from __future__ import annotations
 
 import argparse
+import math
 import tempfile
 from pathlib import Path
 
@@ -27,6 +28,8 @@ def main() -> None:
     commands = parser.add_subparsers(required=True, dest="what")
     long = commands.add_parser("long", help="a long bag beside one of a minute")
     long.add_argument("--minutes", type=float, default=10.0)
+    long.add_argument("--tracked", type=float, default=math.inf, help="minutes at its end in which objects are tracked")
+    long.add_argument("--at-most", type=float, default=86400.0, help="s, then stop; with --folder it goes on later")
     kill = commands.add_parser("killed", help="kill -9 at random moments, resumed")
     kill.add_argument("--seconds", type=float, default=60.0, help="of the recording")
     kill.add_argument("--kills", type=int, default=5)
@@ -47,7 +50,7 @@ def main() -> None:
         folder = options.folder or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
         if options.what == "long":
-            rows = long_bag.measure(folder, options.minutes, SMALL)
+            rows = long_bag.measure(folder, options.minutes, options.tracked, SMALL, options.at_most)
         elif options.what == "killed":
             rows = killed.measure(folder, options.seconds, options.kills, SMALL)
         elif options.what == "directions":

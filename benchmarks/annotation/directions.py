@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
@@ -48,20 +50,10 @@ def measure(folder: Path, clips: int, model: Sequence[str]) -> list[str]:
             for way, frame in prompted.items():
                 run = folder / f"{level}_{seed}_{way}"
                 prompts = write_prompts(folder / f"{run.name}.yaml", clip.labels[frame], objects, frame)
-                request = [
-                    "track",
-                    bag,
-                    "-o",
-                    run,
-                    "--prompts",
-                    prompts,
-                    "--direction",
-                    way,
-                    "--write",
-                    "csv",
-                    "--quiet",
-                ]
-                if main([str(one) for one in (*request, *model)]):
+                request = [bag, "-o", run, "--prompts", prompts, "--direction", way, "--write", "csv", "--quiet"]
+                with redirect_stdout(StringIO()):
+                    failed = main([str(one) for one in ("track", *request, *model)])
+                if failed:
                     raise RuntimeError(f"{run.name} failed")
                 js[way] += _js(run, clip.labels, objects, set(prompted.values()))
         means = " | ".join(f"{np.mean(values):.3f}" for values in js.values())

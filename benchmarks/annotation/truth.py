@@ -44,14 +44,14 @@ class Agreement:
         return float(np.mean(self.absent)) if self.absent else float("nan")
 
 
-def agreement(run: Path, truth: Truth, objects: Sequence[int], frames: int) -> list[Agreement]:
+def agreement(run: Path, truth: Truth, objects: Sequence[int], frames: range) -> list[Agreement]:
     """Compare the COCO file of a run with the truth.
 
     Args:
         run: Folder of the run.
         truth: Gives the labels (H, W) of a frame.
         objects: Numbers of the objects in the truth, in the order of their ids in the run.
-        frames: Number of frames.
+        frames: Those to compare.
     """
     with redirect_stdout(StringIO()):  # it tells its steps
         data = COCO(run / "coco" / "annotations.json")
@@ -59,7 +59,7 @@ def agreement(run: Path, truth: Truth, objects: Sequence[int], frames: int) -> l
     for one in data.anns.values():
         found[one["image_id"] - 1][one["track_id"]] = one
     result = [Agreement() for _ in objects]
-    for frame in range(frames):
+    for frame in frames:
         labels = truth(frame)
         for object_id, (number, of_object) in enumerate(zip(objects, result, strict=True), 1):
             real = labels == number

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from benchmarks.models.catalogue import CATALOGUE
+from benchmarks.models.measure import sizes
 from benchmarks.models.table import put_into, table
 from benchmarks.speed.report import machine
 from benchmarks.speed.timing import CLOCKS, tell
@@ -64,7 +65,8 @@ def main(args: Sequence[str] | None = None) -> int:
         figures[key] = _measured(key, options.frames, options.threads, options.clock)
         tell(f"  {figures[key]['ms']:.0f} ms")
         options.figures.write_text(json.dumps({"machine": facts, "figures": figures}, indent=1) + "\n")
-    options.output.write_text(put_into(options.output.read_text(encoding="utf-8"), table(figures, facts)), "utf-8")
+    known = {entry.key: sizes(entry) for entry in CATALOGUE if entry.as_in is None} | figures
+    options.output.write_text(put_into(options.output.read_text(encoding="utf-8"), table(known, facts)), "utf-8")
     tell(f"written: {options.figures}, {options.output}")
     return 0
 

@@ -21,9 +21,13 @@ from benchmarks.speed.contender import Ours
 from benchmarks.speed.memory import forget_peak, peak_resident_bytes, resident_bytes
 from benchmarks.speed.timing import CLOCKS, settle
 from benchmarks.speed.work import Work, boxes, frames
+from sam_core import build_predictor
+from sam_core.build import build_model
+from sam_core.sam1.build import build_sam1
 from sam_core.sam2 import ImageFeatures, Sam2
+from sam_core.sam3 import build_detector, build_network
 
-__all__ = ["SETTLED", "SIZE", "measure"]
+__all__ = ["SETTLED", "SIZE", "measure", "sizes"]
 
 SIZE = (640, 480)  # px of the camera
 SETTLED = 8  # frames until all seven spatial memories are there; of the 16 pointers, which take no time, half are
@@ -48,21 +52,29 @@ def measure(entry: Entry, frames_timed: int, clock: Callable[[], float] = time.p
     """
     images = frames(*SIZE, count=8)
     before = resident_bytes()
-    network, px, step = {Kind.TRACK: _tracker, Kind.IMAGE: _predictor, Kind.DETECT: _detector}[entry.kind](
-        entry, images
-    )
-    weights = {id(tensor): tensor for tensor in network.parameters()}.values()
+    step = {Kind.TRACK: _tracker, Kind.IMAGE: _predictor, Kind.DETECT: _detector}[entry.kind](entry, images)
     forget_peak()
     times = list(_timed(step, images, frames_timed, clock))
     peak = peak_resident_bytes()
     return {
-        "px": px,
-        "parameters": sum(tensor.numel() for tensor in weights),
-        "weights": sum(tensor.numel() * tensor.element_size() for tensor in weights) / MIB,
+        **sizes(entry),
         "ms": 1000 * median(times),
         "all ms": [1000 * seconds for seconds in times],
         "peak": None if peak is None else (peak - before) / MIB,
     }
+
+
+def sizes(entry: Entry) -> dict[str, Any]:
+    """Return what is known of a model without running it: `px`, `parameters`, `weights` in MiB of float32."""
+    with torch.device("meta"):
+        if entry.kind is Kind.TRACK:
+            network: nn.Module = build_model(entry.model, entry.overrides)
+        elif entry.kind is Kind.IMAGE:
+            network = build_sam1(entry.model, overrides=entry.overrides)
+        else:
+            network = build_network(entry.model, entry.overrides)
+    parameters = sum(tensor.numel() for tensor in network.parameters())
+    return {"px": network.image_size, "parameters": parameters, "weights": 4 * parameters / MIB}
 
 
 def _timed(
@@ -78,16 +90,16 @@ def _timed(
         yield clock() - begin
 
 
-Built = tuple[nn.Module, int, Callable[[Frame], object]]
+Step = Callable[[Frame], object]
 
 
-def _tracker(entry: Entry, images: Sequence[Frame]) -> Built:
+def _tracker(entry: Entry, images: Sequence[Frame]) -> Step:
     """Track one object until the memory is full. All these frames have the features of the first, which saves time."""
     ours = Ours(Work(entry.model, entry.overrides), torch.device("cpu"), torch.float32, "ours")
     network = ours.network
     with _encoded_once(network):
         settle(ours, images, boxes(1, *SIZE), SETTLED)
-    return network, network.image_size, ours.step
+    return ours.step
 
 
 @contextmanager
@@ -107,10 +119,8 @@ def _encoded_once(network: Sam2) -> Iterator[None]:
         del network.encode_image
 
 
-def _predictor(entry: Entry, images: Sequence[Frame]) -> Built:
+def _predictor(entry: Entry, images: Sequence[Frame]) -> Step:
     """Answer one box; the first image prepares the weights."""
-    from sam_core import build_predictor
-
     predictor = build_predictor(entry.model, device="cpu", dtype="float32", overrides=entry.overrides)
     (box,) = boxes(1, *SIZE)
 
@@ -119,21 +129,18 @@ def _predictor(entry: Entry, images: Sequence[Frame]) -> Built:
         return predictor.predict(boxes=box, multimask=False).masks
 
     step(images[0])
-    assert isinstance(predictor.network, nn.Module)
-    return predictor.network, predictor.network.image_size, step
+    return step
 
 
-def _detector(entry: Entry, images: Sequence[Frame]) -> Built:
+def _detector(entry: Entry, images: Sequence[Frame]) -> Step:
     """Search for one phrase; the first image encodes it."""
-    from sam_core.sam3 import build_detector
-
     detector = build_detector(entry.model, device="cpu", dtype="float32", overrides=entry.overrides)
 
     def step(image: Frame) -> object:
         return detector.detect(detector.encode_image(image), PHRASE, threshold=0.5)
 
     step(images[0])
-    return detector.network, detector.image_size, step
+    return step
 
 
 def main(args: Sequence[str] | None = None) -> int:

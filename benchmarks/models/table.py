@@ -23,7 +23,7 @@ def table(figures: Mapping[str, Mapping[str, Any]], facts: Mapping[str, Any]) ->
     """Return the tables of what was measured and of what each model is for.
 
     Args:
-        figures: of `measure`, by key; a model that is missing has dashes.
+        figures: of `measure`, or at least of `sizes`, by key.
         facts: of the machine.
     """
     unit = figures.get(_UNIT, {}).get("ms")
@@ -54,16 +54,19 @@ def _head(headings: tuple[str, ...]) -> list[str]:
 def _figures_row(entry: Entry, figures: Mapping[str, Mapping[str, Any]], unit: float | None) -> str:
     if entry.as_in is not None:
         return f"| `{entry.key}` | as `{entry.as_in}` | | | | | |"
-    found = figures.get(entry.key)
-    if found is None:
-        return f"| `{entry.key}` | – | – | – | – | – | – |"
-    peak = "–" if found["peak"] is None else f"{found['peak']:,.0f}"
-    seconds, compared = found["ms"] / 1000, "–"
-    if unit is not None and entry.kind is Kind.TRACK:
-        compared = f"{found['ms'] / unit:.2f}"
-    cells = (f"`{entry.key}`", found["px"], f"{found['parameters'] / 1e6:.1f}", f"{found['weights']:,.0f}", peak,
-             f"{seconds:.3f}" if seconds < 1 else f"{seconds:.1f}", compared)  # fmt: skip
-    return "| " + " | ".join(map(str, cells)) + " |"
+    found = figures[entry.key]
+    sizes = f"`{entry.key}` | {found['px']} | {found['parameters'] / 1e6:.1f} | {found['weights']:,.0f}"
+    peak, ms = found.get("peak"), found.get("ms")
+    cells = ["–" if peak is None else f"{peak:,.0f}", "–" if ms is None else _seconds(ms / 1000)]
+    if entry.kind is Kind.TRACK and ms is not None and unit is not None:
+        cells.append(f"{ms / unit:.2f}")
+    else:
+        cells.append("–")
+    return f"| {sizes} | {' | '.join(cells)} |"
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.3f}" if value < 1 else f"{value:.1f}"
 
 
 def _purpose_row(entry: Entry) -> str:

@@ -21,11 +21,11 @@ import numpy as np
 import torch
 
 from benchmarks.quality.clips import LEVELS, make_benchmark_clip
-from benchmarks.quality.folder import chosen_videos, track_video
 from benchmarks.quality.look_alikes import SIZE, make_absence_clip, make_distractor_clip
 from benchmarks.quality.metrics import ObjectFigures, average
 from benchmarks.quality.policy_times import print_times
 from benchmarks.quality.run import PROMPTS, track
+from benchmarks.quality.videos import chosen_videos, track_video
 from sam_core import Tracker, build_tracker
 from sam_core.streaming import POLICIES
 from sam_core.training.generator import Clip

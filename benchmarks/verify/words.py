@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+from types import SimpleNamespace
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -9,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from benchmarks.reference.peers import required
-from benchmarks.reference.sam3 import reference_config
+from benchmarks.reference.sam3 import reference_config, reference_roi_align
 from benchmarks.reference.sharing import give_weights
 from benchmarks.verify.side import Answer
 from benchmarks.verify.source import Source, load
@@ -58,13 +61,23 @@ class Sam3Detector:
 
     def __init__(self, source: Source, phrase: str) -> None:
         module = required("transformers.models.sam3.modeling_sam3")
+        if find_spec("torchvision") is None:
+            module.torchvision = SimpleNamespace(ops=SimpleNamespace(roi_align=reference_roi_align))
         model = module.Sam3Model(reference_config(source.model, source.overrides)).eval().requires_grad_(False)
         values, self._ours = source.ours.network.state_dict(), source.ours
         self.own_names = load(
             model, source, lambda: give_weights(values, model, rename_hugging_face_detector), "detector_model."
         )
         self._model = model.to(source.ours.device)
-        self._ids = torch.tensor([source.ours.tokenizer(phrase).ids], device=source.ours.device)
+        ids = torch.tensor([source.ours.tokenizer(phrase).ids], device=source.ours.device)
+        # An exemplar that counts as padding: without any, the port leaves out the token that stands for exemplars,
+        # which Meta's code always has.
+        self._words = {
+            "input_ids": ids,
+            "attention_mask": torch.ones_like(ids),
+            "input_boxes": torch.zeros(1, 1, 4, device=ids.device),
+            "input_boxes_labels": torch.tensor([[-10]], device=ids.device),
+        }
 
     def begin(self, frame: NDArray[np.uint8], box: NDArray[np.float32]) -> Answer:
         """Search the first frame; the box is no matter."""
@@ -75,7 +88,7 @@ class Sam3Detector:
         size = (frame.shape[0], frame.shape[1])
         with torch.inference_mode():
             pixels = prepare_image(frame, self._ours.image_size, self._ours.device, torch.float32)
-            found = self._model(pixel_values=pixels, input_ids=self._ids, attention_mask=torch.ones_like(self._ids))
+            found = self._model(pixel_values=pixels, **self._words)
             scores = found.pred_logits[0].sigmoid() * found.presence_logits[0].sigmoid()
             order = scores.argsort(descending=True, stable=True)
             return _answer(scores[order], found.pred_masks[0, order], size)

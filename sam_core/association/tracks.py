@@ -19,7 +19,7 @@ class Track:
         score: of the last detection that matched it, 0 … 1.
         keep_alive: count of searches, see `ConceptRules`.
         confirmed: whether it cannot be withdrawn any more.
-        unmatched: searches in which it was unmatched, while it was tentative.
+        unmatched: searches in which it was unmatched; they withdraw it only while it is tentative.
         shared: from an older track to the searches in which both matched one detection, while this one was tentative.
         not_seen: searches in a row, up to now, in which its mask was empty.
         last_occluded: number of the newest frame on which it had no mask or was suppressed; -1 for none.

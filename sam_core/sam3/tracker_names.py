@@ -50,6 +50,17 @@ def tracker_part(state: State) -> tuple[dict[str, Tensor], list[str]]:
     return {**_as_ours(vision), **{_rename(name): tensor for name, tensor in heads.items()}}, ignored
 
 
+def as_published(state: State) -> dict[str, Tensor]:
+    """Rename a tracker's tensors from the names of `Sam3Tracker` to those of Meta's `sam3.pt`, without the detector's.
+
+    The heads whose names differ keep ours, which `tracker_part` takes, too.
+    """
+    return {
+        f"detector.{_VISION}{name.removeprefix(_OURS)}" if name.startswith(_OURS) else f"tracker.{name}": tensor
+        for name, tensor in state.items()
+    }
+
+
 def _hugging_face_part(state: State) -> tuple[dict[str, Tensor], list[str]]:
     def is_used(name: str) -> bool:
         return name.startswith(("vision_encoder.backbone.", "tracker_neck."))

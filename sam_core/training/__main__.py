@@ -44,26 +44,34 @@ def load_task(name: str, overrides: Sequence[str] = ()) -> Task[Any, Any]:
 def main() -> None:
     """Train, resuming the run in the output folder."""
     parser = argparse.ArgumentParser(
-        prog="python -m sam_core.training",
+        prog="sam-train",
         description="Train a SAM 2 tracker or a SAM 3 detector on generated data, or fine-tune a tracker on a folder "
-        "in the layout of DAVIS. A run that was stopped continues from its output folder.",
+        "in the layout of DAVIS or COCO. A run that was stopped continues from its output folder.",
     )
     parser.add_argument("configuration", nargs="?", default="nano", help="a file of config/training (default: nano)")
     parser.add_argument("overrides", nargs="*", help="Hydra overrides, for instance lr=1e-4 folder=/data/my_videos")
     parser.add_argument("--minutes", type=float, default=math.inf, help="stop and save after so many minutes")
+    parser.add_argument("--steps", type=int, default=math.inf, help="stop and save after so many steps")
     arguments = parser.parse_args()
     if "=" in arguments.configuration:
         arguments.overrides.insert(0, arguments.configuration)
         arguments.configuration = "nano"
-    task = load_task(arguments.configuration, arguments.overrides)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        run_task(load_task(arguments.configuration, arguments.overrides), arguments.minutes, arguments.steps)
+    except ValueError as error:
+        parser.exit(1, f"{error}\n")
+
+
+def run_task(task: Task[Any, Any], minutes: float = math.inf, steps: float = math.inf) -> None:
+    """Train in this process, or in several workers where the settings say so; limits as for `train`."""
     settings = task.settings
     settings.output.mkdir(parents=True, exist_ok=True)
     if settings.workers > 1:
-        run_in_workers(partial(train, task, minutes=arguments.minutes), settings.workers, settings.output)
+        run_in_workers(partial(train, task, minutes=minutes, steps=steps), settings.workers, settings.output)
     else:
-        logging.basicConfig(level=logging.INFO, format="%(message)s")
         cv2.setNumThreads(1)
-        train(task, minutes=arguments.minutes)
+        train(task, minutes=minutes, steps=steps)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ def draw_curve(history: list[dict[str, Any]], path: Path, figures: Mapping[str, 
     """Draw the loss and some figures over training time as PNG.
 
     Args:
-        history: records of a run.
+        history: records of a run; the first may be of its start, without a loss.
         path: file to write.
         figures: what to draw beside the loss: keys of the records, and their names in the legend.
     """
@@ -24,7 +24,7 @@ def draw_curve(history: list[dict[str, Any]], path: Path, figures: Mapping[str, 
     FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2)
     minutes = [r["minutes"] for r in history]
-    left.plot(minutes, [r["loss"] for r in history], color="tab:blue", label="training loss")
+    left.plot(minutes, [r.get("loss", float("nan")) for r in history], color="tab:blue", label="training loss")
     left.set_ylabel("loss")
     for key, label in figures.items():
         right.plot(minutes, [r.get(key, float("nan")) for r in history], label=label)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -58,10 +61,16 @@ class Run:
         device: torch.device = next(self.model.parameters()).device
         return device
 
-    def save(self, folder: Path) -> None:
-        """Save everything that a resumed run needs; the previous state is replaced in one step."""
+    def save(self, folder: Path, identity: Mapping[str, Any]) -> None:
+        """Save everything that a resumed run needs; the previous state is replaced in one step.
+
+        Args:
+            folder: where.
+            identity: the settings that the state belongs to; see `read_state`.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         state = {
+            "identity": json.dumps(identity),
             "model": self.model.state_dict(),
             "auxiliary": None if self.auxiliary is None else self.auxiliary.state_dict(),
             "optimizers": [o.state_dict() for o in self.optimizers],
@@ -73,9 +82,8 @@ class Run:
             "minutes": self.minutes,
             "history": self.history,
         }
-        part = folder / f"{_STATE}.part"
-        torch.save(state, part)
-        os.replace(part, folder / _STATE)
+        with _replacing(folder / _STATE) as part:
+            torch.save(state, part)
 
     def load(self, state: dict[str, Any]) -> None:
         """Take over a saved state (see `read_state`), in place; learning rates stay those of the configuration."""
@@ -94,23 +102,62 @@ class Run:
         self.history = state["history"]
 
 
-def read_state(folder: Path, device: torch.device) -> dict[str, Any] | None:
-    """Read the state that a run saved in ``folder``; None where there is none."""
+def read_state(folder: Path, device: torch.device, identity: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Read the state that a run saved in ``folder``; None where there is none.
+
+    Args:
+        folder: where.
+        device: of the tensors.
+        identity: the settings that the state must belong to.
+
+    Raises:
+        ValueError: the state cannot be read, or is of a run with other settings.
+    """
     path = folder / _STATE
     if not path.is_file():
         return None
-    state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+    try:
+        state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+        saved = json.loads(state.get("identity", "{}"))
+    except (OSError, RuntimeError, EOFError, ValueError, AttributeError, pickle.UnpicklingError) as error:
+        raise ValueError(f"{path} is no state of a run: delete it, or choose another folder with output=.") from error
+    asked = json.loads(json.dumps(identity))
+    changed = [f"{key}={saved[key]}, not {asked.get(key)}" for key in saved if saved[key] != asked.get(key)]
+    if changed:
+        raise ValueError(f"{folder} holds a run with {'; '.join(changed)}: choose another folder with output=.")
     return state
 
 
-def export_weights(values: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> int:
-    """Write weights as float16 safetensors (loading casts them back); returns the file's size in bytes.
+def export_weights(
+    values: Mapping[str, Tensor], path: Path, metadata: dict[str, str], dtype: torch.dtype = torch.float16
+) -> int:
+    """Write weights in one step, as safetensors or as Meta's ``.pt``; returns the file's size in bytes.
 
-    Complex tables (SAM 3's rotary positions) stay as they are.
+    Complex tables (SAM 3's rotary positions) and whole numbers stay as they are.
+
+    Args:
+        values: by parameter name.
+        path: ends in ``.safetensors`` or ``.pt``; the latter holds ``{"model": values}``, as the published files do.
+        metadata: of a safetensors file.
+        dtype: of the file; loading casts to the model's.
     """
-    cpu = {k: v.detach().cpu() for k, v in values.items()}
-    half = {k: (v if v.is_complex() else v.to(torch.float16)).contiguous() for k, v in cpu.items()}
+    cpu = {name: value.detach().cpu() for name, value in values.items()}
+    cast = {name: (value.to(dtype) if value.is_floating_point() else value) for name, value in cpu.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_file(half, str(path), metadata=metadata)
-    path.chmod(0o644)  # the writer leaves it readable by its owner alone
+    with _replacing(path) as part:
+        if path.suffix == ".pt":
+            torch.save({"model": {name: value.clone() for name, value in cast.items()}}, part)
+        else:
+            save_file({name: value.contiguous() for name, value in cast.items()}, str(part), metadata=metadata)
+        part.chmod(0o644)  # the writer leaves it readable by its owner alone
     return path.stat().st_size
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """Give a file to write to that takes the place of ``path`` only when it is complete and on the disk."""
+    part = path.with_name(f"{path.name}.part")
+    yield part
+    with part.open("rb+") as file:
+        os.fsync(file.fileno())
+    os.replace(part, path)

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import torch
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from sam_core.build import shipped_weights
 from sam_core.configuration import load_config
+from sam_core.devices import has_fast_bfloat16
 
 __all__ = ["RunSettings", "Stage", "compose"]
 
@@ -50,7 +52,7 @@ class RunSettings:
     threads: int | None
     workers: int
     average_every: int
-    autocast: bool
+    autocast: bool | str
     optimizer: str
     lr: float
     muon_lr: float
@@ -60,6 +62,15 @@ class RunSettings:
     save_minutes: float
     evaluate_minutes: float
     stages: tuple[Stage, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse an unknown choice.
+
+        Raises:
+            ValueError: see the message.
+        """
+        if self.autocast not in (True, False, "auto"):
+            raise ValueError(f"autocast is true, false or auto, not {self.autocast!r}.")
 
     def start_weights(self) -> Path | None:
         """Return the file of the weights that the run starts from; None for random ones.
@@ -71,8 +82,12 @@ class RunSettings:
             return None if self.checkpoint is None else Path(self.checkpoint)
         path = shipped_weights(self.model)
         if path is None:
-            raise ValueError(f"no weights ship with {self.model}")
+            raise ValueError(f"No weights ship with {self.model}: name a file with checkpoint=FILE.")
         return path
+
+    def uses_autocast(self, device: torch.device) -> bool:
+        """Tell whether to compute in bfloat16 on a device; with ``auto``, where it multiplies that in hardware."""
+        return has_fast_bfloat16(device) if self.autocast == "auto" else bool(self.autocast)
 
 
 def compose(name: str, overrides: Sequence[str], build: Callable[[dict[str, Any]], T]) -> T:

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar, Generic, TypeVar
 
+import torch
 from torch import Tensor, nn
 
 from sam_core.training.run import Run
@@ -21,7 +22,8 @@ class Task(ABC, Generic[S, B]):
     """A model, its data, its loss and its evaluation.
 
     The trainer calls these methods in this order: `build_model` and `build_auxiliary` once, `enter_stage` when a stage
-    begins or is resumed, `draw` and `loss` in every step, `evaluate` now and then, `released_weights` to export.
+    begins or is resumed, `draw` and `loss` in every step, `evaluate` now and then, `released_weights` and
+    `released_file` to export.
 
     Attributes:
         settings: the run's.
@@ -59,3 +61,13 @@ class Task(ABC, Generic[S, B]):
         """Return what is exported by parameter name: the averaged weights."""
         weights: dict[str, Tensor] = run.averaged.state_dict()
         return weights
+
+    def released_file(self) -> tuple[str, torch.dtype]:
+        """Return the name of the exported file, and the weights' dtype in it."""
+        return f"{self.settings.model}.safetensors", torch.float16
+
+    def identity(self) -> dict[str, Any]:
+        """Return the settings without which the state of a run has no meaning: a run with others does not resume it."""
+        settings = self.settings
+        names = ("model", "model_overrides", "optimizer")
+        return {name: getattr(settings, name) for name in names}

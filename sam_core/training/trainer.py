@@ -48,9 +48,13 @@ def make_run(task: Task[Any, Any]) -> Run:
 
 
 def resume(run: Run, task: Task[Any, Any]) -> bool:
-    """Continue from the state in the output folder, in place; returns whether there was one."""
+    """Continue from the state in the output folder, in place; returns whether there was one.
+
+    Raises:
+        ValueError: the state is of a run with other settings, or a stage does not fit the model.
+    """
     stages = task.settings.stages
-    state = read_state(task.settings.output, run.device)
+    state = read_state(task.settings.output, run.device, task.identity())
     task.enter_stage(run, stages[0 if state is None else min(state["stage"], len(stages) - 1)])
     if state is not None:
         run.load(state)
@@ -72,7 +76,7 @@ def train_step(run: Run, task: Task[Any, Any], stage: Stage) -> dict[str, float]
     for optimizer in run.optimizers:
         for group in optimizer.param_groups:
             group["lr"] = group["base"] * rate
-    with torch.autocast(run.device.type, torch.bfloat16, enabled=task.settings.autocast):
+    with torch.autocast(run.device.type, torch.bfloat16, enabled=task.settings.uses_autocast(run.device)):
         loss, parts = task.loss(run, stage, batch)
     record = {"loss": float(loss.detach()), **parts}
     if math.isfinite(record["loss"]):
@@ -92,13 +96,14 @@ def train_step(run: Run, task: Task[Any, Any], stage: Stage) -> dict[str, float]
     return record
 
 
-def train(task: Task[Any, Any], rank: int = 0, minutes: float = math.inf) -> Run:
-    """Train until the last stage is done or ``minutes`` are over; resumes the run in the output folder.
+def train(task: Task[Any, Any], rank: int = 0, minutes: float = math.inf, steps: float = math.inf) -> Run:
+    """Train until the last stage is done, or ``minutes`` or ``steps`` are over; resumes the run in the output folder.
 
     Args:
         task: what to train.
         rank: number of this worker; 0 writes files. The others need an initialised process group.
         minutes: stop (and save) after so much time of this call.
+        steps: stop (and save) after so many steps of this call.
     """
     settings = task.settings
     torch.set_num_threads(1 if settings.workers > 1 else settings.threads or torch.get_num_threads())
@@ -110,8 +115,12 @@ def train(task: Task[Any, Any], rank: int = 0, minutes: float = math.inf) -> Run
         run.generator.manual_seed(settings.seed + 1000 * rank + run.step)
     weights = [*run.model.parameters(), *(run.auxiliary.parameters() if run.auxiliary is not None else ())]
     begin, before = time.monotonic(), run.minutes
+    if rank == 0 and settings.checkpoint is not None and not run.history and run.step == run.stage == 0:
+        _record(run, task, settings.stages[0], [])  # what the weights it starts from can do
     saves, evaluations = _Interval(settings.save_minutes), _Interval(settings.evaluate_minutes)
-    stop = False
+    stop, done = False, 0
+    if run.stage == len(settings.stages) and rank == 0:
+        _log.info("all stages of the run in %s are done: there is nothing to do", settings.output)
     while run.stage < len(settings.stages) and not stop:
         stage = settings.stages[run.stage]
         recent: list[dict[str, float]] = []
@@ -121,7 +130,8 @@ def train(task: Task[Any, Any], rank: int = 0, minutes: float = math.inf) -> Run
             passed = (time.monotonic() - begin) / 60
             run.minutes = before + passed
             bar.update()
-            stop = passed > minutes
+            done += 1
+            stop = passed > minutes or done >= steps
             if settings.workers > 1:  # all stop together
                 stop = run.step % settings.average_every == 0 and synchronise(weights, stop)
             if rank > 0:
@@ -131,6 +141,7 @@ def train(task: Task[Any, Any], rank: int = 0, minutes: float = math.inf) -> Run
             if evaluations.over() or run.step == stage.steps:
                 _record(run, task, stage, recent)
                 recent = []
+                evaluations.restart()  # one that takes longer than the interval must not follow on itself
             if saves.over():
                 _save(run, task)
         bar.close()
@@ -155,6 +166,10 @@ class _Interval:
         self._last = now
         return True
 
+    def restart(self) -> None:
+        """Count from now on."""
+        self._last = time.monotonic()
+
 
 def _next_stage(run: Run, task: Task[Any, Any]) -> None:
     run.stage, run.step = run.stage + 1, 0
@@ -165,17 +180,20 @@ def _next_stage(run: Run, task: Task[Any, Any]) -> None:
 def _save(run: Run, task: Task[Any, Any]) -> None:
     """Save the state, and export the averaged weights."""
     settings = task.settings
-    run.save(settings.output)
-    path = settings.output / f"{settings.model}.safetensors"
-    size = export_weights(task.released_weights(run), path, {"format": "pt", "minutes": f"{run.minutes:.1f}"})
-    _log.info("saved %s: %.1f MB of float16 weights", settings.output, size / 1e6)
+    run.save(settings.output, task.identity())
+    name, dtype = task.released_file()
+    metadata = {"format": "pt", "minutes": f"{run.minutes:.1f}"}
+    size = export_weights(task.released_weights(run), settings.output / name, metadata, dtype)
+    _log.info("saved %s: %.1f MB of weights", settings.output / name, size / 1e6)
 
 
 def _record(run: Run, task: Task[Any, Any], stage: Stage, recent: Sequence[dict[str, float]]) -> None:
     """Evaluate, add a point to the history, and redraw the curve."""
     output = task.settings.output
     record: dict[str, Any] = {"minutes": run.minutes, "stage": stage.name, "step": run.step, **_means(recent)}
-    record |= {f"eval_{key}": value for key, value in task.evaluate(run, stage).items()}
+    figures = task.evaluate(run, stage)
+    _log.info("%s, step %d: %s", stage.name, run.step, ", ".join(f"{key} {x:.3f}" for key, x in figures.items()))
+    record |= {f"eval_{key}": value for key, value in figures.items()}
     run.history.append(record)
     output.mkdir(parents=True, exist_ok=True)
     with (output / "history.jsonl").open("a") as file:

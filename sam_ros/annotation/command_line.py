@@ -26,7 +26,7 @@ from sam_ros.annotation.tracking import Interrupted
 from sam_ros.annotation.writers import WRITERS, OutputSettings
 from sam_ros.conversions.encodings import MAX_PIXELS
 
-__all__ = ["run"]
+__all__ = ["STOPPED", "run"]
 
 STOPPED = 130  # exit status after Ctrl-C, as shells have it
 

@@ -65,18 +65,21 @@ class RerunNode(Node):
         )
         self._most_bytes = self._mebibytes() * 2**20
         self._sent = 0  # bytes, before they are compressed
-        self._path = path_of(file) if file and not viewer else None
+        self._path: Path | None = None
         rerun.init("sam_ros")
         try:
             if viewer:
                 rerun.connect_grpc(viewer)
-            elif self._path is not None:
+            elif file:
+                self._path = path_of(file)
                 self._path.parent.mkdir(parents=True, exist_ok=True)
                 rerun.save(self._path)
             else:
                 raise FatalError("give a file, or the address of a viewer")
-        except (OSError, RuntimeError) as error:  # Rerun's own errors are RuntimeErrors
-            raise FatalError(f"cannot log to {viewer or self._path}: {error}") from None
+        except FatalError:
+            raise
+        except (OSError, RuntimeError, ValueError) as error:  # Rerun's own errors are RuntimeErrors
+            raise FatalError(f"cannot log to {viewer or file}: {error}") from None
         self._matcher = StampMatcher[Image, TrackedObjectArray](
             image_bytes=MOST_IMAGE_BYTES, result_bytes=MOST_RESULT_BYTES
         )

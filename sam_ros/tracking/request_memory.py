@@ -15,6 +15,7 @@ from sam_ros.tracking.work_queue import BusyError
 __all__ = ["HeldMemory", "RequestMemory", "bytes_of"]
 
 LIMIT = 512 * 2**20  # bytes
+SMALL = 64 * 2**10  # bytes of a request that is always taken: queues bound how many of these there are
 _OBJECT = 64  # bytes of a message or a number, about
 _MANY = 100
 
@@ -30,8 +31,8 @@ class HeldMemory:
         """Take `size` bytes more, until the request is answered.
 
         Raises:
-            BusyError: All requests together would take more than they may. A request that is alone always gets its
-                memory: what one may take is bounded by itself.
+            BusyError: All requests together would take more than they may. A small request, and one that is alone,
+                always gets its memory: what one may take is bounded by itself.
         """
         self._memory.take(self, size)
 
@@ -74,7 +75,7 @@ class RequestMemory:
         """Take memory for a request (see `HeldMemory.add`)."""
         with self._lock:
             others = self._held - held.size
-            if others and self._held + size > self.limit:
+            if others and held.size + size > SMALL and self._held + size > self.limit:
                 raise BusyError(
                     f"the tracker is busy: other requests hold {others / 2**20:.0f} MiB of images and masks, and at "
                     f"most {self.limit / 2**20:.0f} MiB may be held together; ask again later"

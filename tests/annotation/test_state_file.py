@@ -60,6 +60,8 @@ def test_a_state_comes_back_as_it_was(policy: str, tmp_path: Path) -> None:
         session.step(scene.render(k).image, k, concepts=(FollowedConcept("red circle"),), detect=detect)
         if not k:
             stream.add_prompt(Prompt(mask=scene.render(k).labels == 5))
+    stream.add_prompt(Prompt(points=[[60.0, 90.0]], labels=[1]), stream.objects[0].object_id)
+    stream.add_prompt(Prompt(mask=scene.render(2).labels == 3))
     snapshot = take_snapshot(session)
     assert len(stream.objects) > 1, "a concept was found"
     state = {

@@ -182,6 +182,11 @@ def test_without_a_tolerance_a_stamp_must_be_exact() -> None:
         stamped(10, 20).frame_at(20.001)
 
 
+def test_stamps_may_be_fractions_and_the_tolerance_with_them() -> None:
+    kept = stamped(1.0, 1.5, stamp_tolerance=0.25)
+    assert [kept.frame_at(stamp).number for stamp in (0.75, 1.125, 1.375, 1.75)] == [0, 0, 1, 1]
+
+
 def test_stamps_may_be_anything_that_is_equal_to_itself() -> None:
     kept = stamped("morning", (1, 2), None, "noon")
     assert [kept.frame_at(stamp).number for stamp in ("morning", (1, 2), "noon")] == [0, 1, 3]

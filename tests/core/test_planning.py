@@ -12,6 +12,7 @@ import torch
 from sam_core import CapacityError, FrameResult, NoFrameError, Prompt, PromptError, StampError, Stream, Tracker
 from sam_core.streaming import ObjectPhase, ObjectState
 from sam_core.streaming.memory.policies import POLICIES
+from sam_core.streaming.postprocessing import fill_holes
 from sam_core.streaming.track_state import TrackRules, TrackState, TrackStatus
 from tests.core.pattern import HEIGHT, WIDTH, frame
 
@@ -110,6 +111,8 @@ def test_a_number_goes_before_a_stamp_and_a_stamp_before_the_newest(micro_tracke
     with pytest.raises(StampError):
         stream.frame_of(replace(CLICK, stamp=10))
     assert stream.frame_of(replace(CLICK, stamp=10), or_newest=True).number == 5
+    tolerant = opened(micro_tracker, 6, stamp_tolerance=3)
+    assert [tolerant.frame_of(replace(CLICK, stamp=stamp)).number for stamp in (27, 30, 33)] == [3, 3, 3]
     with pytest.raises(NoFrameError):
         opened(micro_tracker, 0).frame_of(replace(CLICK, frame=0), or_newest=True)
 
@@ -194,6 +197,55 @@ def test_a_mask_prompt_replaces_clicks_and_its_outline_is_known_exactly(micro_tr
     assert known.outline is None
     assert known.clicks is not None
     assert len(known.clicks.points) == 1
+
+
+def test_a_correction_is_answered_with_what_is_remembered_of_the_object(micro_tracker: Tracker) -> None:
+    answers = []
+    for forgetful in (False, True):
+        stream = opened(micro_tracker)
+        stream.add_prompt(CLICK)
+        advance(stream, 4)
+        if forgetful:
+            with torch.inference_mode():
+                stream._tracker.bank.spatial.zero_()
+        answers.append(stream.add_prompt(Prompt(points=[[30, 30]], labels=[0]), 1).low_res)
+    assert not torch.equal(*answers)
+
+
+def test_the_memory_of_a_prompted_frame_is_made_as_of_a_prompt(micro_tracker: Tracker) -> None:
+    """SAM 2 makes it of the mask's pixels, where a tracked frame's is made of probabilities."""
+    stream = opened(micro_tracker)
+    stream.add_prompt(CLICK)
+    seen = stream.history.frame_at()
+    known, network = seen.objects[1], micro_tracker.model
+    score = torch.full((1, 1), known.seen.object_score)
+    with torch.inference_mode():
+        of_prompt, of_tracking = (
+            network.encode_memory(seen.features, known.low_res[None, None], score, from_prompt=prompted)
+            for prompted in (True, False)
+        )
+    kept = stream.memory_of(1).spatial[0]
+    assert torch.equal(kept, of_prompt[0].flatten(1).t().to(kept.dtype))
+    assert not torch.equal(kept, of_tracking[0].flatten(1).t().to(kept.dtype))
+
+
+@pytest.mark.parametrize(
+    ("settings", "views", "cleans"),
+    [
+        ({}, False, False),
+        ({"click_augmentation": "views"}, True, False),
+        ({"fill_hole_area": 4}, False, True),
+    ],
+)
+def test_clicks_are_answered_as_the_settings_say(
+    micro_tracker: Tracker, settings: dict[str, Any], views: bool, cleans: bool
+) -> None:
+    """Several views give another mask than one; with holes filled, none of up to 4 places is left."""
+    plain, stream = opened(micro_tracker), opened(micro_tracker, **settings)
+    masks = [one.add_prompt(CLICK).low_res for one in (plain, stream)]
+    assert torch.equal(*masks) is not (views or cleans)
+    if cleans:
+        assert torch.equal(fill_holes(masks[0][None], 4)[0], masks[1])
 
 
 @pytest.mark.parametrize("policy", POLICIES)

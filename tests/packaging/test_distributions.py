@@ -72,7 +72,7 @@ def test_wheel_has_the_commands(wheel: zipfile.ZipFile) -> None:
     commands = dict(line.split(" = ") for line in wheel.read(name).decode().splitlines() if " = " in line)
 
     assert set(commands) == {
-        f"sam-{name}" for name in ("annotate", "camera", "console", "demo", "localizer", "rerun", "tracker")
+        f"sam-{name}" for name in ("annotate", "camera", "console", "demo", "localizer", "rerun", "tracker", "train")
     }
     for target in commands.values():
         module, function = target.split(":")

@@ -175,6 +175,11 @@ def test_a_png_says_its_colour_type(bits: int, colours: int, is_grey: bool) -> N
     assert read_header(png(70_000, 3, bits, colours)) == ImageHeader("png", 70_000, 3, is_grey, bits)
 
 
+def test_the_size_of_a_png_is_never_negative() -> None:
+    """A size beyond 31 bits must not pass below the bound on pixels."""
+    assert read_header(png(2**32 - 1, 2**31, 200, 200)) == ImageHeader("png", 2**32 - 1, 2**31, False, 200)
+
+
 def test_a_png_begins_with_its_header() -> None:
     with pytest.raises(
         ImageError, match=r"^the compressed image \(26 bytes\) cannot be decoded: it is none of jpeg, png"

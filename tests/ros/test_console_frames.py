@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import io
 import json
 import struct
 import weakref
@@ -12,6 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from PIL import Image as Picture
 from sam_msgs.msg import LabeledPoint, TrackedObject, TrackedObjectArray
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
@@ -234,6 +236,13 @@ def test_a_jpeg_passes_as_it_is_and_a_broken_image_is_refused() -> None:
     _, picture = decoded(encode(Frame(1, CompressedImage(header=header(1), format="jpeg", data=png), (), True), 0))
     assert picture.shape == (40, 60, 3)
     assert b"PNG" not in encode(Frame(1, CompressedImage(header=header(1), format="jpeg", data=png), (), True), 0)
+    for tags in ({"exif": b"Exif\0\0MM\0*\0\0\0\x08\0\1\1\x12\0\3\0\0\0\1\0\6\0\0\0\0\0\0"}, {"icc_profile": b"any"}):
+        file = io.BytesIO()
+        Picture.new("RGB", (60, 40), "red").save(file, "jpeg", **tags)
+        turned = CompressedImage(header=header(1), format="jpeg", data=file.getvalue())
+        answer = encode(Frame(1, turned, (), True), 0)
+        assert not any(mark in answer for mark in (b"Exif", b"ICC_PROFILE")), "a browser would turn or tint it"
+        assert decoded(answer)[1].shape == (40, 60, 3)
     broken = image(2)
     broken.encoding = "nonsense"
     with pytest.raises(ImageError, match="nonsense"):

@@ -32,6 +32,7 @@ from nicegui.page import page as route
 from nicegui.slot import Slot
 
 from sam_ros.console.ros.link import TrackerLink
+from sam_ros.console.web import server
 from sam_ros.console.web.page import ConsolePage
 from sam_ros.console.web.view import Found
 from sam_ros.conversions.encodings import array_to_image
@@ -39,6 +40,7 @@ from sam_ros.conversions.stamps import to_time
 from sam_ros.runtime.errors import RefusedError
 
 SECOND = 10**9
+TIMEOUT = 60.0  # s after which a play is stuck
 
 
 class SlowLink(TrackerLink):
@@ -84,7 +86,7 @@ def stage(links: dict[str, SlowLink], play: Callable[[ConsolePage, SlowLink], Co
     async def run() -> None:
         with Client(route("")) as client:
             page = ConsolePage(lambda: links, read_only=False)
-            await play(page, links["/a"])
+            await asyncio.wait_for(play(page, links["/a"]), TIMEOUT)
             said.extend(message[2]["message"] for message in client.outbox.messages if message[1] == "notify")
         client.delete()
 
@@ -350,6 +352,22 @@ def test_texts_of_others_are_shown_without_their_control_characters(links: dict[
             assert any(f"{letter}\\x1b" in text for text in shown), letter
 
     stage(links, play)
+
+
+def test_a_page_that_is_one_too_many_is_loaded_again_or_ends(ros: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "DISMISSAL", 0.0)
+
+    async def run() -> None:
+        with Client(route("")) as client:
+            before = server.open_pages()
+            client.tab_id = "a"  # as NiceGUI does when the browser connects
+            assert server.open_pages() == before + 1
+            await server.dismiss(client)
+            assert [message[1] for message in client.outbox.messages] == ["open"]
+        assert client.is_deleted
+        assert server.open_pages() == before
+
+    asyncio.run(run())
 
 
 # --- Words ------------------------------------------------------------------------------------------------------------

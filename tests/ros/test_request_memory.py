@@ -23,23 +23,27 @@ from sam_ros.node.tracker_node import TrackerNode
 from sam_ros.tracking.request_memory import RequestMemory, bytes_of
 from sam_ros.tracking.work_queue import BusyError
 
-SIDE = 64
+SIDE = 300
+MIB = 2**20
 IMAGE = array_to_image(np.zeros((SIDE, SIDE, 3), np.uint8), "rgb8", Header())
 MASK = array_to_image(np.full((SIDE, SIDE), 255, np.uint8), "mono8", Header())
 
 
 def test_one_request_gets_what_it_needs_and_others_share_the_rest() -> None:
-    memory = RequestMemory(100)
-    with memory.hold(150) as alone:
-        alone.add(50)
-        with pytest.raises(BusyError, match="ask again later"), memory.hold(1):
+    memory = RequestMemory(100 * MIB)
+    with memory.hold(150 * MIB) as alone:
+        alone.add(50 * MIB)
+        with pytest.raises(BusyError, match="ask again later"), memory.hold(MIB):
             pass
-        assert memory.held == 200
-    with memory.hold(60) as first, memory.hold(30) as second:
-        second.add(10)
+        with memory.hold(1000) as small:  # a click, or a question
+            with pytest.raises(BusyError):
+                small.add(MIB)
+            assert memory.held == 200 * MIB + 1000
+    with memory.hold(60 * MIB) as first, memory.hold(30 * MIB) as second:
+        second.add(10 * MIB)
         with pytest.raises(BusyError):
             first.add(1)
-        assert (first.size, second.size, memory.held) == (60, 40, 100)
+        assert (first.size, second.size, memory.held) == (60 * MIB, 40 * MIB, 100 * MIB)
     assert memory.held == 0
 
 

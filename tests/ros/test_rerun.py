@@ -131,7 +131,7 @@ def test_depth_is_logged_with_its_width_and_nonsense_is_left_out(make_node: Call
 
 
 def test_what_cannot_be_logged_to_ends_the_node_with_a_sentence(make_node: Callable[..., RerunNode]) -> None:
-    for parameters in ({"file": "/proc/nothing/log.rrd"}, {"viewer": "nonsense"}):
+    for parameters in ({"file": "/proc/nothing/log.rrd"}, {"file": "/"}, {"file": "x" * 999}, {"viewer": "nonsense"}):
         with pytest.raises(FatalError, match="cannot log to"):
             make_node(**parameters)
 

@@ -108,7 +108,8 @@ def test_a_prompt_may_take_the_newest_frame_where_none_has_its_stamp(session: Se
         session.add_prompt(late, None, "cup")
     answer = session.add_prompt(late, None, "cup", or_newest=True)
     assert (answer.object_ids, answer.labels, answer.stamp) == ((1,), ("cup",), SECOND)
-    assert session.add_prompt(CLICK, 1, "mug").labels == ("mug",)
+    corrected = session.add_prompt(CLICK, 1, "mug")
+    assert (corrected.object_ids, corrected.labels) == ((1,), ("mug",))
 
 
 # --- Events -----------------------------------------------------------------------------------------------------------
@@ -219,6 +220,20 @@ def test_saved_objects_keep_their_concept_and_are_looked_for_by_it(session: Sess
 
 
 # --- Clicks -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_click_on_the_mask_of_an_object_corrects_it(session: Session) -> None:
+    step(session, 1)
+    left = np.zeros((48, 64), bool)
+    left[:, :32] = True
+    session.add_prompt(Prompt(mask=left), None, "")
+    assert session.click(50.0, 20.0) == (2, True)
+    session.remove(2, "")
+    assert session.click(10.0, 20.0) == (1, False)
+    session.remove(1, "")
+    session.stream.mask_threshold = 1e9
+    session.add_prompt(Prompt(mask=left), None, "")
+    assert session.click(10.0, 20.0) == (4, True), "no mask is above the threshold"
 
 
 def test_a_click_is_one_positive_point_on_the_clicked_image(session: Session) -> None:

@@ -137,6 +137,17 @@ def test_what_leaves_the_window_does_not_count_in_a_rate() -> None:
     assert statistics.snapshot().rate_in == pytest.approx(1 / 4.5), "or the silence since, if that is longer"
 
 
+def test_two_images_make_a_rate_also_when_they_have_left_the_window() -> None:
+    clock = Clock()
+    statistics = Statistics(clock)
+    for _ in range(2):
+        clock.now += 2 * WINDOW
+        statistics.image_received()
+    assert statistics.snapshot().rate_in == pytest.approx(1 / (2 * WINDOW))
+    clock.now += 3 * WINDOW
+    assert statistics.snapshot().rate_in == pytest.approx(1 / (3 * WINDOW))
+
+
 def test_two_images_at_once_have_a_finite_rate_and_one_has_none() -> None:
     statistics = Statistics(Clock())
     statistics.image_received()

@@ -69,4 +69,31 @@ def test_without_pictures_the_search_fails_with_a_sentence(models: tuple[Any, An
     tracker, detector = models
     concepts = ConceptTracker(tracker.open_stream(max_objects=4))
     result = concepts.step(IMAGE, 0, concepts=[FollowedConcept("cup")], detect=FrameDetector(detector))
-    assert "set keep_pictures" in result.problems[0]
+    (problem,) = result.problems
+    assert problem == "the detector failed on this image: ValueError: the stream keeps no pictures: set keep_pictures"
+
+
+def test_phrases_are_asked_in_their_clean_form_and_named_as_they_were_given(models: tuple[Any, Any]) -> None:
+    tracker, detector = models
+    stream = tracker.open_stream(max_objects=1)
+    stream.keep_pictures = True
+    stream.step(IMAGE)
+    frame = stream.history.frame_at()
+    given, cup, plate = FrameDetector(detector)(frame, ("The Cups", "cup", "plate"))
+    assert [one.phrase for one in (given, cup, plate)] == ["The Cups", "cup", "plate"]
+    torch.testing.assert_close(given.scores, cup.scores)
+    torch.testing.assert_close(given.logits, cup.logits)
+    assert len(given) > 0
+    assert given.scores.min() > 0.5
+
+
+def test_what_is_at_or_below_the_threshold_is_not_made_into_masks(models: tuple[Any, Any]) -> None:
+    tracker, detector = models
+    stream = tracker.open_stream(max_objects=1)
+    stream.keep_pictures = True
+    stream.step(IMAGE)
+    frame = stream.history.frame_at()
+    (everything,) = FrameDetector(detector, threshold=0.0)(frame, ("cup",))
+    middle = float(everything.scores.median())
+    (better,) = FrameDetector(detector, threshold=middle)(frame, ("cup",))
+    assert len(better) == int((everything.scores > middle).sum()) < len(everything)

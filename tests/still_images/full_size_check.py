@@ -44,6 +44,7 @@ def main() -> None:
     """Compare, print a row for each photo, and fail where they differ."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default="sam2_nano")
+    parser.add_argument("--photos", nargs="+", default=PHOTOS, help="of scikit-image")
     parser.add_argument("--side", type=int, default=12, help="points along each side of the image")
     parser.add_argument("--crop-layers", type=int, default=0)
     parser.add_argument("--gain", type=float, default=1.0, help="factor of the mask logits, for random weights")
@@ -67,7 +68,7 @@ def main() -> None:
     masks = AutomaticMasks(ours, points_per_side=arguments.side, crop_layers=arguments.crop_layers, **LOW)
     print("| photo | masks, official | ours | mean IoU | official, s | ours, s |\n|---|---|---|---|---|---|")
     failed = False
-    for name in PHOTOS:
+    for name in arguments.photos:
         image, began = photo(name), time.process_time()
         reference = sorted(theirs.generate(image), key=lambda item: -item["predicted_iou"])
         between = time.process_time()

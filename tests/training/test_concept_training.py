@@ -227,7 +227,7 @@ def test_a_run_starts_from_the_shipped_weights(tmp_path: Path) -> None:
     shipped = build_detector("sam3_nano", None, "cpu", "float32").network.state_dict()
     assert all(torch.equal(value, shipped[name]) for name, value in network.state_dict().items())
     without = load_concept_settings("sam3_micro", ["checkpoint=shipped"])
-    with pytest.raises(ValueError, match="no weights ship with sam3_toy"):
+    with pytest.raises(ValueError, match="No weights ship with sam3_toy"):
         ConceptTask(without).build_model()
 
 

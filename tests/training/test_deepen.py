@@ -15,10 +15,11 @@ from sam_core.training.scenes import SceneSettings
 from sam_core.training.tracking.batches import synthetic_batch
 from sam_core.training.tracking.deepen import load_shallower
 from sam_core.training.tracking.initialise import initialise
+from sam_core.training.tracking.interaction import PromptPlan
 from sam_core.training.tracking.losses import LossWeights
 from sam_core.training.tracking.settings import load_tracking_settings
 from sam_core.training.tracking.task import TrackingTask
-from sam_core.training.tracking.unroll import PromptPlan, clip_losses
+from sam_core.training.tracking.unroll import clip_losses
 from sam_core.training.trainer import make_run, train_step
 
 _DEEP = (

@@ -13,10 +13,10 @@ pytest.importorskip("vos_benchmark")
 
 from benchmarks.quality import saved
 from benchmarks.quality.clips import make_benchmark_clip
-from benchmarks.quality.folder import chosen_videos, track_video
 from benchmarks.quality.look_alikes import make_absence_clip, make_distractor_clip
 from benchmarks.quality.metrics import average, judge
 from benchmarks.quality.run import prompt_for, track
+from benchmarks.quality.videos import chosen_videos, track_video
 from benchmarks.reference.weights import make_lively
 from sam_core import Tracker, build_tracker
 from sam_core.build import build_model
@@ -209,7 +209,7 @@ def test_a_folder_is_measured_by_the_command_of_the_policies(tmp_path: Path, tru
 
 
 def test_a_folder_that_does_not_fit_is_refused(tracker: Tracker, tmp_path: Path, truth: np.ndarray) -> None:
-    with pytest.raises(ValueError, match="needs the folders JPEGImages and Annotations"):
+    with pytest.raises(ValueError, match="no frame in JPEGImages has a mask"):
         chosen_videos(tmp_path, [])
     write_video(tmp_path, "cup", np.zeros_like(truth), {0: 0})
     with pytest.raises(ValueError, match="has no video plate; it has cup"):

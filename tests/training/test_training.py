@@ -5,7 +5,6 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 import torch
@@ -15,11 +14,12 @@ from sam_core.training.__main__ import load_task
 from sam_core.training.optim import rate_at
 from sam_core.training.run import export_weights
 from sam_core.training.tracking.batches import synthetic_batch
-from sam_core.training.tracking.davis import clip_from, find_videos
+from sam_core.training.tracking.interaction import PromptPlan
 from sam_core.training.tracking.losses import LossWeights
 from sam_core.training.tracking.settings import TrackingSettings, load_tracking_settings
-from sam_core.training.tracking.task import TrackingTask, set_image_size
-from sam_core.training.tracking.unroll import PromptPlan, clip_losses
+from sam_core.training.tracking.start import set_image_size
+from sam_core.training.tracking.task import TrackingTask
+from sam_core.training.tracking.unroll import clip_losses
 from sam_core.training.trainer import make_run, train, train_step
 
 
@@ -161,42 +161,6 @@ def test_settings_refuse_what_is_not_there() -> None:
         load_tracking_settings("nano", ["learning_rate=1"])
 
 
-@pytest.fixture
-def davis(tmp_path: Path) -> Path:
-    for kind in ("JPEGImages", "Annotations"):
-        (tmp_path / kind / "480p" / "cup").mkdir(parents=True)
-    for t in range(6):
-        image = np.full((48, 64, 3), 40, np.uint8)
-        mask = np.zeros((48, 64), np.uint8)
-        image[10:30, 5 + 4 * t : 25 + 4 * t] = (0, 0, 255)  # red in OpenCV's order
-        mask[10:30, 5 + 4 * t : 25 + 4 * t] = 7
-        mask[:3] = 255
-        cv2.imwrite(str(tmp_path / "JPEGImages" / "480p" / "cup" / f"{t:05d}.jpg"), image)
-        if t != 3:
-            cv2.imwrite(str(tmp_path / "Annotations" / "480p" / "cup" / f"{t:05d}.png"), mask)
-    return tmp_path
-
-
-def test_davis_folder_becomes_clips(davis: Path) -> None:
-    (video,) = find_videos(davis)
-    assert video.name == "480p/cup"
-    assert len(video.frames) == 5  # one frame has no mask
-    clip = clip_from(video, np.random.default_rng(0), size=64, frames=4)
-    assert clip.images.shape == (4, 64, 64, 3)
-    assert clip.objects == 1
-    assert sorted(np.unique(clip.labels)) == [0, 1]
-    red = clip.images[clip.labels == 1].mean(0)
-    assert red[0] > 200
-    assert red[2] < 60
-
-
-def test_davis_folder_trains(davis: Path, tmp_path: Path) -> None:
-    settings = _settings(tmp_path / "run", f"folder={davis}")
-    run = train(TrackingTask(settings))
-    assert run.stage == len(settings.stages)
-    assert all(torch.isfinite(p).all() for p in run.model.parameters())
-
-
 @pytest.mark.slow
 def test_workers_share_their_weights(tmp_path: Path) -> None:
     output = tmp_path / "run"
@@ -222,8 +186,3 @@ def test_a_configuration_names_its_task(name: str, kind: str) -> None:
 def test_an_unknown_task_is_refused() -> None:
     with pytest.raises(ValueError, match="known are tracking and concepts"):
         load_task("micro", ["task=depth"])
-
-
-def test_davis_folder_must_have_the_layout(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="JPEGImages"):
-        find_videos(tmp_path)

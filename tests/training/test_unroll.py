@@ -13,10 +13,12 @@ import torch
 
 from sam_core.sam2 import Sam2, SamOutput
 from sam_core.training.tracking.batches import Batch, synthetic_batch
+from sam_core.training.tracking.interaction import PromptPlan
 from sam_core.training.tracking.losses import LossWeights
 from sam_core.training.tracking.settings import load_tracking_settings
-from sam_core.training.tracking.task import TrackingTask, set_image_size
-from sam_core.training.tracking.unroll import PromptPlan, clip_losses
+from sam_core.training.tracking.start import set_image_size
+from sam_core.training.tracking.task import TrackingTask
+from sam_core.training.tracking.unroll import clip_losses
 from sam_core.training.trainer import make_run
 
 FRAMES = 6

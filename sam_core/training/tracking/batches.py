@@ -12,9 +12,13 @@ from torch import Tensor
 from sam_core.training.generator import Clip, make_clip
 from sam_core.training.scenes import SceneSettings
 
-__all__ = ["Batch", "collate", "synthetic_batch"]
+__all__ = ["Batch", "NoObjectError", "collate", "synthetic_batch"]
 
 _SURE = 6  # px at 192 px: an object with fewer visible pixels is neither clearly there nor clearly gone
+
+
+class NoObjectError(ValueError):
+    """No clip of a batch has an object in its first frame."""
 
 
 @dataclass(frozen=True)
@@ -44,11 +48,13 @@ def collate(clips: list[Clip], objects: int, rng: np.random.Generator) -> Batch:
     """Choose up to ``objects`` objects a clip that show in its first frame, preferably ones that are absent later.
 
     Raises:
-        ValueError: no clip has an object in its first frame.
+        NoObjectError: no clip has an object in its first frame.
     """
     targets, visible, sure, index = [], [], [], []
     least = _SURE * (clips[0].labels.shape[-1] / 192) ** 2
     for b, clip in enumerate(clips):
+        if not clip.objects:
+            continue
         counts = np.stack([(clip.labels == k + 1).sum((1, 2)) for k in range(clip.objects)])  # (N, T)
         shown = np.flatnonzero(counts[:, 0] >= 8 * least)
         if not len(shown):
@@ -62,7 +68,7 @@ def collate(clips: list[Clip], objects: int, rng: np.random.Generator) -> Batch:
             sure.append(torch.from_numpy((counts[k] >= least) | (counts[k] == 0)))
             index.append(b)
     if not index:
-        raise ValueError("no object shows in the first frame of any clip")
+        raise NoObjectError("No object shows in the first frame of any clip.")
     images = torch.from_numpy(np.stack([c.images for c in clips]))
     return Batch(images, torch.tensor(index), torch.stack(targets), torch.stack(visible), torch.stack(sure))
 
@@ -72,5 +78,5 @@ def synthetic_batch(rng: np.random.Generator, settings: SceneSettings, clips: in
     while True:
         try:
             return collate([make_clip(rng, settings) for _ in range(clips)], objects, rng)
-        except ValueError:
+        except NoObjectError:
             continue

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from sam_core.configuration import load_config
 from sam_core.training.scenes import SceneSettings
 from sam_core.training.settings import RunSettings, Stage, compose
+from sam_core.training.tracking.interaction import PromptPlan
 from sam_core.training.tracking.losses import LossWeights
-from sam_core.training.tracking.unroll import PromptPlan
 
 __all__ = ["ClipStage", "TrackingSettings", "load_tracking_settings"]
 
@@ -19,7 +20,7 @@ class ClipStage(Stage):
     """One stage of a run.
 
     Attributes:
-        size: side of the model's image, px: a multiple of 32.
+        size: side of the model's image, px: a multiple of 32, or the model's own.
         clips: clips a step.
         objects: largest number of objects of a clip.
         prompts: how objects are prompted.
@@ -47,12 +48,33 @@ class TrackingSettings(RunSettings):
 
     deepen: bool
     folder: str | None
+    split: str | None
+    validation: str | None
+    validation_split: str | None
+    held_out: float
     stride: int
     freeze: tuple[str, ...]
     initialise: bool
+    checkpointing: bool
     loss: LossWeights
     evaluate_clips: int
+    file_type: str
+    file_dtype: str
     stages: tuple[ClipStage, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse settings that are out of range.
+
+        Raises:
+            ValueError: see the message.
+        """
+        super().__post_init__()
+        if not 0 <= self.held_out < 1:
+            raise ValueError(f"held_out is a share of the clips, 0 or more and less than 1, not {self.held_out}.")
+        if self.file_type not in ("safetensors", "pt"):
+            raise ValueError(f"file_type is safetensors or pt, not {self.file_type!r}.")
+        if self.file_dtype not in ("float16", "bfloat16", "float32"):
+            raise ValueError(f"file_dtype is float16, bfloat16 or float32, not {self.file_dtype!r}.")
 
 
 def load_tracking_settings(name: str, overrides: Sequence[str] = ()) -> TrackingSettings:
@@ -60,18 +82,25 @@ def load_tracking_settings(name: str, overrides: Sequence[str] = ()) -> Tracking
 
     def build(values: dict[str, Any]) -> TrackingSettings:
         scenes = values.pop("scenes", {})
-        stages = tuple(_stage(dict(stage), scenes) for stage in values.pop("stages"))
+        native = _image_size(values["model"], values["model_overrides"])
+        stages = tuple(_stage(dict(stage), scenes, native) for stage in values.pop("stages"))
         loss = LossWeights(**values.pop("loss", {}))
         return TrackingSettings(**{**values, "freeze": tuple(values["freeze"])}, stages=stages, loss=loss)
 
     return compose(name, overrides, build)
 
 
-def _stage(raw: dict[str, Any], common: dict[str, Any]) -> ClipStage:
+def _image_size(model: str, overrides: Sequence[str]) -> int:
+    """Return the image size of a model's configuration, px."""
+    config = load_config("models", model, overrides)
+    return int((config.tracker if "tracker" in config else config.model).image_size)
+
+
+def _stage(raw: dict[str, Any], common: dict[str, Any], native: int) -> ClipStage:
     base = {**common, **raw.pop("scenes", {})}
     harder = raw.pop("harder", None)
-    size = int(raw["size"])
-    if size % 32:
+    size = raw["size"] = int(raw.get("size") or native)
+    if size % 32 and size != native:
         raise ValueError(f"stage {raw.get('name')!r}: size {size} is not a multiple of 32")
     return ClipStage(
         prompts=PromptPlan(**raw.pop("prompts", {})),

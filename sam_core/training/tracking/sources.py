@@ -1,14 +1,15 @@
-"""Sources of batches: the generator, or a user's folder."""
+"""Sources of batches: the generator, or the clips of a user's folder."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from sam_core.training.scenes import SceneSettings
-from sam_core.training.tracking.batches import Batch, collate, synthetic_batch
-from sam_core.training.tracking.davis import Video, clip_from
+from sam_core.training.tracking.batches import Batch, NoObjectError, collate, synthetic_batch
+from sam_core.training.tracking.folder import ClipSource
 from sam_core.training.tracking.settings import ClipStage
 
 __all__ = ["draw_batch", "scenes_at"]
@@ -24,7 +25,7 @@ def scenes_at(stage: ClipStage, progress: float, rng: np.random.Generator) -> Sc
 
 
 def draw_batch(
-    rng: np.random.Generator, stage: ClipStage, progress: float, videos: list[Video] | None, stride: int
+    rng: np.random.Generator, stage: ClipStage, progress: float, clips: Sequence[ClipSource] | None, stride: int
 ) -> Batch:
     """Draw a batch.
 
@@ -32,21 +33,22 @@ def draw_batch(
         rng: source of randomness.
         stage: the stage.
         progress: 0 at its start, 1 at its end.
-        videos: a user's videos; None to generate.
+        clips: of a user's folder; None to generate.
         stride: largest step between two frames of a user's video.
 
     Raises:
-        ValueError: the videos hold no object that shows in the first frame of a clip.
+        ValueError: a file is damaged, or no clip has an object in its first frame.
     """
     scenes, count = scenes_at(stage, progress, rng), stage.clips
     if scenes.frames > 1 and rng.random() < stage.stills:
         scenes, count = replace(scenes, frames=1), stage.still_clips
-    if videos is None:
+    if clips is None:
         return synthetic_batch(rng, replace(scenes, size=stage.size), count, stage.objects)
     for _ in range(_TRIES):
-        chosen = [videos[int(k)] for k in rng.integers(0, len(videos), count)]
+        chosen = [clips[int(k)] for k in rng.integers(0, len(clips), count)]
         try:
-            return collate([clip_from(v, rng, stage.size, scenes.frames, stride) for v in chosen], stage.objects, rng)
-        except ValueError:
+            drawn = [source.clip(rng, stage.size, scenes.frames, stride) for source in chosen]
+            return collate(drawn, stage.objects, rng)
+        except NoObjectError:
             continue
-    raise ValueError(f"{_TRIES} clips in a row begin without an object: are the masks empty?")
+    raise ValueError(f"{_TRIES} times in a row no clip began with an object: are the masks empty, or is all too small?")

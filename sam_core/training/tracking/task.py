@@ -2,32 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sam_core.build import build_model
-from sam_core.checkpoints import load_checkpoint, read_state_dict
 from sam_core.sam2.model import Sam2
 from sam_core.training.run import Run
 from sam_core.training.task import Task
-from sam_core.training.tracking.batches import Batch, synthetic_batch
-from sam_core.training.tracking.davis import find_videos
-from sam_core.training.tracking.deepen import load_shallower
-from sam_core.training.tracking.initialise import initialise
+from sam_core.training.tracking.batches import Batch, NoObjectError, collate, synthetic_batch
+from sam_core.training.tracking.folder import ClipSource, find_clips, hold_out
+from sam_core.training.tracking.freeze import freeze_norm_statistics
+from sam_core.training.tracking.interaction import PromptPlan
 from sam_core.training.tracking.losses import LossWeights
 from sam_core.training.tracking.settings import ClipStage, TrackingSettings
 from sam_core.training.tracking.sources import draw_batch
-from sam_core.training.tracking.unroll import AuxiliaryHeads, PromptPlan, clip_losses
+from sam_core.training.tracking.start import published_weights, set_image_size, start_model
+from sam_core.training.tracking.unroll import AuxiliaryHeads, clip_losses
 
-__all__ = ["TrackingTask", "set_image_size"]
+__all__ = ["TrackingTask"]
+
+_log = logging.getLogger(__name__)
 
 _EVALUATION_SEED = 1_000_003
 _NO_LOSS = LossWeights()
+_TOGETHER, _OBJECTS = 4, 3  # clips of a batch of the evaluation, and objects of each
 
 
 class TrackingTask(Task[ClipStage, Batch]):
@@ -37,7 +40,7 @@ class TrackingTask(Task[ClipStage, Batch]):
         settings: the run's.
 
     Raises:
-        ValueError: the folder of videos has another layout than DAVIS.
+        ValueError: a folder of the user's data has another layout than DAVIS or COCO, or is damaged.
     """
 
     settings: TrackingSettings
@@ -49,66 +52,88 @@ class TrackingTask(Task[ClipStage, Batch]):
 
     def __init__(self, settings: TrackingSettings) -> None:
         self.settings = settings
-        self._videos = None if settings.folder is None else find_videos(settings.folder)
+        self._clips: Sequence[ClipSource] | None = None
+        self._held_out: Sequence[ClipSource] | None = None
+        if settings.folder is not None:
+            self._clips = find_clips(settings.folder, settings.split)
+            if settings.validation is not None:
+                self._held_out = find_clips(settings.validation, settings.validation_split)
+            else:
+                self._clips, self._held_out = hold_out(self._clips, settings.held_out, settings.seed)
+            if not self._held_out:
+                _log.warning("nothing is held out: figures of the evaluation are those of clips that are trained on")
+                self._held_out = self._clips
+            _log.info("%d clips to train on, %d to evaluate on", len(self._clips), len(self._held_out))
 
     def build_model(self) -> Sam2:
-        """Build the model with random weights, those of a checkpoint, or those of a shallower one."""
-        settings = self.settings
-        model = build_model(settings.model, settings.model_overrides)
-        source = settings.start_weights()
-        if settings.initialise and (source is None or settings.deepen):
-            initialise(model)
-        if source is not None and settings.deepen:
-            load_shallower(model, read_state_dict(source))
-        elif source is not None:
-            load_checkpoint(model, source, settings.model)
-        for name, parameter in model.named_parameters():
-            parameter.requires_grad_(not name.startswith(settings.freeze))
-        return model
+        """Build the model that the run starts from."""
+        return start_model(self.settings)
 
     def build_auxiliary(self, model: Sam2) -> nn.Module | None:
         """Build the readouts of the feature grid."""
         return AuxiliaryHeads(model) if self.settings.loss.auxiliary > 0 else None
 
     def enter_stage(self, run: Run, stage: ClipStage) -> None:
-        """Set the image size."""
+        """Set the image size; batch normalisation keeps the statistics of a checkpoint."""
         for model in (run.model, run.averaged):
             set_image_size(model, stage.size)
+        if self.settings.checkpoint is not None:
+            freeze_norm_statistics(run.model)
 
     def draw(self, run: Run, stage: ClipStage) -> Batch:
         """Draw clips."""
         progress = run.step / max(stage.steps, 1)
-        return draw_batch(run.rng, stage, progress, self._videos, self.settings.stride).to(run.device)
+        return draw_batch(run.rng, stage, progress, self._clips, self.settings.stride).to(run.device)
 
     def loss(self, run: Run, stage: ClipStage, batch: Batch) -> tuple[Tensor, dict[str, float]]:
         """Track the objects of the clips; the share of true masks in the memories falls to 0 over the stage."""
         plan = replace(stage.prompts, teach=stage.prompts.teach * (1 - run.step / max(stage.steps, 1)))
         heads = run.auxiliary
         assert heads is None or isinstance(heads, AuxiliaryHeads)
-        result = clip_losses(run.model, batch, plan, self.settings.loss, heads, run.generator, stage.silent)
+        result = clip_losses(
+            run.model, batch, plan, self.settings.loss, heads, run.generator, stage.silent, self.settings.checkpointing
+        )
         return result.total, {**result.parts, **result.summary()}
 
     @torch.no_grad()
     def evaluate(self, run: Run, stage: ClipStage) -> dict[str, float]:
-        """Evaluate on generated clips of fixed seeds: IoU from a click and from a box, absence."""
-        scenes = replace(stage.harder or stage.scenes, size=stage.size)
+        """Evaluate on held-out or generated clips of fixed seeds: IoU from a click and from a box, absence."""
         result: dict[str, float] = {}
         for name, box in (("click", 0.0), ("box", 1.0)):
             plan = PromptPlan(box=box, mask=0.0, correct=0.0, correct_later=0.0, far=0.0)
-            rng = np.random.default_rng(_EVALUATION_SEED)
             found: list[dict[str, float]] = []
-            for _ in range(max(1, self.settings.evaluate_clips // 4)):
-                batch = synthetic_batch(rng, scenes, 4, 3).to(run.device)
+            for batch in self._evaluation_batches(stage):
                 generator = torch.Generator().manual_seed(len(found))
-                found.append(clip_losses(run.averaged, batch, plan, _NO_LOSS, None, generator).summary())
-            result[f"{name}_iou"] = float(np.nanmean([f["mean_iou"] for f in found]))
-            absent = [f["absent"] for f in found]
-            result[f"{name}_absent"] = float("nan") if np.isnan(absent).all() else float(np.nanmean(absent))
+                found.append(clip_losses(run.averaged, batch.to(run.device), plan, _NO_LOSS, None, generator).summary())
+            for key, figure in (("iou", "mean_iou"), ("absent", "absent")):
+                known = [f[figure] for f in found if not np.isnan(f[figure])]
+                result[f"{name}_{key}"] = float(np.mean(known)) if known else float("nan")
         return result
 
+    def _evaluation_batches(self, stage: ClipStage) -> Iterator[Batch]:
+        """Draw the same batches each time; of a user's clips the first ones, as many as there are."""
+        scenes = replace(stage.harder or stage.scenes, size=stage.size)
+        rng = np.random.default_rng(_EVALUATION_SEED)
+        if self._held_out is None:
+            for _ in range(max(1, self.settings.evaluate_clips // _TOGETHER)):
+                yield synthetic_batch(rng, scenes, _TOGETHER, _OBJECTS)
+            return
+        for source in self._held_out[: self.settings.evaluate_clips]:
+            try:
+                yield collate([source.clip(rng, stage.size, scenes.frames, self.settings.stride)], _OBJECTS, rng)
+            except NoObjectError:
+                continue
 
-def set_image_size(model: Sam2, size: int) -> None:
-    """Set the image size of a model, px (a multiple of 32); no weight depends on it."""
-    model.image_size = size
-    model.sam_prompt_encoder.image_size = size
-    model.sam_prompt_encoder.grid_size = size // 16
+    def identity(self) -> dict[str, Any]:
+        """Return the settings without which the state of a run has no meaning."""
+        names = ("checkpoint", "freeze", "folder", "split")
+        return {**super().identity(), **{name: getattr(self.settings, name) for name in names}}
+
+    def released_weights(self, run: Run) -> dict[str, Tensor]:
+        """Return the averaged weights under the names of the model's published checkpoint."""
+        return published_weights(run.averaged, run.averaged.state_dict())
+
+    def released_file(self) -> tuple[str, torch.dtype]:
+        """Return the name of the exported file, and the weights' dtype in it."""
+        settings = self.settings
+        return f"{settings.model}.{settings.file_type}", getattr(torch, settings.file_dtype)

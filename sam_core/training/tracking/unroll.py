@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sam_core.sam2.features import ImageFeatures, SamOutput
+from sam_core.sam2.features import MemoryTokens, SamOutput
 from sam_core.sam2.model import Sam2
 from sam_core.training.tracking.batches import Batch
+from sam_core.training.tracking.encoding import encode_clips
+from sam_core.training.tracking.interaction import Interaction, PromptPlan
 from sam_core.training.tracking.losses import FrameLoss, LossWeights, frame_loss, grid_loss
-from sam_core.training.tracking.prompts import sample_boxes, sample_clicks, sample_corrections
 
-__all__ = ["AuxiliaryHeads", "ClipLoss", "PromptPlan", "clip_losses"]
+__all__ = ["AuxiliaryHeads", "ClipLoss", "clip_losses"]
 
 
 @dataclass(frozen=True)
@@ -47,29 +47,6 @@ class ClipLoss:
             "mean_iou": float(tracked.mean()) if len(tracked) else float("nan"),
             "absent": float(absent.float().mean()) if len(absent) else float("nan"),
         }
-
-
-@dataclass(frozen=True)
-class PromptPlan:
-    """How objects are prompted; probabilities.
-
-    Attributes:
-        box: a box rather than a click on the first frame.
-        mask: a mask as the prompt of the whole clip's objects.
-        correct: a correction click on the first frame after the first output.
-        correct_later: a correction click on a later frame of a clip.
-        teach: the true mask rather than the predicted one is encoded as a frame's memory (teacher forcing).
-        far: the distance to the prompted frame is enlarged by up to ``far_frames``, as late in a stream.
-        far_frames: see ``far``.
-    """
-
-    box: float = 0.5
-    mask: float = 0.15
-    correct: float = 0.3
-    correct_later: float = 0.1
-    teach: float = 0.0
-    far: float = 0.3
-    far_frames: int = 300
 
 
 class AuxiliaryHeads(nn.Module):
@@ -107,22 +84,23 @@ class AuxiliaryHeads(nn.Module):
 
 @dataclass
 class _Memory:
-    """Memories of O objects: one entry a frame, the first is the prompted frame."""
+    """Memories of O objects: one entry a frame; those of prompted frames condition all later ones."""
 
     spatial: list[Tensor]
     pointers: list[Tensor]
+    prompted: list[int]
 
-    def tokens(self, model: Sam2, extra: int) -> object:
-        """Assemble the memories as a stream does; ``extra`` frames are added to the prompted frame's distance."""
-        now = len(self.spatial)
-        recent = list(range(max(1, now - model.num_memories + 1), now))
+    def tokens(self, model: Sam2, extra: int) -> MemoryTokens:
+        """Assemble the memories as a stream does; ``extra`` frames are added to the first frame's distance."""
+        now, first = len(self.spatial), self.prompted
+        recent = [t for t in range(max(1, now - model.num_memories + 1), now) if t not in first]
         device = self.spatial[0].device
-        t_pos = torch.tensor([[0, *(model.num_memories - (now - t) for t in recent)]], device=device)
-        spatial = torch.stack([self.spatial[0], *(self.spatial[t] for t in recent)], 1)
-        near = [t for t in range(1, now) if now - t < model.max_object_pointers]
-        distances = torch.tensor([[now + extra, *(now - t for t in near)]], device=device, dtype=torch.float32)
-        pointers = torch.stack([self.pointers[0], *(self.pointers[t] for t in near)], 1)
-        return model.assemble_memory(spatial, t_pos, pointers, distances)
+        t_pos = torch.tensor([[0] * len(first) + [model.num_memories - (now - t) for t in recent]], device=device)
+        spatial = torch.stack([self.spatial[t] for t in (*first, *recent)], 1)
+        near = [*first, *(t for t in range(1, now) if now - t < model.max_object_pointers and t not in first)]
+        ages = [now - t + (extra if t == 0 else 0) for t in near]
+        distances = torch.tensor([ages], device=device, dtype=torch.float32)
+        return model.assemble_memory(spatial, t_pos, torch.stack([self.pointers[t] for t in near], 1), distances)
 
 
 def clip_losses(
@@ -133,6 +111,7 @@ def clip_losses(
     auxiliary: AuxiliaryHeads | None = None,
     generator: torch.Generator | None = None,
     silent: int = 0,
+    checkpointing: bool = False,
 ) -> ClipLoss:
     """Run a batch through the model and return its loss.
 
@@ -145,6 +124,7 @@ def clip_losses(
         generator: CPU randomness of the prompts.
         silent: so many successive frames, somewhere between the first and the last, are only tracked: no loss, no
             gradient, a third of the cost. Memories then are as old, and have as many errors, as late in a stream.
+        checkpointing: see `encode_clips`.
     """
     frames = batch.images.shape[1]
 
@@ -154,11 +134,11 @@ def clip_losses(
     silent = min(silent, max(frames - 2, 0))
     start = int(torch.randint(1, max(frames - silent, 2), (), generator=generator))
     silent_frames = range(start, start + silent)
-    views, features = _encode(model, batch, silent_frames)
+    views, features = encode_clips(model, batch, silent_frames, checkpointing)
 
     # Objects of still images are always present: trained on them, the score would saturate.
     scored = torch.tensor(frames > 1, device=batch.clip.device)
-    memory = _Memory([], [])
+    memory = _Memory([], [], [0])
     losses: list[FrameLoss] = []
     answers: list[tuple[Tensor, Tensor, Tensor]] = []
     extras: list[Tensor] = []
@@ -190,33 +170,27 @@ def clip_losses(
                     full = F.interpolate(target[:, None], size=(model.image_size, model.image_size), mode="nearest")
                     output = model.adopt_mask(view, full)
                 else:
+                    user = Interaction(model, view, embedding, target, add_loss, generator)
                     for by_box in kinds:
-                        output = _first_answer(
-                            model, view, embedding, target, by_box, add_loss, chance(plan.correct), generator
-                        )
+                        output = user.begin(by_box, plan.draw_clicks(generator) if chance(plan.correct) else 0)
             else:
-                embedding = model.embed_with_memory(view, memory.tokens(model, extra))  # type: ignore[arg-type]
+                embedding = model.embed_with_memory(view, memory.tokens(model, extra))
                 if auxiliary is not None and supervised:
                     extras.append(auxiliary.from_memory(embedding, target))
                 output = model.decode(embedding, view, multimask=model.uses_multimask(0, begins=False))
                 if supervised:
                     add_loss(output)
                 if supervised and t == later:
-                    points, labels = sample_corrections(
-                        output.low_res[:, 0].detach(), target, model.image_size, generator
-                    )
-                    labels = torch.where(visible[:, None], labels, -1)
-                    clamped = output.low_res.detach().clamp(-32, 32)
-                    multimask = model.uses_multimask(points.shape[1], begins=False)
-                    output = model.decode(embedding, view, points, labels, clamped, multimask=multimask)
-                    add_loss(output)
+                    user = Interaction(model, view, embedding, target, add_loss, generator)
+                    output = user.correct(output, None, plan.draw_clicks(generator), visible)
+                    memory.prompted.append(t)
             if t + 1 < frames:
-                low_res, score = output.low_res, output.object_score
+                mask, score = output.to_remember, output.object_score
                 if chance(plan.teach):
-                    truth = F.interpolate(target[:, None], size=low_res.shape[-2:], mode="bilinear", antialias=True)
-                    low_res = truth * 20 - 10
+                    truth = F.interpolate(target[:, None], size=mask.shape[-2:], mode="bilinear", antialias=True)
+                    mask = truth * 20 - 10
                     score = visible.to(score.dtype)[:, None] * 20 - 10
-                memory.spatial.append(model.encode_memory(view, low_res, score, from_prompt=t == 0))
+                memory.spatial.append(model.encode_memory(view, mask, score, t in memory.prompted))
                 memory.pointers.append(output.pointer)
     total = torch.stack([x.total for x in losses]).mean()
     parts = {k: float(torch.stack([x.parts[k] for x in losses]).mean()) for k in losses[0].parts}
@@ -230,56 +204,3 @@ def clip_losses(
         parts["size"] = float(size.detach())
         total = total + weights.size * size
     return ClipLoss(total, parts, torch.stack([x.iou for x in losses], 1), score, visible, sure)
-
-
-def _encode(model: Sam2, batch: Batch, silent_frames: range) -> tuple[Callable[[int], ImageFeatures], ImageFeatures]:
-    """Encode all pictures, those of ``silent_frames`` frames without a gradient.
-
-    Returns:
-        A function from a frame to the features of its objects, and the features of all pictures with a gradient.
-    """
-    frames = batch.images.shape[1]
-    supervised = [t for t in range(frames) if t not in silent_frames]
-    features = model.encode_image(model.normalise(batch.images[:, supervised].flatten(0, 1)))
-    with torch.no_grad():
-        still = (
-            model.encode_image(model.normalise(batch.images[:, list(silent_frames)].flatten(0, 1)))
-            if silent_frames
-            else None
-        )
-
-    def view(t: int) -> ImageFeatures:
-        if t in silent_frames:
-            assert still is not None
-            return still.select(batch.clip * len(silent_frames) + silent_frames.index(t))
-        return features.select(batch.clip * len(supervised) + supervised.index(t))
-
-    return view, features
-
-
-def _first_answer(
-    model: Sam2,
-    view: ImageFeatures,
-    embedding: Tensor,
-    target: Tensor,
-    by_box: bool,
-    add_loss: Callable[[SamOutput], None],
-    correct: bool,
-    generator: torch.Generator | None,
-) -> SamOutput:
-    """Prompt the first frame with clicks or boxes, perhaps with a correction click."""
-    size = model.image_size
-    if by_box:
-        points = sample_boxes(target, size, generator=generator)
-        labels = torch.tensor([2, 3], device=target.device).expand(len(target), 2)
-    else:
-        points = sample_clicks(target, size, generator)
-        labels = torch.ones(points.shape[:2], dtype=torch.long, device=target.device)
-    output = model.decode(embedding, view, points, labels, multimask=model.uses_multimask(points.shape[1], begins=True))
-    add_loss(output)
-    if correct:
-        more, kinds = sample_corrections(output.low_res[:, 0].detach(), target, size, generator)
-        points, labels = torch.cat([points, more], 1), torch.cat([labels, kinds], 1)
-        output = model.decode(embedding, view, points, labels, output.low_res.detach().clamp(-32, 32), multimask=False)
-        add_loss(output)
-    return output

@@ -8,8 +8,6 @@ const LEVELS = 4;
 const CLICK = 4; // px of the screen that a click may move
 const STEP = 4; // px that an arrow key moves the cursor, ten times as much with Shift
 
-const RAW = { imageOrientation: "none", colorSpaceConversion: "none" }; // the pixels that the tracker sees
-
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 const rgb = ([r, g, b], alpha = 1) => `rgba(${r}, ${g}, ${b}, ${alpha})`;
 
@@ -90,7 +88,7 @@ export default {
       const buffer = await response.arrayBuffer();
       const length = new DataView(buffer).getUint32(0, true);
       const facts = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, length)));
-      const picture = await createImageBitmap(new Blob([new Uint8Array(buffer, 4 + length)], { type: "image/jpeg" }), RAW);
+      const picture = await createImageBitmap(new Blob([new Uint8Array(buffer, 4 + length)], { type: "image/jpeg" }));
       if (this.frozen || tracker !== this.tracker) { picture.close(); return; } // frozen while it was under way
       this.show(facts, picture);
       this.adapt(performance.now() - began);

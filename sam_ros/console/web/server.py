@@ -89,7 +89,7 @@ def open_pages() -> int:
 
 async def dismiss(client: Client) -> None:
     """Close a page that is one too many: its browser loads it again, and is refused."""
-    client.run_javascript("location.reload()")
+    client.open("/")
     await asyncio.sleep(DISMISSAL)
     if client.has_socket_connection and not client.is_deleted:
         client.delete()

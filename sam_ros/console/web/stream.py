@@ -27,6 +27,7 @@ __all__ = ["LEVELS", "Encoder", "encode"]
 # (JPEG quality, longest side in px) from the best; a browser with a slow connection asks for a later one.
 LEVELS = ((85, 1920), (75, 1280), (65, 960), (50, 640))
 KEPT = 6  # answers: all browsers that show the same frame share one
+OBEYED = (b"Exif\0\0", b"ICC_PROFILE\0")  # marks of the parts of a JPEG (APP1, APP2) that browsers obey
 LONGEST_LABEL = 80  # characters that the picture shows
 
 
@@ -85,10 +86,15 @@ def _facts(item: SeenObject) -> dict[str, Any]:
 
 
 def _is_for_browsers(image: ImageMessage) -> bool:
-    """Return whether a browser shows an image's data as the tracker sees them: a JPEG that is no Bayer mosaic."""
+    """Return whether a browser shows an image's data as the tracker sees them.
+
+    It must be a JPEG, but no Bayer mosaic, and without what browsers obey and the tracker does not: an orientation or a
+    colour profile.
+    """
     if not isinstance(image, CompressedImage) or image.format.startswith("bayer_"):
         return False
-    return read_header(memoryview(image.data)).format == "jpeg"
+    data = bytes(image.data)
+    return read_header(data).format == "jpeg" and not any(mark in data for mark in OBEYED)
 
 
 def _jpeg(frame: Frame, level: int) -> tuple[bytes, int, int]:

@@ -135,6 +135,12 @@ def test_a_suppressed_detection_belongs_to_the_best_one_that_it_overlaps() -> No
     assert chosen.twins == {1: 2, 3: 0}
 
 
+def test_what_is_overlapped_by_less_than_the_bound_is_no_twin() -> None:
+    """The last overlaps the best by 6 / 66, and the other by 30 / 42."""
+    found = cups((0.9, box(0, 0, 6, 6)), (0.8, box(6, 0, 12, 6)), (0.7, box(5, 0, 11, 6)))
+    assert select(found, replace(RELEASED, nms_iou=0.3)).twins == {2: 1}
+
+
 def test_a_suppressed_detection_suppresses_none() -> None:
     """The chain 0.9 - 0.8 - 0.7: the last overlaps only the middle one, which is gone."""
     found = cups((0.9, box(0, 0, 6, 6)), (0.8, box(3, 0, 9, 6)), (0.7, box(6, 0, 12, 6)))

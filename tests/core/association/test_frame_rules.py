@@ -178,7 +178,10 @@ def test_births_of_all_concepts_before_are_counted() -> None:
 
 
 def test_without_objects_there_is_a_plan_and_no_ruling() -> None:
-    judgement = judged(concepts=(CUP,), detect=finding(cup=cups((0.9, SQUARE))))
+    asked = Planner()
+    judgement = judged(concepts=(CUP,), detect=finding(cup=cups((0.9, SQUARE))), plan=asked)
+    ((_, known, _),) = asked.asked
+    assert (known.masks.shape, known.tracks, known.scores) == ((0, GRID, GRID), [], [])
     assert (judgement.ruling, dict(judgement.last_occluded)) == (None, {})
     ((_, _, plan),) = judgement.plans
     assert plan.births == (0,)
@@ -201,6 +204,14 @@ def test_a_track_without_a_mask_is_remembered_as_absent_and_was_occluded_on_this
     assert judgement.ruling is not None
     assert (judgement.ruling.scores, judgement.ruling.suppressed) == ((-10.0,), (False,))
     assert dict(judgement.last_occluded) == {1: NUMBER}
+
+
+@pytest.mark.parametrize(("logit", "score"), [(0.5, 10.0), (0.0, -10.0)])
+def test_a_mask_is_where_its_logit_is_above_0(logit: float, score: float) -> None:
+    judgement = judged((track(1), box(0, 0, 10, 10, logit)))
+    assert judgement.ruling is not None
+    assert judgement.ruling.scores == (score,)
+    assert dict(judgement.last_occluded) == ({} if score > 0 else {1: NUMBER})
 
 
 def test_an_object_that_somebody_prompted_is_left_as_the_network_says() -> None:

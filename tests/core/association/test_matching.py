@@ -93,6 +93,8 @@ def test_a_logit_of_zero_is_on_no_mask() -> None:
     flat = torch.zeros(20, 20)
     result = matched(cups((0.9, flat)), flat, SQUARE)
     assert (result.empty, result.unmatched, result.free) == ((0,), (1,), (0,))
+    unsure = box(0, 0, 10, 10, 0.5)
+    assert matched(cups((0.9, unsure)), unsure).matched == ((0,),)
 
 
 def test_without_tracks_everything_is_free() -> None:

@@ -94,6 +94,12 @@ def test_a_mask_of_one_place_has_its_whole_share() -> None:
     torch.testing.assert_close(shrunk(masks(SQUARE, dot), [0, 0], 1.0), masks(SQUARE, dot))
 
 
+@pytest.mark.parametrize(("logit", "kept"), [(0.5, [0.5, 0.5]), (0.0, [-10.0, -10.0])])
+def test_a_mask_is_where_its_logit_is_above_0(logit: float, kept: list[float]) -> None:
+    left = shrunk(masks(box(0, 0, 4, 4, logit), box(8, 8, 12, 12, logit)), [0, 0], 0.5)
+    assert left.amax(dim=(1, 2)).tolist() == kept
+
+
 # --- Holes and specks -------------------------------------------------------------------------------------------------
 
 
@@ -143,6 +149,12 @@ def test_a_mask_is_measured_with_its_holes_filled() -> None:
     assert cleaned[1, 1] == pytest.approx(0.1)
     assert (cleaned[0:4, 0:4] > 0).all()
     assert not (cleaned[10] > 0).any()
+
+
+def test_an_unsure_speck_is_one() -> None:
+    logits = box(0, 0, 10, 10, 0.5)
+    logits[15, 15] = 0.5
+    assert clean(logits[None], 1)[0, 15, 15] == pytest.approx(-0.1)
 
 
 @pytest.mark.parametrize("area", [0, -1])

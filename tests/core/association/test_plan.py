@@ -82,6 +82,13 @@ def test_an_empty_mask_is_nothing_whatever_its_score() -> None:
     assert (result.decisions, result.births) == ((EMPTY, NEW, EMPTY), (1,))
 
 
+def test_an_unsure_mask_is_one() -> None:
+    unsure = box(0, 0, 10, 10, 0.5)
+    assert plan(cups((0.9, unsure))).decisions == (NEW,)
+    assert plan(cups((0.9, unsure)), others=[7], other_masks=masks(unsure)).decisions == (tracked(7),)
+    assert dict(plan(cups((0.9, unsure), (0.8, unsure))).twins) == {1: 0}
+
+
 def test_no_detections_are_no_decisions() -> None:
     result = plan(cups(), (track(1), SQUARE))
     assert (result.decisions, result.births, result.out_of_places) == ((), (), False)
