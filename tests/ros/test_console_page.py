@@ -293,7 +293,8 @@ def test_parameters_that_could_not_be_read_are_read_again(links: dict[str, SlowL
 
 def test_an_answer_is_told_though_the_dialog_that_asked_is_gone(links: dict[str, SlowLink]) -> None:
     async def play(page: ConsolePage, link: SlowLink) -> None:
-        dialog = ui.card()
+        with page.picture.client:
+            dialog = ui.card()
 
         async def ask(slot: Slot) -> None:
             with slot:  # as for an event of the dialog
