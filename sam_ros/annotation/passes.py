@@ -83,7 +83,9 @@ def plan_passes(prompts: PromptFile, frames: int, direction: str) -> list[Pass]:
     """
     passes = []
     if direction == "backward" and (prompts.concepts or any(one.saved is not None for one in prompts.objects)):
-        raise AnnotationError("Concepts and saved objects are looked for forward: take another direction.")
+        raise AnnotationError(
+            "Concepts and saved objects are looked for going forward: take --direction forward or both."
+        )
     if direction != "backward":
         passes.append(Pass(0, frames, 1, prompts.objects, prompts.concepts, len(prompts.objects) + 1))
     begun = tuple(_first_only(one) for one in prompts.objects if one.first > 0 or direction == "backward")

@@ -87,8 +87,6 @@ class Request:
                 "There is nothing to track: give a prompt file (--prompts), a phrase (--phrase) or saved objects "
                 "(--saved)."
             )
-        if self.phrases and self.direction == "backward":
-            raise AnnotationError("Phrases are looked for going forward: take --direction forward or both.")
 
 
 class Run:
@@ -150,8 +148,6 @@ class Run:
         request = self.request
         prompts = PromptFile() if request.prompts is None else read_prompts(request.prompts, self.source.index)
         words = prompts_of_phrases(list(request.phrases), request.every)
-        if prompts.concepts and request.direction == "backward":
-            raise AnnotationError("Concepts are looked for going forward: take --direction forward or both.")
         files = prompts_of_files(request.saved, len(prompts.objects))
         return PromptFile(prompts.objects + files.objects, prompts.concepts + words.concepts)
 

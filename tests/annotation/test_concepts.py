@@ -148,7 +148,7 @@ REFUSED = {
         "names every",
     ),
     "exemplars outside": ("concepts: [{frame: 0, exemplars: [{box: [900, 900, 990, 990]}]}]", (), "on frame 0"),
-    "backward": ("concepts: [{phrase: a}]", ("--direction", "backward"), "looked for forward"),
+    "backward": ("concepts: [{phrase: a}]", ("--direction", "backward"), "looked for going forward"),
 }
 
 

