@@ -1,4 +1,7 @@
-"""Two directions from a prompt in the middle, against one direction from either end, on the held-out clips."""
+"""Two directions from a prompt in the middle, against one direction from either end, on the held-out clips.
+
+The ends are given; the frame in the middle is the annotator's to choose: the one on which the objects are seen best.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,7 @@ _WAYS = {
 
 
 def measure(folder: Path, clips: int, model: Sequence[str]) -> list[str]:
-    """Track the objects that are seen on the first, middle and last frame; return the rows of a table.
+    """Track the objects that are seen on the first, the chosen and the last frame; return the rows of a table.
 
     J leaves the three prompted frames out, so that all ways are judged on the same frames.
     """
@@ -38,14 +41,12 @@ def measure(folder: Path, clips: int, model: Sequence[str]) -> list[str]:
         for seed in range(clips):
             clip = make_benchmark_clip(level, seed)
             last = len(clip.images) - 1
-            prompted = {"forward": 0, "backward": last, "both": last // 2}
-            objects = [
-                k
-                for k in range(1, clip.objects + 1)
-                if all((clip.labels[frame] == k).sum() >= _LEAST for frame in prompted.values())
-            ]
+            ends = [k for k in range(1, clip.objects + 1) if _seen(clip.labels, k, (0, last))]
+            middle = _clearest(clip.labels, ends) if ends else last // 2
+            objects = [k for k in ends if _seen(clip.labels, k, (middle,))]
             if not objects:
                 continue
+            prompted = {"forward": 0, "backward": last, "both": middle}
             bag = write_bag(folder / f"{level}_{seed}", clip.images)
             for way, frame in prompted.items():
                 run = folder / f"{level}_{seed}_{way}"
@@ -59,6 +60,19 @@ def measure(folder: Path, clips: int, model: Sequence[str]) -> list[str]:
         means = " | ".join(f"{np.mean(values):.3f}" for values in js.values())
         rows.append(f"| {level} | {len(js['both'])} | {means} |")
     return rows
+
+
+def _seen(labels: NDArray[np.uint8], k: int, frames: Sequence[int]) -> bool:
+    """Tell whether an object is seen on each of some frames."""
+    return all((labels[frame] == k).sum() >= _LEAST for frame in frames)
+
+
+def _clearest(labels: NDArray[np.uint8], objects: Sequence[int]) -> int:
+    """Return the frame of the middle third on which the least visible object shows the most of itself."""
+    frames = range(len(labels) // 3, 2 * len(labels) // 3)
+    areas = np.array([[(labels[frame] == k).sum() for k in objects] for frame in frames], float)
+    shares = areas / np.array([max((frame == k).sum() for frame in labels) for k in objects])
+    return frames[int(shares.min(axis=1).argmax())]
 
 
 def _js(run: Path, labels: NDArray[np.uint8], objects: Sequence[int], left_out: set[int]) -> list[float]:
