@@ -1,6 +1,8 @@
 """How well a tracker tracks in clips of your own with truth: ``python -m benchmarks.quality.folder FOLDER``.
 
-The folder has the layout of DAVIS. Every object that shows in a clip's first frame is prompted there.
+The folder has the layout of DAVIS. Every object that shows in a clip's first frame is prompted there. Memory
+policies are compared on such a folder by ``benchmarks.quality.policies --folder`` (`videos.py`), which also prompts
+objects that come later.
 """
 
 from __future__ import annotations
