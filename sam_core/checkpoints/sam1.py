@@ -21,6 +21,7 @@ _RULES: tuple[tuple[str, str], ...] = (
     (r"^prompt_encoder\.point_embed\.", "prompt_encoder.point_embeddings."),
 )
 _LINEAR = re.compile(r"\.mlp\.lin([12])\.")
+_LAYER = re.compile(r"\.mlp\.layers\.([01])\.")
 
 
 def as_sam1(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -32,6 +33,11 @@ def as_sam1(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     if any(name.startswith("vision_encoder.layers.") for name in state):
         state = _from_hugging_face(state)
     return {_LINEAR.sub(lambda found: f".mlp.layers.{int(found[1]) - 1}.", name): x for name, x in state.items()}
+
+
+def as_published(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Rename a state dict of `sam_core.sam1.Sam1` to the names of Meta's checkpoints."""
+    return {_LAYER.sub(lambda found: f".mlp.lin{int(found[1]) + 1}.", name): x for name, x in values.items()}
 
 
 def _from_hugging_face(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

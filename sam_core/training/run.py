@@ -131,13 +131,14 @@ def read_state(folder: Path, device: torch.device, identity: Mapping[str, Any]) 
 def export_weights(
     values: Mapping[str, Tensor], path: Path, metadata: dict[str, str], dtype: torch.dtype = torch.float16
 ) -> int:
-    """Write weights in one step, as safetensors or as Meta's ``.pt``; returns the file's size in bytes.
+    """Write weights in one step, as safetensors or as Meta's files; returns the file's size in bytes.
 
     Complex tables (SAM 3's rotary positions) and whole numbers stay as they are.
 
     Args:
         values: by parameter name.
-        path: ends in ``.safetensors`` or ``.pt``; the latter holds ``{"model": values}``, as the published files do.
+        path: ends in ``.safetensors``; in ``.pt``, which holds ``{"model": values}`` as published files of SAM 2 do;
+            or in ``.pth``, which holds the values alone, as those of SAM 1 do.
         metadata: of a safetensors file.
         dtype: of the file; loading casts to the model's.
     """
@@ -145,8 +146,9 @@ def export_weights(
     cast = {name: (value.to(dtype) if value.is_floating_point() else value) for name, value in cpu.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     with _replacing(path) as part:
-        if path.suffix == ".pt":
-            torch.save({"model": {name: value.clone() for name, value in cast.items()}}, part)
+        if path.suffix in (".pt", ".pth"):
+            own = {name: value.clone() for name, value in cast.items()}
+            torch.save({"model": own} if path.suffix == ".pt" else own, part)
         else:
             save_file({name: value.contiguous() for name, value in cast.items()}, str(part), metadata=metadata)
         part.chmod(0o644)  # the writer leaves it readable by its owner alone

@@ -373,7 +373,7 @@ def test_clips_are_held_out(clips: Path, tmp_path: Path, caplog: pytest.LogCaptu
         (["stages.0.prompts.box=2"], "prompts.box is a probability"),
         (["held_out=1.5"], "held_out is a share"),
         (["autocast=bf16"], "autocast is true, false or auto, not 'bf16'"),
-        (["file_type=onnx"], "file_type is safetensors or pt"),
+        (["file_type=onnx"], "file_type is safetensors, pt or pth"),
         (["file_dtype=int8"], "file_dtype is float16, bfloat16 or float32"),
         (["learning_rate=1"], "not valid"),
     ],

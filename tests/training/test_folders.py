@@ -16,6 +16,7 @@ from PIL import Image as Picture
 from sam_core.training.tracking.coco import StillImage, find_images
 from sam_core.training.tracking.davis import Video, find_videos
 from sam_core.training.tracking.folder import find_clips, hold_out
+from sam_core.training.tracking.pictures import PictureShape
 from sam_core.training.tracking.settings import load_tracking_settings
 from sam_core.training.tracking.task import TrackingTask
 from sam_core.training.trainer import train
@@ -88,12 +89,29 @@ def test_a_davis_folder_becomes_clips(davis: Path) -> None:
     assert (cup.name, pen.name) == ("480p/cup", "480p/pen")
     assert len(cup.frames) == 4  # one frame has no mask
     for video in (cup, pen):
-        clip = video.clip(np.random.default_rng(0), size=64, frames=4, stride=3)
+        clip = video.clip(np.random.default_rng(0), shape=PictureShape(64), frames=4, stride=3)
         assert clip.images.shape == (4, 64, 64, 3)
         assert (clip.objects, *np.unique(clip.labels)) == (1, 0, 1)
         red, _, blue = clip.images[clip.labels == 1].mean(0)
         assert red > 200
         assert blue < 60
+
+
+def test_a_picture_is_stretched_or_keeps_its_aspect() -> None:
+    image = np.full((48, 64, 3), 200, np.uint8)
+    labels = np.zeros((48, 64), np.uint8)
+    labels[40:, 32:] = 3
+    stretched, numbers = PictureShape(96).fit(image, labels)
+    assert (stretched == 200).all()
+    assert (numbers == 3).sum() == 16 * 48
+    kept, numbers = PictureShape(96, keep_aspect=True).fit(image, labels)
+    assert kept.shape == (96, 96, 3)
+    assert (kept[:72] == 200).all()
+    assert (kept[72:] == (124, 116, 104)).all()  # the mean colour, which is 0 once normalised
+    assert (numbers == 3).sum() == (numbers[60:72, 48:] == 3).sum() == 12 * 48
+    upright, numbers = PictureShape(96, keep_aspect=True).fit(np.rot90(image), np.rot90(labels))
+    assert (upright[:, 72:] == (124, 116, 104)).all()
+    assert not numbers[:, 72:].any()
 
 
 def test_a_split_of_a_davis_folder(davis: Path) -> None:
@@ -118,7 +136,7 @@ def test_polygons_and_run_lengths_become_objects_the_small_one_on_top(coco: Path
 
 def test_a_still_image_alone_is_itself(coco: Path) -> None:
     still = find_images(coco)[0]
-    clip = still.clip(np.random.default_rng(1), 64, 1, 3)
+    clip = still.clip(np.random.default_rng(1), PictureShape(64), 1, 3)
     assert clip.images.shape == (1, 64, 64, 3)
     assert clip.objects == 2
 
@@ -126,7 +144,7 @@ def test_a_still_image_alone_is_itself(coco: Path) -> None:
 def test_copies_of_a_still_image_move_with_their_masks(coco: Path) -> None:
     still = find_images(coco)[0]
     for seed in range(4):
-        clip = still.clip(np.random.default_rng(seed), 64, 6, 3)
+        clip = still.clip(np.random.default_rng(seed), PictureShape(64), 6, 3)
         assert clip.images.shape == (6, 64, 64, 3)
         moved = [clip.labels[0] != clip.labels[t] for t in range(1, 6)]
         assert min(int(m.sum()) for m in moved) > 0

@@ -17,6 +17,7 @@ from sam_core.training.tracking.interaction import PromptPlan
 from sam_core.training.tracking.losses import LossWeights
 from sam_core.training.tracking.settings import load_tracking_settings
 from sam_core.training.tracking.start import set_image_size
+from sam_core.training.tracking.stills import still_losses
 from sam_core.training.tracking.task import TrackingTask
 from sam_core.training.tracking.unroll import clip_losses
 from sam_core.training.trainer import make_run
@@ -77,8 +78,8 @@ def test_a_still_picture_is_asked_by_click_and_by_box(case: tuple[Sam2, Batch]) 
         batch.images[:, first], batch.clip, batch.targets[:, first], batch.visible[:, first], batch.sure[:, first]
     )
     with torch.no_grad():
-        both = clip_losses(model, still, replace(PLAN, box=0.5), LossWeights(), None, _generator())
-        boxes = clip_losses(model, still, PLAN, LossWeights(), None, _generator())
+        both = still_losses(model, still, replace(PLAN, box=0.5), LossWeights(), None, _generator())
+        boxes = still_losses(model, still, PLAN, LossWeights(), None, _generator())
     assert both.iou.shape[1] == 2
     assert boxes.iou.shape[1] == 1
 

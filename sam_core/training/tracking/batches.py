@@ -12,13 +12,28 @@ from torch import Tensor
 from sam_core.training.generator import Clip, make_clip
 from sam_core.training.scenes import SceneSettings
 
-__all__ = ["Batch", "NoObjectError", "collate", "synthetic_batch"]
+__all__ = ["Batch", "NoObjectError", "Truth", "collate", "synthetic_batch"]
 
 _SURE = 6  # px at 192 px: an object with fewer visible pixels is neither clearly there nor clearly gone
 
 
 class NoObjectError(ValueError):
     """No clip of a batch has an object in its first frame."""
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What is true of O objects on one frame.
+
+    Attributes:
+        target: float (O, H, W), 0 or 1.
+        visible: (O,) bool.
+        sure: (O,) bool; False where only a few pixels show.
+    """
+
+    target: Tensor
+    visible: Tensor
+    sure: Tensor
 
 
 @dataclass(frozen=True)
@@ -38,6 +53,10 @@ class Batch:
     targets: Tensor
     visible: Tensor
     sure: Tensor
+
+    def truth(self, frame: int) -> Truth:
+        """Return the truth of all objects on a frame."""
+        return Truth(self.targets[:, frame], self.visible[:, frame], self.sure[:, frame])
 
     def to(self, device: torch.device) -> Batch:
         """Move everything to a device."""

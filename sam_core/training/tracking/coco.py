@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from sam_core.synthetic.sprites import Image
 from sam_core.training.generator import Clip
 from sam_core.training.scenes import curve
-from sam_core.training.tracking.pictures import compact, read_image
+from sam_core.training.tracking.pictures import PictureShape, compact, read_image
 
 __all__ = ["StillImage", "annotation_files", "find_images"]
 
@@ -47,12 +47,12 @@ class StillImage:
     width: int
     segmentations: tuple[Any, ...]
 
-    def clip(self, rng: np.random.Generator, size: int, frames: int, stride: int) -> Clip:
+    def clip(self, rng: np.random.Generator, shape: PictureShape, frames: int, stride: int) -> Clip:
         """Return copies of the image that move smoothly: they turn, shear, shift and zoom; some are mirrored.
 
         Args:
             rng: source of randomness.
-            size: side of the pictures, px.
+            shape: of the pictures.
             frames: pictures in the clip; a clip of one is the image itself.
             stride: not used; of `Video.clip`.
 
@@ -60,17 +60,17 @@ class StillImage:
             ValueError: the image cannot be read, or its size or an annotation is wrong.
         """
         image, labels = self.read()
-        image = np.asarray(cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA), np.uint8)
-        labels = np.asarray(cv2.resize(labels, (size, size), interpolation=cv2.INTER_NEAREST), np.uint8)
         if rng.random() < 0.5:
-            image, labels = image[:, ::-1].copy(), labels[:, ::-1].copy()
+            image, labels = image[:, ::-1], labels[:, ::-1]
+        image, labels = shape.fit(image, labels)
         if frames == 1:
             return compact(image[None], labels[None])
         around = tuple(float(x) for x in image.reshape(-1, 3).mean(0))
         moved, truth = [], []
-        for matrix in _motion(rng, frames, size):
-            moved.append(cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR, borderValue=around))
-            truth.append(cv2.warpAffine(labels, matrix, (size, size), flags=cv2.INTER_NEAREST))
+        side = (shape.side, shape.side)
+        for matrix in _motion(rng, frames, shape.side):
+            moved.append(cv2.warpAffine(image, matrix, side, flags=cv2.INTER_LINEAR, borderValue=around))
+            truth.append(cv2.warpAffine(labels, matrix, side, flags=cv2.INTER_NEAREST))
         return compact(np.stack(moved).astype(np.uint8), np.stack(truth).astype(np.uint8))
 
     def read(self) -> tuple[Image, Image]:

@@ -11,14 +11,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from PIL import Image as Picture
 from PIL import UnidentifiedImageError
 
 from sam_core.synthetic.sprites import Image
 from sam_core.training.generator import Clip
-from sam_core.training.tracking.pictures import compact, read_image
+from sam_core.training.tracking.pictures import PictureShape, compact, read_image
 
 __all__ = ["Video", "find_videos", "read_mask"]
 
@@ -39,12 +38,12 @@ class Video:
     frames: tuple[tuple[Path, Path], ...]
     images: tuple[Path, ...]
 
-    def clip(self, rng: np.random.Generator, size: int, frames: int, stride: int) -> Clip:
-        """Cut a random clip out of the video, resized to size x size; some are mirrored or run backwards.
+    def clip(self, rng: np.random.Generator, shape: PictureShape, frames: int, stride: int) -> Clip:
+        """Cut a random clip out of the video; some are mirrored or run backwards.
 
         Args:
             rng: source of randomness.
-            size: side of the pictures, px.
+            shape: of the pictures.
             frames: pictures in the clip; a short video repeats its last frame.
             stride: largest step between two frames.
 
@@ -58,14 +57,13 @@ class Video:
         if rng.random() < 0.5:
             chosen.reverse()
         mirrored = rng.random() < 0.5
-        images = np.empty((frames, size, size, 3), np.uint8)
-        labels = np.empty((frames, size, size), np.uint8)
+        images = np.empty((frames, shape.side, shape.side, 3), np.uint8)
+        labels = np.empty((frames, shape.side, shape.side), np.uint8)
         for t, k in enumerate(chosen):
             image, mask = self.read(k)
-            image = np.asarray(cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA), np.uint8)
-            mask = np.asarray(cv2.resize(mask, (size, size), interpolation=cv2.INTER_NEAREST), np.uint8)
-            images[t] = image[:, ::-1] if mirrored else image
-            labels[t] = mask[:, ::-1] if mirrored else mask
+            if mirrored:
+                image, mask = image[:, ::-1], mask[:, ::-1]
+            images[t], labels[t] = shape.fit(image, mask)
         return compact(images, labels)
 
     def read(self, index: int) -> tuple[Image, Image]:

@@ -8,14 +8,14 @@ import torch
 from torch.utils.checkpoint import checkpoint
 
 from sam_core.sam2.features import ImageFeatures
-from sam_core.sam2.model import Sam2
 from sam_core.training.tracking.batches import Batch
+from sam_core.training.tracking.interaction import Promptable
 
 __all__ = ["encode_clips"]
 
 
 def encode_clips(
-    model: Sam2, batch: Batch, silent_frames: range, checkpointing: bool
+    model: Promptable, batch: Batch, silent_frames: range, checkpointing: bool
 ) -> tuple[Callable[[int], ImageFeatures], ImageFeatures]:
     """Encode all pictures, those of ``silent_frames`` frames without a gradient.
 

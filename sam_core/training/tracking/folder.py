@@ -12,6 +12,7 @@ import numpy as np
 from sam_core.training.generator import Clip
 from sam_core.training.tracking.coco import annotation_files, find_images
 from sam_core.training.tracking.davis import find_videos
+from sam_core.training.tracking.pictures import PictureShape
 
 __all__ = ["ClipSource", "find_clips", "hold_out"]
 
@@ -25,8 +26,8 @@ class ClipSource(Protocol):
     def name(self) -> str:
         """What it is called in its folder."""
 
-    def clip(self, rng: np.random.Generator, size: int, frames: int, stride: int) -> Clip:
-        """Draw a clip of ``frames`` pictures, size x size px, at most ``stride`` frames apart.
+    def clip(self, rng: np.random.Generator, shape: PictureShape, frames: int, stride: int) -> Clip:
+        """Draw a clip of ``frames`` pictures of a shape, at most ``stride`` frames apart.
 
         Raises:
             ValueError: a file is damaged; the message names it.

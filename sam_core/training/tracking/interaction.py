@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from sam_core.sam2.features import ImageFeatures, SamOutput
-from sam_core.sam2.model import Sam2
 from sam_core.training.tracking.prompts import sample_boxes, sample_clicks, sample_corrections
 
-__all__ = ["MOST_CORRECTIONS", "Interaction", "PromptPlan"]
+__all__ = ["MOST_CORRECTIONS", "Interaction", "PromptPlan", "Promptable"]
 
 MOST_CORRECTIONS = 8  # clicks on one frame, as SAM has
 _LARGEST_LOGIT = 32.0  # of a mask that is part of a prompt, as in a stream
@@ -65,6 +65,38 @@ class PromptPlan:
         return int(torch.randint(1, self.corrections + 1, (), generator=generator))
 
 
+class Promptable(Protocol):
+    """What the training asks of a network on one image; SAM 2 and its kin answer it, and `PromptableSam1`."""
+
+    @property
+    def image_size(self) -> int:
+        """Side of the square input in px."""
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """Bring images (B, S, S, 3) uint8 RGB to the input (B, 3, S, S)."""
+
+    def encode_image(self, images: Tensor) -> ImageFeatures:
+        """Encode normalised images."""
+
+    def embed_without_memory(self, features: ImageFeatures) -> Tensor:
+        """Return the features (B, d, h, w) of objects that have no memory."""
+
+    def uses_multimask(self, num_points: int, *, begins: bool) -> bool:
+        """Return whether three candidates are predicted rather than one mask, for so many points (a box is two)."""
+
+    def decode(
+        self,
+        embedding: Tensor,
+        features: ImageFeatures,
+        points: Tensor | None = None,
+        labels: Tensor | None = None,
+        mask: Tensor | None = None,
+        *,
+        multimask: bool,
+    ) -> SamOutput:
+        """Predict the masks of O objects; see `Sam2.decode`."""
+
+
 @dataclass(frozen=True)
 class Interaction:
     """A user and the model on one frame of O objects.
@@ -78,7 +110,7 @@ class Interaction:
         generator: source of randomness.
     """
 
-    model: Sam2
+    model: Promptable
     view: ImageFeatures
     embedding: Tensor
     target: Tensor

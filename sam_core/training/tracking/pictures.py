@@ -1,7 +1,8 @@
-"""Reading a user's pictures, and numbering the objects of a clip."""
+"""A user's pictures: reading them, bringing them to the model's size, and numbering the objects of a clip."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -10,7 +11,37 @@ import numpy as np
 from sam_core.synthetic.sprites import Image
 from sam_core.training.generator import Clip
 
-__all__ = ["compact", "read_image"]
+__all__ = ["PictureShape", "compact", "read_image"]
+
+_MEAN_COLOUR = (124, 116, 104)  # normalised, it is the zero that a model fills its input up with
+
+
+@dataclass(frozen=True)
+class PictureShape:
+    """The square that a model takes.
+
+    Attributes:
+        side: px.
+        keep_aspect: an image fills the square's longer side alone, and the rest is padding at the right or at the
+            bottom, as for SAM 1; else it is stretched, as for SAM 2.
+    """
+
+    side: int
+    keep_aspect: bool = False
+
+    def fit(self, image: Image, labels: Image) -> tuple[Image, Image]:
+        """Bring an image (H, W, 3) and its object numbers (H, W), both uint8, to the square; padding is background."""
+        side, (height, width) = self.side, labels.shape
+        if self.keep_aspect:
+            scale = side / max(height, width)
+            height, width = max(1, int(height * scale + 0.5)), max(1, int(width * scale + 0.5))
+        else:
+            height, width = side, side
+        inner = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+        numbers = cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST)
+        rim = (0, side - height, 0, side - width, cv2.BORDER_CONSTANT)
+        inner = cv2.copyMakeBorder(inner, *rim, value=_MEAN_COLOUR)
+        return np.asarray(inner, np.uint8), np.asarray(cv2.copyMakeBorder(numbers, *rim, value=0), np.uint8)
 
 
 def read_image(path: Path) -> Image:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sam_core.configuration import load_config
+from sam_core.sam1.build import sam1_names
 from sam_core.training.scenes import SceneSettings
 from sam_core.training.settings import RunSettings, Stage, compose
 from sam_core.training.tracking.interaction import PromptPlan
 from sam_core.training.tracking.losses import LossWeights
+from sam_core.training.tracking.pictures import PictureShape
 
 __all__ = ["ClipStage", "TrackingSettings", "load_tracking_settings"]
 
@@ -20,7 +22,7 @@ class ClipStage(Stage):
     """One stage of a run.
 
     Attributes:
-        size: side of the model's image, px: a multiple of 32, or the model's own.
+        picture: the model's image: its side is a multiple of 32 px, or the model's own.
         clips: clips a step.
         objects: largest number of objects of a clip.
         prompts: how objects are prompted.
@@ -31,7 +33,7 @@ class ClipStage(Stage):
         silent: successive frames of a clip that are only tracked, without loss and gradient (see ``clip_losses``).
     """
 
-    size: int
+    picture: PictureShape
     clips: int
     objects: int
     prompts: PromptPlan
@@ -40,6 +42,11 @@ class ClipStage(Stage):
     stills: float = 0.0
     still_clips: int = 8
     silent: int = 0
+
+    @property
+    def size(self) -> int:
+        """Side of the model's image, px."""
+        return self.picture.side
 
 
 @dataclass(frozen=True)
@@ -69,12 +76,24 @@ class TrackingSettings(RunSettings):
             ValueError: see the message.
         """
         super().__post_init__()
+        frames = [
+            scenes.frames for stage in self.stages for scenes in (stage.scenes, stage.harder) if scenes is not None
+        ]
+        if self.is_sam1 and max(frames) > 1:
+            raise ValueError("SAM 1 has no memory to follow things with: set scenes.frames=1 in every stage.")
+        if self.is_sam1 and self.deepen:
+            raise ValueError("SAM 1 cannot be started from a shallower model: set deepen=false.")
         if not 0 <= self.held_out < 1:
             raise ValueError(f"held_out is a share of the clips, 0 or more and less than 1, not {self.held_out}.")
-        if self.file_type not in ("safetensors", "pt"):
-            raise ValueError(f"file_type is safetensors or pt, not {self.file_type!r}.")
+        if self.file_type not in ("safetensors", "pt", "pth"):
+            raise ValueError(f"file_type is safetensors, pt or pth, not {self.file_type!r}.")
         if self.file_dtype not in ("float16", "bfloat16", "float32"):
             raise ValueError(f"file_dtype is float16, bfloat16 or float32, not {self.file_dtype!r}.")
+
+    @property
+    def is_sam1(self) -> bool:
+        """Whether the model is SAM 1, which segments still images."""
+        return self.model in sam1_names()
 
 
 def load_tracking_settings(name: str, overrides: Sequence[str] = ()) -> TrackingSettings:
@@ -82,7 +101,8 @@ def load_tracking_settings(name: str, overrides: Sequence[str] = ()) -> Tracking
 
     def build(values: dict[str, Any]) -> TrackingSettings:
         scenes = values.pop("scenes", {})
-        native = _image_size(values["model"], values["model_overrides"])
+        keep_aspect = values["model"] in sam1_names()
+        native = PictureShape(_image_size(values["model"], values["model_overrides"]), keep_aspect)
         stages = tuple(_stage(dict(stage), scenes, native) for stage in values.pop("stages"))
         loss = LossWeights(**values.pop("loss", {}))
         return TrackingSettings(**{**values, "freeze": tuple(values["freeze"])}, stages=stages, loss=loss)
@@ -96,13 +116,14 @@ def _image_size(model: str, overrides: Sequence[str]) -> int:
     return int((config.tracker if "tracker" in config else config.model).image_size)
 
 
-def _stage(raw: dict[str, Any], common: dict[str, Any], native: int) -> ClipStage:
+def _stage(raw: dict[str, Any], common: dict[str, Any], native: PictureShape) -> ClipStage:
     base = {**common, **raw.pop("scenes", {})}
     harder = raw.pop("harder", None)
-    size = raw["size"] = int(raw.get("size") or native)
-    if size % 32 and size != native:
+    size = int(raw.pop("size", None) or native.side)
+    if size % 32 and size != native.side:
         raise ValueError(f"stage {raw.get('name')!r}: size {size} is not a multiple of 32")
     return ClipStage(
+        picture=replace(native, side=size),
         prompts=PromptPlan(**raw.pop("prompts", {})),
         scenes=_scenes(base, size),
         harder=None if harder is None else _scenes({**base, **harder}, size),

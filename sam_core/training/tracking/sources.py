@@ -47,7 +47,7 @@ def draw_batch(
     for _ in range(_TRIES):
         chosen = [clips[int(k)] for k in rng.integers(0, len(clips), count)]
         try:
-            drawn = [source.clip(rng, stage.size, scenes.frames, stride) for source in chosen]
+            drawn = [source.clip(rng, stage.picture, scenes.frames, stride) for source in chosen]
             return collate(drawn, stage.objects, rng)
         except NoObjectError:
             continue

@@ -1,4 +1,4 @@
-"""Tracking: a SAM 2 model on clips of several frames."""
+"""Tracking: a SAM 2 model on clips of several frames, or any promptable model on still images."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from sam_core.sam2.model import Sam2
 from sam_core.training.run import Run
 from sam_core.training.task import Task
+from sam_core.training.tracking.answers import ClipLoss
+from sam_core.training.tracking.auxiliary import AuxiliaryHeads
 from sam_core.training.tracking.batches import Batch, NoObjectError, collate, synthetic_batch
 from sam_core.training.tracking.folder import ClipSource, find_clips, hold_out
 from sam_core.training.tracking.freeze import freeze_norm_statistics
@@ -21,8 +23,9 @@ from sam_core.training.tracking.interaction import PromptPlan
 from sam_core.training.tracking.losses import LossWeights
 from sam_core.training.tracking.settings import ClipStage, TrackingSettings
 from sam_core.training.tracking.sources import draw_batch
-from sam_core.training.tracking.start import published_weights, set_image_size, start_model
-from sam_core.training.tracking.unroll import AuxiliaryHeads, clip_losses
+from sam_core.training.tracking.start import Trainee, published_weights, set_image_size, start_model
+from sam_core.training.tracking.stills import still_losses
+from sam_core.training.tracking.unroll import clip_losses
 
 __all__ = ["TrackingTask"]
 
@@ -34,7 +37,7 @@ _TOGETHER, _OBJECTS = 4, 3  # clips of a batch of the evaluation, and objects of
 
 
 class TrackingTask(Task[ClipStage, Batch]):
-    """Train a SAM 2 model to segment what is prompted and to track it through a clip.
+    """Train a model to segment what is prompted and, but for SAM 1, to track it through a clip.
 
     Args:
         settings: the run's.
@@ -65,13 +68,21 @@ class TrackingTask(Task[ClipStage, Batch]):
                 self._held_out = self._clips
             _log.info("%d clips to train on, %d to evaluate on", len(self._clips), len(self._held_out))
 
-    def build_model(self) -> Sam2:
+    def build_model(self) -> Trainee:
         """Build the model that the run starts from."""
         return start_model(self.settings)
 
-    def build_auxiliary(self, model: Sam2) -> nn.Module | None:
-        """Build the readouts of the feature grid."""
-        return AuxiliaryHeads(model) if self.settings.loss.auxiliary > 0 else None
+    def build_auxiliary(self, model: Trainee) -> nn.Module | None:
+        """Build the readouts of the feature grid.
+
+        Raises:
+            ValueError: the model is SAM 1.
+        """
+        if self.settings.loss.auxiliary == 0:
+            return None
+        if not isinstance(model, Sam2):
+            raise ValueError("SAM 1 is trained without readouts for deep supervision: set loss.auxiliary=0.")
+        return AuxiliaryHeads(model)
 
     def enter_stage(self, run: Run, stage: ClipStage) -> None:
         """Set the image size; batch normalisation keeps the statistics of a checkpoint."""
@@ -90,7 +101,7 @@ class TrackingTask(Task[ClipStage, Batch]):
         plan = replace(stage.prompts, teach=stage.prompts.teach * (1 - run.step / max(stage.steps, 1)))
         heads = run.auxiliary
         assert heads is None or isinstance(heads, AuxiliaryHeads)
-        result = clip_losses(
+        result = _losses(
             run.model, batch, plan, self.settings.loss, heads, run.generator, stage.silent, self.settings.checkpointing
         )
         return result.total, {**result.parts, **result.summary()}
@@ -104,7 +115,7 @@ class TrackingTask(Task[ClipStage, Batch]):
             found: list[dict[str, float]] = []
             for batch in self._evaluation_batches(stage):
                 generator = torch.Generator().manual_seed(len(found))
-                found.append(clip_losses(run.averaged, batch.to(run.device), plan, _NO_LOSS, None, generator).summary())
+                found.append(_losses(run.averaged, batch.to(run.device), plan, _NO_LOSS, None, generator).summary())
             for key, figure in (("iou", "mean_iou"), ("absent", "absent")):
                 known = [f[figure] for f in found if not np.isnan(f[figure])]
                 result[f"{name}_{key}"] = float(np.mean(known)) if known else float("nan")
@@ -120,7 +131,7 @@ class TrackingTask(Task[ClipStage, Batch]):
             return
         for source in self._held_out[: self.settings.evaluate_clips]:
             try:
-                yield collate([source.clip(rng, stage.size, scenes.frames, self.settings.stride)], _OBJECTS, rng)
+                yield collate([source.clip(rng, stage.picture, scenes.frames, self.settings.stride)], _OBJECTS, rng)
             except NoObjectError:
                 continue
 
@@ -137,3 +148,20 @@ class TrackingTask(Task[ClipStage, Batch]):
         """Return the name of the exported file, and the weights' dtype in it."""
         settings = self.settings
         return f"{settings.model}.{settings.file_type}", getattr(torch, settings.file_dtype)
+
+
+def _losses(
+    model: Trainee,
+    batch: Batch,
+    plan: PromptPlan,
+    weights: LossWeights,
+    auxiliary: AuxiliaryHeads | None,
+    generator: torch.Generator | None,
+    silent: int = 0,
+    checkpointing: bool = False,
+) -> ClipLoss:
+    """Return the loss of clips, or of still images where they have one frame."""
+    if batch.images.shape[1] == 1:
+        return still_losses(model, batch, plan, weights, auxiliary, generator, checkpointing)
+    assert isinstance(model, Sam2)
+    return clip_losses(model, batch, plan, weights, auxiliary, generator, silent, checkpointing)
