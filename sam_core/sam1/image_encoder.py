@@ -52,11 +52,14 @@ class RelativeAttention(nn.Module):
         width: channels.
         num_heads: heads.
         side: side of the map, or of a window, in tokens.
+        heads_at_once: heads that are computed together. A head's bias has side⁴ numbers: 64 MiB in float32 over the map
+            of 1024 px.
     """
 
-    def __init__(self, width: int, num_heads: int, side: int) -> None:
+    def __init__(self, width: int, num_heads: int, side: int, heads_at_once: int) -> None:
         super().__init__()
         self.num_heads = num_heads
+        self.heads_at_once = heads_at_once
         self.qkv = nn.Linear(width, 3 * width)
         self.proj = nn.Linear(width, width)
         self.rel_pos_h = nn.Parameter(torch.zeros(2 * side - 1, width // num_heads))
@@ -69,12 +72,18 @@ class RelativeAttention(nn.Module):
             part.flatten(1, 2).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
             for part in self.qkv(x).chunk(3, dim=-1)
         )  # (B, heads, side², C / heads)
+        n = self.heads_at_once
+        parts = zip(q.split(n, dim=1), k.split(n, dim=1), v.split(n, dim=1), strict=True)
+        out = torch.cat([self._attend(*part, side) for part in parts], dim=1)
+        return self.proj(out.transpose(1, 2).flatten(2).unflatten(1, (side, side)))
+
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor, side: int) -> Tensor:
+        """Attend with some heads; (B, n, side², C / heads) each, to the same shape."""
         grid = q.unflatten(2, (side, side))
         rows = torch.einsum("bnyxc,ykc->bnyxk", grid, relative_positions(self.rel_pos_h, side))
         columns = torch.einsum("bnyxc,xkc->bnyxk", grid, relative_positions(self.rel_pos_w, side))
-        bias = (rows[..., :, None] + columns[..., None, :]).flatten(4).flatten(2, 3)  # (B, heads, side², side²)
-        out = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
-        return self.proj(out.transpose(1, 2).flatten(2).unflatten(1, (side, side)))
+        bias = (rows[..., :, None] + columns[..., None, :]).flatten(4).flatten(2, 3)  # (B, n, side², side²)
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
 
 
 class Block(nn.Module):
@@ -92,7 +101,7 @@ class Block(nn.Module):
         super().__init__()
         self.window = window
         self.norm1 = nn.LayerNorm(width, eps=_NORM_EPS)
-        self.attn = RelativeAttention(width, num_heads, window or grid_size)
+        self.attn = RelativeAttention(width, num_heads, window or grid_size, heads_at_once=num_heads if window else 1)
         self.norm2 = nn.LayerNorm(width, eps=_NORM_EPS)
         self.mlp = MLP(width, int(width * mlp_ratio), width, num_layers=2, activation="gelu")
 
