@@ -58,9 +58,15 @@ def main() -> None:
         arguments.configuration = "nano"
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
-        run_task(load_task(arguments.configuration, arguments.overrides), arguments.minutes, arguments.steps)
+        task = load_task(arguments.configuration, arguments.overrides)
     except ValueError as error:
         parser.exit(1, f"{error}\n")
+    try:
+        run_task(task, arguments.minutes, arguments.steps)
+    except ValueError as error:
+        parser.exit(1, f"{error}\n")
+    except KeyboardInterrupt:
+        parser.exit(130, f"\nStopped. The same command goes on from the last save in {task.settings.output}.\n")
 
 
 def run_task(task: Task[Any, Any], minutes: float = math.inf, steps: float = math.inf) -> None:

@@ -124,27 +124,28 @@ def train(task: Task[Any, Any], rank: int = 0, minutes: float = math.inf, steps:
     while run.stage < len(settings.stages) and not stop:
         stage = settings.stages[run.stage]
         recent: list[dict[str, float]] = []
-        bar = tqdm(total=stage.steps, initial=run.step, desc=stage.name, disable=rank > 0, mininterval=10, ascii=True)
-        while run.step < stage.steps and not stop:
-            recent.append(train_step(run, task, stage))
-            passed = (time.monotonic() - begin) / 60
-            run.minutes = before + passed
-            bar.update()
-            done += 1
-            stop = passed > minutes or done >= steps
-            if settings.workers > 1:  # all stop together
-                stop = run.step % settings.average_every == 0 and synchronise(weights, stop)
-            if rank > 0:
-                continue
-            if run.step % 20 == 0:
-                bar.set_postfix({key: f"{value:.2f}" for key, value in _means(recent[-20:]).items()})
-            if evaluations.over() or run.step == stage.steps:
-                _record(run, task, stage, recent)
-                recent = []
-                evaluations.restart()  # one that takes longer than the interval must not follow on itself
-            if saves.over():
-                _save(run, task)
-        bar.close()
+        with tqdm(
+            total=stage.steps, initial=run.step, desc=stage.name, disable=rank > 0, mininterval=10, ascii=True
+        ) as bar:
+            while run.step < stage.steps and not stop:
+                recent.append(train_step(run, task, stage))
+                passed = (time.monotonic() - begin) / 60
+                run.minutes = before + passed
+                bar.update()
+                done += 1
+                stop = passed > minutes or done >= steps
+                if settings.workers > 1:  # all stop together
+                    stop = run.step % settings.average_every == 0 and synchronise(weights, stop)
+                if rank > 0:
+                    continue
+                if run.step % 20 == 0:
+                    bar.set_postfix({key: f"{value:.2f}" for key, value in _means(recent[-20:]).items()})
+                if evaluations.over() or run.step == stage.steps:
+                    _record(run, task, stage, recent)
+                    recent = []
+                    evaluations.restart()  # one that takes longer than the interval must not follow on itself
+                if saves.over():
+                    _save(run, task)
         if run.step >= stage.steps:
             _next_stage(run, task)
         if rank == 0:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -131,6 +133,26 @@ def test_two_and_two_steps_are_four_steps(
     with caplog.at_level("INFO"):
         assert train(_task(clips, tmp_path / "b", *choices)).stage == 1
     assert "nothing to do" in caplog.text
+
+
+def test_ctrl_c_ends_with_a_sentence_and_the_command_goes_on(clips: Path, tmp_path: Path) -> None:
+    output = tmp_path / "run"
+    command = [sys.executable, "-m", "sam_core.training", "finetune", *_overrides(clips, output)]
+    command += ["stages.0.steps=100000", "save_minutes=0", "evaluate_minutes=1000"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    for _ in range(600):
+        if (output / "sam2.1_micro.safetensors").is_file():
+            break
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert errors.endswith(f"Stopped. The same command goes on from the last save in {output}.\n")
+    assert "Traceback" not in errors
+    step = torch.load(output / "state.pt", weights_only=True)["step"]
+    assert step >= 1
+    subprocess.run([*command, "--steps", "1"], check=True, capture_output=True, timeout=120)
+    assert torch.load(output / "state.pt", weights_only=True)["step"] == step + 1
 
 
 def _assert_equal(a: dict[str, Tensor], b: dict[str, Tensor]) -> None:
