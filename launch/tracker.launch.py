@@ -27,6 +27,8 @@ from launch_ros.events.lifecycle import ChangeState
 from launch_ros.parameter_descriptions import ParameterValue
 from lifecycle_msgs.msg import Transition
 
+from sam_ros.runtime.dds import PROFILE_VARIABLE
+
 # Beside launch/, in a checkout as in share/sam_ros.
 CONFIG = Path(__file__).parent.parent / "config"
 
@@ -40,7 +42,18 @@ ARGUMENTS = (
     DeclareLaunchArgument("model", default_value="", description="Name of a model; empty: as in the file."),
     DeclareLaunchArgument("checkpoint", default_value="", description="File with weights; empty: as in the file."),
     DeclareLaunchArgument("device", default_value="", description="cuda, cuda:1 or cpu; empty: as in the file."),
+    DeclareLaunchArgument(
+        "detector", default_value="", description="Model that finds by words; empty: as in the file."
+    ),
+    DeclareLaunchArgument(
+        "detector_checkpoint", default_value="", description="File with the detector's weights; empty: as in the file."
+    ),
     DeclareLaunchArgument("image", default_value="image", description="Topic of the camera's images."),
+    DeclareLaunchArgument(
+        "image_transport",
+        default_value="",
+        description="raw, or compressed: then image/compressed is subscribed to; empty: as in the file.",
+    ),
     DeclareLaunchArgument("depth", default_value="false", description="Start the localizer, too."),
     DeclareLaunchArgument("depth_image", default_value="depth", description="Topic of the depth images."),
     DeclareLaunchArgument(
@@ -65,6 +78,7 @@ ARGUMENTS = (
     DeclareLaunchArgument("use_sim_time", default_value="false", description="Take the time from /clock."),
     DeclareLaunchArgument("log_level", default_value="info", description="debug, info, warn, error or fatal."),
 )
+FOR_THE_TRACKER = ("model", "checkpoint", "device", "detector", "detector_checkpoint", "image_transport")
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -74,13 +88,13 @@ def generate_launch_description() -> LaunchDescription:
 
 def dds_profile() -> SetEnvironmentVariable:
     """Give Fast DDS a shared-memory segment that holds images, unless the user has set a profile."""
-    variable, profile = "FASTDDS_DEFAULT_PROFILES_FILE", str(CONFIG / "dds" / "fastdds_shm.xml")
-    return SetEnvironmentVariable(variable, EnvironmentVariable(variable, default_value=profile))
+    profile = str(CONFIG / "dds" / "fastdds_shm.xml")
+    return SetEnvironmentVariable(PROFILE_VARIABLE, EnvironmentVariable(PROFILE_VARIABLE, default_value=profile))
 
 
 def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     """Start the nodes. Arguments that were given count more than the files of parameters, empty ones don't."""
-    given = {name: LaunchConfiguration(name).perform(context) for name in ("model", "checkpoint", "device")}
+    given = {name: LaunchConfiguration(name).perform(context) for name in FOR_THE_TRACKER}
     image = ("image", LaunchConfiguration("image"))
     entities = lifecycle_node(context, "tracker", LaunchConfiguration("params_file"), given, [image])
     if IfCondition(LaunchConfiguration("depth")).evaluate(context):

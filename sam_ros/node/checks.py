@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from diagnostic_msgs.msg import DiagnosticStatus
 
 from sam_ros.node.condition import Facts
+from sam_ros.runtime.dds import PROFILE_VARIABLE
 from sam_ros.tracking.statistics import WINDOW, DropCause
 
 __all__ = ["CHECKS", "Check", "Finding", "findings"]
@@ -21,7 +22,7 @@ FUTURE = 0.1  # s that a stamp may lie ahead of the node's clock
 PAST = 10.0  # s that an image may be old beyond the model's time
 SHARED_MEMORY_HINT = (
     "Fast DDS loses large images with its default shared-memory segment: start the camera's process with "
-    "FASTDDS_DEFAULT_PROFILES_FILE set to sam_ros' config/dds/fastdds_shm.xml"
+    f"{PROFILE_VARIABLE} set to sam_ros' config/dds/fastdds_shm.xml"
 )
 SAME_CLOCK_HINT = "synchronise the clocks (chrony); with a simulator or a bag (--clock) set use_sim_time here and there"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import ExitStack
 
+from sam_ros.runtime.dds import PROFILE_VARIABLE
 from sam_ros.runtime.paths import config_file
 
 __all__ = ["private_domain"]
@@ -26,7 +27,7 @@ def private_domain() -> ExitStack:
     from domain_coordinator import domain_id  # installed where demo and tests are; the nodes do not need it
 
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
-    os.environ.setdefault("FASTDDS_DEFAULT_PROFILES_FILE", str(config_file("dds/fastdds_shm.xml")))
+    os.environ.setdefault(PROFILE_VARIABLE, str(config_file("dds/fastdds_shm.xml")))
     coordinator = domain_id()
     os.environ["ROS_DOMAIN_ID"] = str(coordinator.__enter__())
     reservation = ExitStack()

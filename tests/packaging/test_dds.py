@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -101,15 +102,25 @@ def test_segment_holds_what_a_readers_queue_can_hold() -> None:
     assert transports["udp"].findtext(f"{SPACE}type") == "UDPv4", "other machines stay reachable"
 
 
+@pytest.mark.parametrize(("distribution", "prefix"), [("jazzy", "FASTRTPS"), ("kilted", "FASTDDS"), ("", "FASTDDS")])
+def test_the_profile_is_named_by_the_variable_that_the_distribution_reads(distribution: str, prefix: str) -> None:
+    """With Jazzy's Fast DDS 2.14 and the newer name, no 1080p image arrived; with the older one, all."""
+    script = "from sam_ros.runtime.dds import PROFILE_VARIABLE; print(PROFILE_VARIABLE)"
+    environment = os.environ | {"ROS_DISTRO": distribution}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == f"{prefix}_DEFAULT_PROFILES_FILE"
+
+
 @pytest.fixture
 def domain(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A domain of the test's own, with the profile."""
     pytest.importorskip("rclpy")
+    from sam_ros.runtime.dds import PROFILE_VARIABLE
     from sam_ros.runtime.domain import private_domain
 
     for name in ("ROS_DOMAIN_ID", "ROS_AUTOMATIC_DISCOVERY_RANGE"):  # private_domain sets them; the test puts them back
         monkeypatch.setenv(name, "")
-    monkeypatch.setenv("FASTDDS_DEFAULT_PROFILES_FILE", str(PROFILE))
+    monkeypatch.setenv(PROFILE_VARIABLE, str(PROFILE))
     monkeypatch.setenv("RMW_IMPLEMENTATION", "rmw_fastrtps_cpp")
     with private_domain():
         yield

@@ -20,8 +20,8 @@ ROOT = Path(__file__).resolve().parents[2]
 LAUNCH = ROOT / "launch"
 ARGUMENTS = {
     "tracker.launch.py": {
-        *("namespace", "params_file", "model", "checkpoint", "device"),
-        *("image", "autostart", "respawn", "use_sim_time", "log_level"),
+        *("namespace", "params_file", "model", "checkpoint", "device", "detector", "detector_checkpoint"),
+        *("image", "image_transport", "autostart", "respawn", "use_sim_time", "log_level"),
         *("console", "console_host", "console_port"),
         *("depth", "depth_image", "depth_camera_info", "camera_info", "target_frame", "localizer_params_file"),
     },

@@ -13,6 +13,7 @@ from sam_ros.detection.detector_manager import DetectorReport
 from sam_ros.node.checks import CHECKS, findings
 from sam_ros.node.condition import Condition, Facts, ImageTopic, Publisher
 from sam_ros.node.parameters import TrackerParameters
+from sam_ros.runtime.dds import PROFILE_VARIABLE
 from sam_ros.tracking.statistics import DropCause, Snapshot, Statistics
 
 IMAGE = "sensor_msgs/msg/Image"
@@ -116,7 +117,7 @@ FINDINGS = {
         WARN,
         "2 objects of the last autosave",
     ),
-    "images get lost": (facts_of(among(CAMERA), SILENT), WARN, "FASTDDS_DEFAULT_PROFILES_FILE"),
+    "images get lost": (facts_of(among(CAMERA), SILENT), WARN, PROFILE_VARIABLE),
     "the camera has stopped": (
         facts_of(snapshot=replace(RUNNING, since_last_image=3.1, since_last_result=3.0, rate_in=0.0)),
         WARN,

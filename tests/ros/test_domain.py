@@ -8,13 +8,14 @@ import sys
 
 import pytest
 
+from sam_ros.runtime.dds import PROFILE_VARIABLE
 from sam_ros.runtime.domain import private_domain
 
 
 @pytest.fixture(autouse=True)
 def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Put back what `private_domain` sets."""
-    for name in ("ROS_DOMAIN_ID", "ROS_AUTOMATIC_DISCOVERY_RANGE", "FASTDDS_DEFAULT_PROFILES_FILE"):
+    for name in ("ROS_DOMAIN_ID", "ROS_AUTOMATIC_DISCOVERY_RANGE", PROFILE_VARIABLE):
         monkeypatch.setenv(name, os.environ.get(name, ""))
 
 

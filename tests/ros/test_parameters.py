@@ -15,6 +15,7 @@ from rclpy.parameter import Parameter
 
 from sam_ros.node.concept_parameters import CONCEPT_DESCRIPTORS
 from sam_ros.node.parameters import TrackerParameters, declare_parameters
+from sam_ros.runtime.dds import PROFILE_VARIABLE
 
 LIVE = {"mask_threshold", "publish_masks", "expected_rate", "image_timeout", "result_timeout"}
 LIVE |= {"occluded_after", "lost_after", "found_after"}
@@ -99,7 +100,7 @@ def test_an_expectation_changes_the_verdict(
     client.track(picture(0))
     client.until(lambda: "expected are 500.0 Hz" in client.message, "a warning")
     assert client.level == b"\x01"
-    assert "FASTDDS_DEFAULT_PROFILES_FILE" in client.message
+    assert PROFILE_VARIABLE in client.message
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from std_msgs.msg import Header
 from sam_core.devices import resolve_dtype
 from sam_ros.conversions.encodings import array_to_image, image_to_rgb
 from sam_ros.conversions.stamps import stamp_of
+from sam_ros.runtime.dds import PROFILE_VARIABLE
 from sam_ros.runtime.processes import Executable
 
 
@@ -325,8 +326,8 @@ def test_a_camera_without_the_shared_memory_profile_is_recognised(
     names = {"__ns": "/lossy"}
     make_process("tracker", {**micro, "autostart": True}, remappings=names)
     client = make_client("/lossy/tracker", image="/lossy/image")
-    make_process("camera", {"width": 1280, "height": 720}, remappings=names, without=["FASTDDS_DEFAULT_PROFILES_FILE"])
-    client.until(lambda: "FASTDDS_DEFAULT_PROFILES_FILE" in client.message, "the hint")
+    make_process("camera", {"width": 1280, "height": 720}, remappings=names, without=[PROFILE_VARIABLE])
+    client.until(lambda: PROFILE_VARIABLE in client.message, "the hint")
     assert client.level == b"\x01"
 
 
