@@ -172,9 +172,9 @@ def _set_up(environment: Environment, *, test: bool) -> None:
     environment.step("this package", [ROOT / "setup.py", ROOT / "pyproject.toml"], lambda: environment.install(
         "--no-deps", "--build-constraint", LOCK, "--editable", ROOT
     ))  # fmt: skip
+    environment.step("console", [REQUIREMENTS / "console.txt", LOCK], install("console.txt"))
     if test:
         environment.step("training", [REQUIREMENTS / "train.txt", LOCK], install("train.txt"))
-        environment.step("console", [REQUIREMENTS / "console.txt", LOCK], install("console.txt"))
         environment.step("annotation", [REQUIREMENTS / "annotate.txt", LOCK], install("annotate.txt"))
         environment.step("test tools", [REQUIREMENTS / "test.txt", LOCK], install("test.txt"))
         environment.step("colcon", [REQUIREMENTS / "colcon.txt", LOCK], install("colcon.txt"))

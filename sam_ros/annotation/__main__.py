@@ -17,7 +17,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in _NEEDED:
             raise
-        print(f"sam-annotate needs {error.name}: pip install 'sam-ros[annotate]'", file=sys.stderr)
+        print(
+            f"sam-annotate needs {error.name}: pip install 'sam-ros[annotate]', or -r requirements/annotate.txt",
+            file=sys.stderr,
+        )
         return 2
     return run(sys.argv[1:] if arguments is None else list(arguments))
 

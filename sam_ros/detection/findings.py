@@ -136,6 +136,6 @@ def _said(problem: Exception, frame: Frame) -> str:
     if isinstance(problem, StampError):
         return (
             f"the image of {format_stamp(frame.stamp)} cannot be prompted any more: the detection took longer than "
-            "the tracker's memory of images reaches back (parameter history_frames)"
+            "the tracker's memory of images reaches back (parameters history_frames and history_mib)"
         )
     return str(problem)

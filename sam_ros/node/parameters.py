@@ -46,6 +46,7 @@ class TrackerParameters:
     overrides: tuple[str, ...] = ()
     max_objects: int = 16
     history_frames: int = 36
+    history_mib: int = 256
     stamp_tolerance: float = 0.1
     memory_policy: str = ""
     non_overlap: str = ""
@@ -146,8 +147,13 @@ _DESCRIPTORS: dict[str, ParameterDescriptor] = {
     ),
     "history_frames": _fixed(
         "Newest images that a prompt may name by their stamp. Their features, the objects' masks and, with a detector, "
-        "the images themselves are kept, in at most 256 MiB. 1: the newest alone.",
+        "the images themselves are kept, as far as history_mib allows. 1: the newest alone.",
         integer_range=[IntegerRange(from_value=1, to_value=1000)],
+    ),
+    "history_mib": _fixed(
+        "Most memory in MiB, of the model's device, that these images may take; fewer are kept where they do not fit. An "
+        "image takes 8 MiB with a SAM 2 model at 1024 px in bfloat16. The diagnostics say how many fit.",
+        integer_range=[IntegerRange(from_value=1, to_value=65536)],
     ),
     "stamp_tolerance": _fixed(
         "Seconds by which the stamp of a prompt may differ from that of a processed image. The nearest one is meant; "

@@ -122,6 +122,7 @@ class TrackerNode(ManagedNode):
             settings,
             max_objects=settings.max_objects,
             history_frames=settings.history_frames,
+            history_mib=settings.history_mib,
             stamp_tolerance=settings.stamp_tolerance * 1e9,  # stamps are in ns
             reconditioning=bool(settings.detector),
         )

@@ -46,6 +46,7 @@ def open_stream(
     *,
     max_objects: int,
     history_frames: int,
+    history_mib: int = 256,
     stamp_tolerance: float = 0.0,
     reconditioning: bool = False,
 ) -> Stream:
@@ -56,6 +57,7 @@ def open_stream(
         settings: Values of parameters.
         max_objects: Its capacity.
         history_frames: Frames that late prompts may be for.
+        history_mib: Most memory of them, MiB.
         stamp_tolerance: How far off their stamps may be, in the unit of stamps.
         reconditioning: Whether detections may confirm memories.
 
@@ -69,6 +71,7 @@ def open_stream(
         max_objects=max_objects,
         mask_threshold=settings.mask_threshold,
         history_frames=history_frames,
+        history_bytes=history_mib * 2**20,
         policy=POLICIES[policy](),
         stamp_tolerance=stamp_tolerance,
         non_overlap=settings.non_overlap or None,
