@@ -60,13 +60,22 @@ def fine_tune(output: Path) -> list[dict[str, float]]:
     for steps in range(0, _STEPS + 1, _EVERY):
         path = output / f"figures_{steps}.json"
         if not path.is_file():
-            if steps:
-                run_task(task, steps=_EVERY)
+            if (missing := steps - _steps_done(output / "run")) > 0:
+                run_task(task, steps=missing)
             weights = output / "run" / f"{_MODEL}.safetensors" if steps else start
             path.write_text(json.dumps({"steps": steps, **measure(weights, videos)}))
         records.append(json.loads(path.read_text()))
         _log.info("%d steps: J %.3f, F %.3f", steps, records[-1]["j"], records[-1]["f"])
     return records
+
+
+def _steps_done(folder: Path) -> int:
+    """Return how far the run in a folder has come: one that was killed may have saved between two figures."""
+    path = folder / "state.pt"
+    if not path.is_file():
+        return 0
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    return int(_STEPS if state["stage"] else state["step"])
 
 
 def draw(records: list[dict[str, float]], path: Path) -> None:

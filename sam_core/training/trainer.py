@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from sam_core.devices import resolve_device
+from sam_core.training.average import make_average
 from sam_core.training.curve import draw_curve
 from sam_core.training.optim import make_optimizer, rate_at
 from sam_core.training.run import Run, export_weights, read_state
@@ -33,7 +33,7 @@ def make_run(task: Task[Any, Any]) -> Run:
     device = resolve_device(None if settings.device == "auto" else settings.device)
     torch.manual_seed(settings.seed)
     model = task.build_model().to(device).train()
-    average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(settings.ema)).eval()
+    average = make_average(model, settings.ema)
     auxiliary = task.build_auxiliary(model)
     if auxiliary is not None:
         auxiliary.to(device)

@@ -151,7 +151,7 @@ _DESCRIPTORS: dict[str, ParameterDescriptor] = {
         integer_range=[IntegerRange(from_value=1, to_value=1000)],
     ),
     "history_mib": _fixed(
-        "Most memory in MiB, of the model's device, that these images may take; fewer are kept where they do not fit. An "
+        "Most MiB of the model's device that these images may take; fewer are kept where they do not fit. An "
         "image takes 8 MiB with a SAM 2 model at 1024 px in bfloat16. The diagnostics say how many fit.",
         integer_range=[IntegerRange(from_value=1, to_value=65536)],
     ),

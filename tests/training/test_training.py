@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from sam_core.training.__main__ import load_task
+from sam_core.training.average import make_average
 from sam_core.training.optim import rate_at
 from sam_core.training.run import export_weights
 from sam_core.training.tracking.batches import synthetic_batch
@@ -133,10 +134,10 @@ def test_the_average_follows_the_weights(tmp_path: Path) -> None:
     task.enter_stage(run, stage)
     name = "sam_mask_decoder.iou_token.weight"
     expected = None
-    for _ in range(3):
+    for kept in (0.0, 2 / 11, 3 / 12):  # at most 0.75
         train_step(run, task, stage)
         weight = run.model.state_dict()[name].clone()
-        expected = weight if expected is None else 0.75 * expected + 0.25 * weight
+        expected = weight if expected is None else kept * expected + (1 - kept) * weight
     assert expected is not None
     torch.testing.assert_close(run.averaged.state_dict()[name], expected)
     assert not torch.equal(expected, weight)
@@ -186,3 +187,20 @@ def test_a_configuration_names_its_task(name: str, kind: str) -> None:
 def test_an_unknown_task_is_refused() -> None:
     with pytest.raises(ValueError, match="known are tracking and concepts"):
         load_task("micro", ["task=depth"])
+
+
+def test_the_average_of_a_short_run_follows_it() -> None:
+    """With the decay alone, 0.55 of what is exported after 60 steps would be the weights after the first one."""
+    model = torch.nn.Linear(1, 1, bias=False)
+    average = make_average(model, 0.99)
+    for step in range(1, 61):
+        with torch.no_grad():
+            model.weight.fill_(float(step))
+        average.update_parameters(model)
+    assert 45 < float(average.module.weight) < 60
+    for _ in range(2000):
+        average.update_parameters(model)
+    with torch.no_grad():
+        model.weight.fill_(160.0)
+    average.update_parameters(model)
+    assert float(average.module.weight) == pytest.approx(61.0, abs=0.01)  # late in a run: the decay that was asked for
