@@ -28,11 +28,13 @@ from std_msgs.msg import Header
 pytest.importorskip("nicegui")
 
 from nicegui import Client, ui
+from nicegui.events import KeyboardAction, KeyboardKey, KeyboardModifiers
 from nicegui.page import page as route
 from nicegui.slot import Slot
 
 from sam_ros.console.ros.link import TrackerLink
 from sam_ros.console.web import server
+from sam_ros.console.web.help import show_help
 from sam_ros.console.web.page import ConsolePage
 from sam_ros.console.web.view import Found
 from sam_ros.conversions.encodings import array_to_image
@@ -310,6 +312,44 @@ def test_an_answer_is_told_though_the_dialog_that_asked_is_gone(links: dict[str,
         await task
 
     assert stage(links, play) == ["Removed"]
+
+
+def key(name: str) -> Any:
+    """What a browser sends for a key that is pressed."""
+    return SimpleNamespace(
+        action=KeyboardAction(keydown=True, keyup=False, repeat=False),
+        key=KeyboardKey(name=name, code=name, location=0),
+        modifiers=KeyboardModifiers(alt=False, ctrl=False, meta=False, shift=False),
+    )
+
+
+@pytest.mark.parametrize("asks", ["help", "rename", "save", "load", "reset"])
+def test_keys_do_not_act_through_an_open_dialog(links: dict[str, SlowLink], asks: str) -> None:
+    async def play(page: ConsolePage, link: SlowLink) -> None:
+        await page._on_mark(mark(link))
+        page.view.selected = 7
+        panel = page._objects
+        actions = {
+            "help": show_help,
+            "rename": lambda: panel._ask_name(7),
+            "save": panel._ask_save,
+            "load": panel._ask_load,
+            "reset": panel._ask_reset,
+        }
+        with page.picture.client:
+            actions[asks]()
+        for name in ("Escape", "z", "h", "x", "f", "?", "Enter", "Delete"):
+            await page._on_key(key(name))
+            assert page.view.draft is not None, name
+        assert link.asked == []
+        assert (page.view.selected, page.view.hidden, page.negative) == (7, frozenset(), False)
+
+        (dialog,) = (item for item in page.picture.client.elements.values() if isinstance(item, ui.dialog))
+        dialog.close()
+        await page._on_key(key("Escape"))
+        assert page.view.draft is None, "the keys are the page's again"
+
+    stage(links, play)
 
 
 def test_a_silent_tracker_does_not_stop_the_page(links: dict[str, SlowLink]) -> None:

@@ -12,6 +12,7 @@ from sam_msgs.msg import TrackedObject
 from sam_core import ImageError
 from sam_ros.console.ros.commands import LONGEST_TEXT
 from sam_ros.console.ros.frames import Frame, SeenObject
+from sam_ros.console.web.dialogs import open_dialog
 from sam_ros.console.web.plots import polyline
 from sam_ros.conversions.colours import colour_of
 from sam_ros.conversions.encodings import RgbImage
@@ -147,8 +148,7 @@ class ObjectsPanel:
 
     def _ask_name(self, object_id: int) -> None:
         label = next((row["label"] for row in self._table.rows if row["id"] == object_id), "")
-        with ui.dialog(value=True) as dialog, ui.card():
-            ui.label(f"Rename object {object_id}").classes("text-base font-medium")
+        with open_dialog(f"Rename object {object_id}") as dialog:
             name = ui.input("Label", value=label).props(f"autofocus outlined dense maxlength={LONGEST_TEXT}")
 
             async def rename() -> None:
@@ -159,12 +159,10 @@ class ObjectsPanel:
             with ui.row().classes("w-full justify-end"):
                 ui.button("Cancel", on_click=dialog.close).props("flat no-caps")
                 ui.button("Rename", on_click=rename).props("unelevated no-caps")
-        dialog.on("hide", dialog.delete)
 
     def _ask_save(self) -> None:
         selected = self._page.view.selected
-        with ui.dialog(value=True) as dialog, ui.card():
-            ui.label(f"Save object {selected}" if selected else "Save all objects").classes("text-base font-medium")
+        with open_dialog(f"Save object {selected}" if selected else "Save all objects") as dialog:
             ui.label("The files go into the tracker's folder of objects, on its computer.").classes("text-sm")
             name = ui.input("Name (empty: the label)").props("autofocus outlined dense maxlength=64").classes("w-full")
             overwrite = ui.checkbox("Replace files of this name")
@@ -179,11 +177,9 @@ class ObjectsPanel:
             with ui.row().classes("w-full justify-end"):
                 ui.button("Cancel", on_click=dialog.close).props("flat no-caps")
                 ui.button("Save", on_click=save).props("unelevated no-caps")
-        dialog.on("hide", dialog.delete)
 
     def _ask_load(self) -> None:
-        with ui.dialog(value=True) as dialog, ui.card():
-            ui.label("Load objects").classes("text-base font-medium")
+        with open_dialog("Load objects") as dialog:
             names = ui.input("Names of the files, by commas (empty: all)").props(
                 "autofocus outlined dense maxlength=1000"
             )
@@ -197,11 +193,9 @@ class ObjectsPanel:
             with ui.row().classes("w-full justify-end"):
                 ui.button("Cancel", on_click=dialog.close).props("flat no-caps")
                 ui.button("Load", on_click=load).props("unelevated no-caps")
-        dialog.on("hide", dialog.delete)
 
     def _ask_reset(self) -> None:
-        with ui.dialog(value=True) as dialog, ui.card():
-            ui.label("Remove all objects?").classes("text-base font-medium")
+        with open_dialog("Remove all objects?") as dialog:
 
             async def reset() -> None:
                 dialog.close()
@@ -210,7 +204,6 @@ class ObjectsPanel:
             with ui.row().classes("w-full justify-end"):
                 ui.button("Cancel", on_click=dialog.close).props("flat no-caps autofocus")
                 ui.button("Remove all", on_click=reset).props("unelevated no-caps color=negative")
-        dialog.on("hide", dialog.delete)
 
 
 def _pixels(frame: Frame) -> RgbImage | None:

@@ -13,6 +13,7 @@ from sam_ros.console.ros.commands import Commands
 from sam_ros.console.ros.frames import crop_of
 from sam_ros.console.ros.health import Health
 from sam_ros.console.ros.link import TrackerLink
+from sam_ros.console.web.dialogs import is_dialog_open
 from sam_ros.console.web.health_panel import HealthPanel
 from sam_ros.console.web.help import show_help
 from sam_ros.console.web.objects_panel import ObjectsPanel
@@ -341,7 +342,7 @@ class ConsolePage:
         self.refresh()
 
     async def _on_key(self, event: KeyEventArguments) -> None:
-        if not event.action.keydown or event.action.repeat:
+        if not event.action.keydown or event.action.repeat or is_dialog_open(self._client):
             return
         key = str(event.key)
         plain = not (event.modifiers.ctrl or event.modifiers.meta or event.modifiers.alt)
