@@ -24,6 +24,7 @@ from rclpy.node import Node
 from sam_msgs.msg import ConceptInstance, ImageMask, TrackedObject, TrackedObjectArray
 from sam_msgs.srv import AddPrompt, DetectConcept, RemoveObject, SegmentImage
 from std_msgs.msg import Header
+from std_srvs.srv import Trigger
 
 pytest.importorskip("nicegui")
 
@@ -65,11 +66,12 @@ class SlowLink(TrackerLink):
         self.asked.append((service, copy.deepcopy(request), answer))
         return await answer
 
-    def show(self, stamp: int) -> None:
-        """Receive an image and its result."""
+    def show(self, stamp: int, *ids: int) -> None:
+        """Receive an image and its result, in which these objects are tracked."""
         header = Header(stamp=to_time(stamp))
         self.frames.add_image(array_to_image(np.zeros((40, 60, 3), np.uint8), "rgb8", header))
-        self.frames.add_result(TrackedObjectArray(header=header))
+        objects = [TrackedObject(id=object_id, track_state=TrackedObject.TRACK_TRACKED) for object_id in ids]
+        self.frames.add_result(TrackedObjectArray(header=header, objects=objects))
 
 
 @pytest.fixture
@@ -312,6 +314,28 @@ def test_an_answer_is_told_though_the_dialog_that_asked_is_gone(links: dict[str,
         await task
 
     assert stage(links, play) == ["Removed"]
+
+
+def test_the_selection_ends_with_the_object(links: dict[str, SlowLink]) -> None:
+    async def play(page: ConsolePage, link: SlowLink) -> None:
+        link.show(2 * SECOND, 7, 8)
+        page.select(7)
+        page.hide(8)
+        page._tick()
+        assert (page.view.selected, page.view.hidden) == (7, {8})
+        link.show(3 * SECOND, 9)  # another browser removed them, or the tracker began anew
+        page._tick()
+        assert (page.view.selected, page.view.hidden) == (0, frozenset())
+
+        page.select(9)
+        for success, selected in ((False, 9), (True, 0)):
+            task = begin(page, page.remove_all())
+            await settle()
+            link.asked[-1][2].set_result(Trigger.Response(success=success, message="No."))
+            await task
+            assert page.view.selected == selected
+
+    assert stage(links, play) == ["No.", "Removed"]
 
 
 def key(name: str) -> Any:

@@ -9,7 +9,7 @@ from sam_ros.console.web.dialogs import open_dialog
 __all__ = ["show_help"]
 
 KEYS = (
-    ("Left button", "select the object there; elsewhere begin a new one"),
+    ("Left button", "select the object there; elsewhere begin a new one, or correct the selected one"),
     ("Right button, or X", "what is not the object"),
     ("P  B  M  E", "point, box, brush, example for a search"),
     ("F", "freeze the picture, or go on"),

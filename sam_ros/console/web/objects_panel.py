@@ -199,7 +199,7 @@ class ObjectsPanel:
 
             async def reset() -> None:
                 dialog.close()
-                await self._page.attempt(lambda commands: commands.reset(), "removed")
+                await self._page.remove_all()
 
             with ui.row().classes("w-full justify-end"):
                 ui.button("Cancel", on_click=dialog.close).props("flat no-caps autofocus")

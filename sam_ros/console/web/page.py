@@ -111,8 +111,12 @@ class ConsolePage:
         self.refresh()
 
     def _tick(self) -> None:
-        if self.view.link is not None:
-            self.view.link.look()  # the browser asks for no pictures while one is frozen
+        link = self.view.link
+        if link is not None:
+            link.look()  # the browser asks for no pictures while one is frozen
+            newest = link.frames.newest
+            if newest is not None and newest.tracked:  # else nobody knows which objects there are
+                self.view.keep_objects([item.id for item in newest.objects])
         self.refresh()
         shown = self._panels.value
         if shown == "Objects":
@@ -260,9 +264,27 @@ class ConsolePage:
 
     async def remove(self, object_id: int) -> None:
         """Stop tracking an object."""
-        await self.attempt(lambda commands: commands.remove(object_id), f"object {object_id} is removed")
-        if self.view.selected == object_id:
-            self.view.selected = 0
+        view = self.view
+        link = view.link
+
+        async def remove(commands: Commands) -> None:
+            await commands.remove(object_id)
+            if view.link is link:
+                view.forget_object(object_id)
+
+        await self.attempt(remove, f"object {object_id} is removed")
+
+    async def remove_all(self) -> None:
+        """Stop tracking all objects."""
+        view = self.view
+        link = view.link
+
+        async def reset(commands: Commands) -> None:
+            await commands.reset()
+            if view.link is link:
+                view.keep_objects(())
+
+        await self.attempt(reset, "removed")
 
     async def accept(self, *_: Any, or_newest: bool = False) -> None:
         """Send the prompt; where it is refused it can be changed and sent again."""

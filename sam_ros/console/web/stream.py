@@ -81,6 +81,7 @@ def _facts(item: SeenObject) -> dict[str, Any]:
         "id": item.id,
         "label": legible(item.message.label, LONGEST_LABEL),
         "colour": [red, green, blue],
+        "area": int(item.message.area),
         "outline": [[round(number, 1) for number in polygon] for polygon in item.outline],
     }
 

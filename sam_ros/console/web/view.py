@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -179,8 +179,8 @@ class View:
             return False
         draft = self.draft
         if draft is None or draft.frame is not frame or self.at_once:
-            hit = frame.object_at(step.x, step.y) if isinstance(step, Point) else None
-            if hit is not None and hit.id not in self.hidden and not self.selected and positive:
+            hit = frame.object_at(step.x, step.y, without=self.hidden) if isinstance(step, Point) else None
+            if hit is not None and hit.id != self.selected and positive:
                 self.selected = hit.id
                 self._forgo()
                 return False
@@ -232,6 +232,16 @@ class View:
     def hide(self, object_id: int) -> None:
         """Leave an object out of the picture, or show it again."""
         self.hidden = self.hidden ^ {object_id}
+
+    def keep_objects(self, ids: Collection[int]) -> None:
+        """Forget the selection, and what is hidden, of all objects but these: the others are not tracked any more."""
+        self.hidden = self.hidden & set(ids)
+        if self.selected not in ids:
+            self.selected = 0
+
+    def forget_object(self, object_id: int) -> None:
+        """Forget the selection of an object that was removed, and whether it was hidden."""
+        self.keep_objects({self.selected, *self.hidden} - {object_id})
 
     # --- Searches -----------------------------------------------------------------------------------------------------
 
