@@ -338,6 +338,24 @@ def test_the_selection_ends_with_the_object(links: dict[str, SlowLink]) -> None:
     assert stage(links, play) == ["No.", "Removed"]
 
 
+def test_only_a_frame_that_is_shown_is_frozen_by_hand(links: dict[str, SlowLink]) -> None:
+    async def play(page: ConsolePage, link: SlowLink) -> None:
+        page.toggle_freeze()  # the browser shows none yet, and does not answer
+        await page._on_mark(mark(link))
+        await page.undo()
+        assert page.view.frame is None
+
+        page.toggle_freeze()
+        page._on_freeze(mark(link, by_hand=True))
+        await page._on_mark(mark(link))
+        await page.undo()
+        assert page.view.frame is not None
+        page._on_freeze(mark(link, by_hand=False))
+        assert page.view.frozen, "a press in it changes nothing"
+
+    stage(links, play)
+
+
 def key(name: str) -> Any:
     """What a browser sends for a key that is pressed."""
     return SimpleNamespace(

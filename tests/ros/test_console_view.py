@@ -137,6 +137,30 @@ def test_what_is_not_tracked_any_more_is_neither_selected_nor_hidden(view: View)
     assert view.hidden == frozenset()
 
 
+def test_examples_are_of_the_image_that_they_were_drawn_in(links: dict[str, TrackerLink], view: View) -> None:
+    def draw() -> None:
+        view.mark("example", at(view, 0, 0, kind="box") | {"at": [20, 20, 29, 29]})
+
+    draw()
+    view.release()
+    assert view.examples == ()
+    draw()
+    view.mark("point", at(view, 5, 5))
+    assert view.selected == 7
+    assert (len(view.examples), view.frame) == (1, links["/a"].frames.newest), "they hold the picture"
+    show(links["/a"], 2 * STAMP)
+    draw()
+    assert (len(view.examples), view.frame) == (1, links["/a"].frames.newest), "only those of the newer image"
+    draw()
+    view.undo()
+    assert view.frame is not None
+    view.undo()
+    assert (view.examples, view.frame) == ((), None)
+    draw()
+    view.forget_search()
+    assert (view.examples, view.frame) == ((), None)
+
+
 @pytest.mark.parametrize(
     "change", [{"number": 10**9}, {"number": None}, {"number": "1"}, {"stamp": "1"}, {"stamp": None}]
 )

@@ -221,7 +221,6 @@ class ConsolePage:
     def toggle_freeze(self) -> None:
         """Hold the frame that is shown, or go on."""
         if self.view.frame is None:
-            self.view.frozen = True
             self.picture.freeze()
         else:
             self.go_on()
@@ -243,6 +242,11 @@ class ConsolePage:
     def cancel(self) -> None:
         """Drop what is composed, what was found, or the selection."""
         self.view.cancel()
+        self._after_release()
+
+    def clear_search(self) -> None:
+        """Drop what was found, and the examples."""
+        self.view.forget_search()
         self._after_release()
 
     def _after_release(self) -> None:
@@ -313,6 +317,7 @@ class ConsolePage:
     def _on_freeze(self, event: GenericEventArguments) -> None:
         try:
             self.view.hold(event.args)
+            self.view.frozen = self.view.frozen or event.args.get("by_hand") is True
         except RefusedError as error:
             self.tell(str(error), good=False)
             self.view.frozen = False

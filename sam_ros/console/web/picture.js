@@ -131,10 +131,10 @@ export default {
       this.note = "Waiting for the first picture …";
       this.draw();
     },
-    freeze() {
+    freeze(byHand = false) {
       if (this.frozen || !this.facts) return;
       this.frozen = true;
-      this.$emit("freeze", this.name());
+      this.$emit("freeze", { ...this.name(), by_hand: byHand });
     },
     resume() {
       if (this.drag) { this.drag.held = true; return; } // what is pressed names the frame that is shown

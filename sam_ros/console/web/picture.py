@@ -19,7 +19,7 @@ TOOLS = ("point", "box", "brush", "example")
 class Picture(Element, component="picture.js"):
     """Show frames of a tracker, and report marks as events.
 
-    Events: `freeze` (number and stamp of the frame that stays), `mark` (the same, kind, at, radius, positive), and
+    Events: `freeze` (number and stamp of the frame that stays, and whether it was asked for by hand), `mark` (the same, kind, at, radius, positive), and
     `release` (the frame need not stay: nothing was marked in it).
 
     Args:
@@ -37,8 +37,8 @@ class Picture(Element, component="picture.js"):
             self._props[name] = value
 
     def freeze(self) -> None:
-        """Hold the frame that the browser shows; it answers with the event `freeze`."""
-        self.run_method("freeze")
+        """Hold the frame that the browser shows; it answers with the event `freeze`, unless it shows none yet."""
+        self.run_method("freeze", True)
 
     def resume(self) -> None:
         """Go on with the live picture."""
