@@ -249,27 +249,76 @@ def test_an_image_is_sent_only_where_the_tracker_has_it_no_more(links: dict[str,
     stage(links, play)
 
 
+def numbers(page: ConsolePage) -> list[ui.number]:
+    """The settings' controls of numbers."""
+    return [item for item in page._settings._parameters.descendants() if isinstance(item, ui.number)]
+
+
+async def answer_parameters(link: SlowLink, value: float) -> None:
+    """Answer what is asked to read the parameters: there is one, a score."""
+    descriptor = ParameterDescriptor(name="score", type=ParameterType.PARAMETER_DOUBLE)
+    current = ParameterValue(type=ParameterType.PARAMETER_DOUBLE, double_value=value)
+    for service, answer in (
+        ("list_parameters", ListParameters.Response(result=ListParametersResult(names=["score"]))),
+        ("describe_parameters", DescribeParameters.Response(descriptors=[descriptor])),
+        ("get_parameters", GetParameters.Response(values=[current])),
+    ):
+        await settle()
+        assert link.asked[-1][0] == service
+        link.asked[-1][2].set_result(answer)
+    await settle()
+
+
+def report(link: SlowLink, **values: str) -> None:
+    """Receive a report of an active tracker."""
+    pairs = {"state": "active", **values}
+    link.add_report(DiagnosticStatus(values=[KeyValue(key=key, value=value) for key, value in pairs.items()]))
+
+
+def test_the_settings_are_of_the_tracker_that_is_looked_at(links: dict[str, SlowLink]) -> None:
+    async def play(page: ConsolePage, link: SlowLink) -> None:
+        other = links["/b"]
+        report(link)
+        task = begin(page, page._settings.refresh())
+        await answer_parameters(link, 0.5)
+        await task
+        assert [number.value for number in numbers(page)] == [0.5]
+
+        page.view.choose("/b")
+        await page._settings._set("score", 0.9)  # typed before, and sent after
+        assert [service for service, _, _ in link.asked + other.asked if service == "set_parameters"] == []
+        await page._settings.refresh()
+        assert numbers(page) == [], "it is not running"
+
+        report(other)
+        slow = begin(page, page._settings.refresh())
+        await settle()
+        page.view.choose("/a")
+        again = begin(page, page._settings.refresh())
+        await answer_parameters(link, 0.6)
+        await answer_parameters(other, 0.7)
+        await asyncio.gather(slow, again)
+        assert [number.value for number in numbers(page)] == [0.6]
+
+    stage(links, play)
+
+
 def test_a_refused_parameter_shows_the_value_that_the_tracker_has(links: dict[str, SlowLink]) -> None:
     async def play(page: ConsolePage, link: SlowLink) -> None:
         descriptor = ParameterDescriptor(name="score", type=ParameterType.PARAMETER_DOUBLE)
         current = ParameterValue(type=ParameterType.PARAMETER_DOUBLE, double_value=0.5)
+        page._settings._link = link
         page._settings._show([("score", descriptor, current)])
-        (number,) = (item for item in page._settings._parameters.descendants() if isinstance(item, ui.number))
+        (number,) = numbers(page)
         number.set_value(2.0)
         task = begin(page, page._settings._set("score", 2.0))
+        await settle()
         refused = SetParametersResult(successful=False, reason="It is too much.")
-        for service, answer in (
-            ("set_parameters", SetParameters.Response(results=[refused])),
-            ("list_parameters", ListParameters.Response(result=ListParametersResult(names=["score"]))),
-            ("describe_parameters", DescribeParameters.Response(descriptors=[descriptor])),
-            ("get_parameters", GetParameters.Response(values=[current])),
-        ):
-            await settle()
-            assert link.asked[-1][0] == service
-            link.asked[-1][2].set_result(answer)
+        assert link.asked[-1][0] == "set_parameters"
+        link.asked[-1][2].set_result(SetParameters.Response(results=[refused]))
+        await answer_parameters(link, 0.5)
         await task
-        (number,) = (item for item in page._settings._parameters.descendants() if isinstance(item, ui.number))
-        assert number.value == 0.5
+        assert [number.value for number in numbers(page)] == [0.5]
 
         task = begin(page, page._settings._set("score", 0.9))
         await settle()
@@ -282,7 +331,7 @@ def test_a_refused_parameter_shows_the_value_that_the_tracker_has(links: dict[st
 
 def test_parameters_that_could_not_be_read_are_read_again(links: dict[str, SlowLink]) -> None:
     async def play(page: ConsolePage, link: SlowLink) -> None:
-        link.add_report(DiagnosticStatus(values=[KeyValue(key="state", value="active")]))
+        report(link)
         task = begin(page, page._settings.refresh())
         await settle()
         link.asked[-1][2].set_exception(RefusedError("/a has not answered."))
@@ -399,7 +448,7 @@ def test_a_silent_tracker_does_not_stop_the_page(links: dict[str, SlowLink]) -> 
         page._panels.value = "Settings"
         waiting = begin(page, page._tick_settings())
         await settle()
-        page._settings._shown = ("", "another state")
+        page._settings._state_shown = "another state"
         link._looked = -1e9
         page._tick()
         assert link.watched
