@@ -58,7 +58,14 @@ def show(link: TrackerLink, stamp: int, *objects: TrackedObject) -> None:
 def at(view: View, x: float, y: float, positive: bool = True, **more: Any) -> dict[str, Any]:
     frame = view.link.frames.newest  # type: ignore[union-attr]
     assert frame is not None
-    return {"number": frame.number, "stamp": str(frame.stamp), "kind": "point", "at": [x, y], "positive": positive, **more}
+    return {
+        "number": frame.number,
+        "stamp": str(frame.stamp),
+        "kind": "point",
+        "at": [x, y],
+        "positive": positive,
+        **more,
+    }
 
 
 def test_a_click_on_an_object_selects_it_and_the_picture_goes_on(view: View) -> None:

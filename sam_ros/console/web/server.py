@@ -71,7 +71,7 @@ def serve(
     access = Access(settings.hosts(port), token, f"sam_console_{port}")
     try:
         uvicorn.run(
-            Guard(pictures, access, is_full),
+            Guard(pictures, access, settings.max_browsers, is_full),
             host=settings.host,
             port=port,
             log_level="warning",
