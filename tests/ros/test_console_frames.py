@@ -7,6 +7,7 @@ import gc
 import io
 import json
 import struct
+import threading
 import weakref
 from typing import Any
 
@@ -269,6 +270,29 @@ def test_browsers_share_an_answer_and_it_does_not_keep_the_image() -> None:
     del frame
     gc.collect()
     assert gone() is None
+
+
+def test_pages_share_the_pictures_of_objects_which_are_made_beside_the_web_server() -> None:
+    threads: list[str] = []
+
+    class Watched(Frame):
+        def rgb(self) -> Any:
+            threads.append(threading.current_thread().name)
+            return super().rgb()
+
+    objects = tuple(SeenObject(tracked(i, np.ones((8, 8), bool), x, 4)) for i, x in ((3, 4), (5, 100)))
+    frame = Watched(1, image(1), objects, True)
+
+    async def ask() -> list[Any]:
+        return await asyncio.gather(*(encoder.thumbnails(frame) for _ in range(3)))
+
+    encoder = Encoder()
+    pictures = asyncio.run(ask())
+    encoder.stop()
+    assert set(pictures[0]) == {3}, "the other is not in the image"
+    assert pictures[0] is pictures[1] is pictures[2]
+    (thread,) = threads
+    assert thread.startswith("jpeg")
 
 
 # --- Prompts ----------------------------------------------------------------------------------------------------------

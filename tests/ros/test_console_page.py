@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import gc
+import time
 from collections.abc import Callable, Coroutine, Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -37,6 +38,7 @@ from sam_ros.console.ros.link import TrackerLink
 from sam_ros.console.web import server
 from sam_ros.console.web.help import show_help
 from sam_ros.console.web.page import ConsolePage
+from sam_ros.console.web.stream import Encoder
 from sam_ros.console.web.view import Found
 from sam_ros.conversions.encodings import array_to_image
 from sam_ros.conversions.stamps import to_time
@@ -71,6 +73,8 @@ class SlowLink(TrackerLink):
         header = Header(stamp=to_time(stamp))
         self.frames.add_image(array_to_image(np.zeros((40, 60, 3), np.uint8), "rgb8", header))
         objects = [TrackedObject(id=object_id, track_state=TrackedObject.TRACK_TRACKED) for object_id in ids]
+        for item in objects:
+            item.box.width = item.box.height = 8
         self.frames.add_result(TrackedObjectArray(header=header, objects=objects))
 
 
@@ -89,12 +93,16 @@ def stage(links: dict[str, SlowLink], play: Callable[[ConsolePage, SlowLink], Co
 
     async def run() -> None:
         with Client(route("")) as client:
-            page = ConsolePage(lambda: links, read_only=False)
+            page = ConsolePage(lambda: links, encoder, read_only=False)
             await asyncio.wait_for(play(page, links["/a"]), TIMEOUT)
             said.extend(message[2]["message"] for message in client.outbox.messages if message[1] == "notify")
         client.delete()
 
-    asyncio.run(run())
+    encoder = Encoder()
+    try:
+        asyncio.run(run())
+    finally:
+        encoder.stop()
     return said
 
 
@@ -385,6 +393,50 @@ def test_the_selection_ends_with_the_object(links: dict[str, SlowLink]) -> None:
             assert page.view.selected == selected
 
     assert stage(links, play) == ["No.", "Removed"]
+
+
+def test_the_table_is_sent_only_where_it_has_changed(links: dict[str, SlowLink]) -> None:
+    async def play(page: ConsolePage, link: SlowLink) -> None:
+        table, queued = page._objects._table, page.picture.client.outbox.updates
+        link.show(2 * SECOND, 7)
+        await page._tick_objects()
+        (row,) = table.rows
+        assert row["thumbnail"].startswith("data:image/jpeg")
+        queued.clear()
+        await page._tick_objects()
+        assert table.id not in queued
+        page.select(7)
+        assert table.id in queued
+        assert (table.rows[0]["selected"], table.rows[0]["thumbnail"]) == (True, row["thumbnail"])
+
+        page.view.choose("/b")
+        links["/b"].show(2 * SECOND, 7)
+        page._objects.refresh()
+        assert table.rows[0]["thumbnail"] == "", "the picture is of another tracker's object"
+
+    stage(links, play)
+
+
+def test_without_results_the_table_says_why_it_is_empty(links: dict[str, SlowLink]) -> None:
+    async def play(page: ConsolePage, link: SlowLink) -> None:
+        def said() -> str:
+            page._objects.refresh()
+            return page._objects._nothing.text if page._objects._nothing.visible else ""
+
+        link.show(2 * SECOND, 7)
+        assert said() == ""
+        link.show(3 * SECOND)
+        assert "Nothing is tracked yet" in said()
+        link.frames._clock = lambda: time.monotonic() + 60.0
+        link.frames.add_image(
+            array_to_image(np.zeros((40, 60, 3), np.uint8), "rgb8", Header(stamp=to_time(9 * SECOND)))
+        )
+        assert "when a tracker runs" in said()
+        for state, words in (("active, paused", "paused"), ("inactive", "inactive"), ("active", "No results")):
+            report(link, state=state)
+            assert words in said()
+
+    stage(links, play)
 
 
 def test_only_a_frame_that_is_shown_is_frozen_by_hand(links: dict[str, SlowLink]) -> None:

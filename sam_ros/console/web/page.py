@@ -20,6 +20,7 @@ from sam_ros.console.web.objects_panel import ObjectsPanel
 from sam_ros.console.web.picture import TOOLS, Picture
 from sam_ros.console.web.prompt_bar import PromptBar
 from sam_ros.console.web.settings_panel import SettingsPanel
+from sam_ros.console.web.stream import Encoder
 from sam_ros.console.web.view import View
 from sam_ros.console.web.words_panel import WordsPanel
 from sam_ros.conversions.outlines import Outline, outline_of
@@ -38,6 +39,7 @@ class ConsolePage:
 
     Args:
         links: Returns the trackers by their names.
+        encoder: Makes the small pictures of objects.
         read_only: Show everything, change nothing.
 
     Attributes:
@@ -48,7 +50,8 @@ class ConsolePage:
         refused: Whether the newest prompt was refused, and may be tried in the newest image.
     """
 
-    def __init__(self, links: Callable[[], Mapping[str, TrackerLink]], *, read_only: bool) -> None:
+    def __init__(self, links: Callable[[], Mapping[str, TrackerLink]], encoder: Encoder, *, read_only: bool) -> None:
+        self._encoder = encoder
         self.view = View(links, read_only=read_only)
         self.tool = "point"
         self.negative = False
@@ -60,6 +63,7 @@ class ConsolePage:
         self._build()
         ui.keyboard(on_key=self._on_key, ignore=["input", "select", "textarea", "button"])
         ui.timer(REFRESH, self._tick)
+        ui.timer(REFRESH, self._tick_objects)
         ui.timer(REFRESH, self._tick_settings)
 
     # --- Layout -------------------------------------------------------------------------------------------------------
@@ -101,7 +105,7 @@ class ConsolePage:
                 self._panels = ui.tab_panels(tabs, value="Objects", animated=False).classes("w-full sam-panels")
                 with self._panels:
                     with ui.tab_panel("Objects").classes("p-0"):
-                        self._objects = ObjectsPanel(self)
+                        self._objects = ObjectsPanel(self, self._encoder)
                     with ui.tab_panel("Words").classes("p-0"):
                         self._words = WordsPanel(self)
                     with ui.tab_panel("Health").classes("p-0"):
@@ -118,11 +122,14 @@ class ConsolePage:
             if newest is not None and newest.tracked:  # else nobody knows which objects there are
                 self.view.keep_objects([item.id for item in newest.objects])
         self.refresh()
-        shown = self._panels.value
-        if shown == "Objects":
-            self._objects.refresh()
-        elif shown == "Health":
+        if self._panels.value == "Health":
             self._health.refresh()
+
+    async def _tick_objects(self) -> None:
+        """Show the objects, beside the others: their pictures are waited for."""
+        if self._panels.value == "Objects":
+            await self._objects.take_pictures()
+            self._objects.refresh()
 
     async def _tick_settings(self) -> None:
         """Show the settings, beside the others: a tracker that is silent is waited for."""

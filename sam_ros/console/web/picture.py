@@ -19,8 +19,8 @@ TOOLS = ("point", "box", "brush", "example")
 class Picture(Element, component="picture.js"):
     """Show frames of a tracker, and report marks as events.
 
-    Events: `freeze` (number and stamp of the frame that stays, and whether it was asked for by hand), `mark` (the same, kind, at, radius, positive), and
-    `release` (the frame need not stay: nothing was marked in it).
+    Events: `freeze` (number and stamp of the frame that stays, and whether it was asked for by hand), `mark` (number,
+    stamp, kind, at, radius, positive), and `release` (the frame need not stay: nothing was marked in it).
 
     Args:
         locked: Show only, report nothing.
