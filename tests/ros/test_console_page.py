@@ -38,6 +38,7 @@ from sam_ros.console.ros.link import TrackerLink
 from sam_ros.console.web import server
 from sam_ros.console.web.help import show_help
 from sam_ros.console.web.page import ConsolePage
+from sam_ros.console.web.settings_panel import _read_value
 from sam_ros.console.web.stream import Encoder
 from sam_ros.console.web.view import Found
 from sam_ros.conversions.encodings import array_to_image
@@ -153,6 +154,49 @@ def test_a_prompt_is_sent_once_and_comes_back_where_it_is_refused(links: dict[st
         assert (page.view.draft, page.view.frame, page.refused) == (None, None, False)
 
     assert stage(links, play) == ["No.", "Object 3 is tracked."]
+
+
+def test_a_prompt_that_could_not_be_sent_comes_back(links: dict[str, SlowLink]) -> None:
+    async def play(page: ConsolePage, link: SlowLink) -> None:
+        await page._on_mark(mark(link))
+        page.view.call("cup")
+        task = begin(page, page.accept())
+        await settle()
+        link.asked[0][2].set_exception(SystemError("<b>\x1b"))  # as rclpy, for numbers that do not fit a message
+        await task
+        assert page.refused
+        assert page.view.draft is not None
+        assert page.view.draft.label == "cup"
+        link.offered.add("segment_image")
+        task = begin(page, page._on_mark(mark(link, 50.0)))
+        await settle()
+        link.asked[1][2].set_exception(SystemError("<b>"))
+        await task
+        assert "no preview" in page.remark
+
+    (said,) = stage(links, play)
+    assert said == "The console failed to ask the tracker: SystemError: <b>\\x1b"
+
+
+@pytest.mark.parametrize("number", [0, -5, 2**32, 2**70, True, 1.0, "7", None])
+def test_what_is_no_identity_is_not_acted_on(links: dict[str, SlowLink], number: Any) -> None:
+    async def play(page: ConsolePage, link: SlowLink) -> None:
+        acted: list[int] = []
+        page._objects._on(number, acted.append)
+        assert acted == []
+        page._objects._on(2**32 - 1, acted.append)
+        assert acted == [2**32 - 1]
+
+    stage(links, play)
+
+
+def test_a_number_that_no_parameter_holds_is_not_sent() -> None:
+    kinds = ParameterType
+    assert _read_value(kinds.PARAMETER_INTEGER, 10**20) is None
+    assert _read_value(kinds.PARAMETER_INTEGER, -(2**63) - 1) is None
+    assert _read_value(kinds.PARAMETER_INTEGER, 2**63 - 1) == 2**63 - 1
+    assert _read_value(kinds.PARAMETER_INTEGER, "") is None
+    assert _read_value(kinds.PARAMETER_DOUBLE, 10**20) == 1e20
 
 
 def test_at_once_two_clicks_are_two_objects(links: dict[str, SlowLink]) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from nicegui import ui
 from sam_msgs.msg import TrackedObject
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ObjectsPanel"]
 
+T = TypeVar("T")
 PLOT = (72, 22)  # px
 STATES = {
     TrackedObject.TRACK_TENTATIVE: "tentative",
@@ -93,7 +94,7 @@ class ObjectsPanel:
         self._table.on("choose", lambda event: self._on(event.args, page.select))
         self._table.on("hide", lambda event: self._on(event.args, page.hide))
         self._table.on("rename", lambda event: self._on(event.args, self._ask_name))
-        self._table.on("remove", self._on_remove)
+        self._table.on("remove", lambda event: self._on(event.args, page.remove))
         if page.view.read_only:
             return
         with ui.row().classes("w-full gap-1 px-2"):
@@ -103,13 +104,10 @@ class ObjectsPanel:
             ui.button("Remove all", icon="delete_sweep", on_click=self._ask_reset).props("flat dense no-caps")
 
     @staticmethod
-    def _on(args: Any, action: Any) -> None:
-        if isinstance(args, int) and not isinstance(args, bool):
-            action(args)
-
-    async def _on_remove(self, event: Any) -> None:
-        if isinstance(event.args, int):
-            await self._page.remove(event.args)
+    def _on(args: Any, action: Callable[[int], T]) -> T | None:
+        """Act on an object, if what the browser sent is an identity (uint32)."""
+        good = isinstance(args, int) and not isinstance(args, bool) and 0 < args < 2**32
+        return action(args) if good else None
 
     async def take_pictures(self) -> None:
         """Take pictures of the newest objects, beside the page: a large image takes a while."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
@@ -29,6 +30,7 @@ from sam_ros.runtime.texts import legible
 
 __all__ = ["ConsolePage"]
 
+_log = logging.getLogger(__name__)
 T = TypeVar("T")
 REFRESH = 0.5  # s between two looks at tables and figures; pictures come on their own
 LONGEST_REMARK = 300  # characters of a notification
@@ -203,12 +205,16 @@ class ConsolePage:
             done: What to say where it was done.
 
         Returns:
-            The answer; None where the tracker refused, or answered nothing.
+            The answer; None where the tracker refused or answered nothing, and where asking it failed.
         """
         try:
             answer = await what(self.view.commands)
         except (RefusedError, ImageError) as error:
             self.tell(str(error), good=False)
+            return None
+        except Exception as error:  # whatever it was, what the operator composed must come back
+            _log.exception("a command failed")
+            self.tell(f"The console failed to ask the tracker: {type(error).__name__}: {error}", good=False)
             return None
         if done:
             self.tell(done)
@@ -366,6 +372,9 @@ class ConsolePage:
             mask = await self.view.commands.preview(draft)
         except (RefusedError, ImageError) as error:
             remark = f" · no preview: {legible(str(error), 120)}"
+        except Exception:
+            _log.exception("a preview failed")
+            remark = " · no preview: the console failed to ask the tracker"
         else:
             outline = outline_of(crop_of(mask.mask), mask.box.x_offset, mask.box.y_offset)
             alone = " of the new marks alone" if draft.object_id else ""  # without what the tracker remembers

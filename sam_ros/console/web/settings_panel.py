@@ -146,12 +146,13 @@ class SettingsPanel:
 
 
 def _read_value(kind: int, value: Any) -> bool | int | float | str | None:
-    """Read what was entered as a parameter's type; None where it is unfinished."""
+    """Read what was entered as a parameter's type; None where it is unfinished, or no int64."""
     try:
         if kind == ParameterType.PARAMETER_BOOL:
             return bool(value)
         if kind == ParameterType.PARAMETER_INTEGER:
-            return int(value)
+            whole = int(value)
+            return whole if -(2**63) <= whole < 2**63 else None
         if kind == ParameterType.PARAMETER_DOUBLE:
             return float(value)
     except (TypeError, ValueError, OverflowError):
