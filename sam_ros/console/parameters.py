@@ -74,7 +74,11 @@ _DESCRIPTORS = {
         "Topic of the images, e.g. /camera/image/compressed. Empty: the one that the tracker subscribes to."
     ),
     "max_browsers": _fixed("Most pages that are open at once.", 1, 100),
-    "memory_mib": _fixed("Memory in MiB for images and masks of each tracker that is watched.", 16, 4096),
+    "memory_mib": _fixed(
+        "Memory in MiB for images and masks of each tracker that is watched. What pages froze or searched comes on top.",
+        16,
+        4096,
+    ),
 }
 
 

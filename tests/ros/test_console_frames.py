@@ -227,6 +227,13 @@ def test_a_slow_browser_gets_smaller_pictures_in_the_same_pixels() -> None:
     assert {(facts["width"], facts["height"]) for facts, _ in sizes} == {(2000, 1000)}
 
 
+@pytest.mark.parametrize("size", [(1, 2000), (2000, 1), (3, 4000)])
+def test_a_narrow_image_gets_smaller_and_stays_an_image(size: tuple[int, int]) -> None:
+    for level, (_, longest) in enumerate(LEVELS):
+        _, picture = decoded(encode(Frame(1, image(1, *size), (), True), level))
+        assert (min(picture.shape[:2]) >= 1, max(picture.shape)) == (True, longest)
+
+
 def test_a_jpeg_passes_as_it_is_and_a_broken_image_is_refused() -> None:
     jpeg = cv2.imencode(".jpg", np.zeros((40, 60, 3), np.uint8))[1].tobytes()
     compressed = CompressedImage(header=header(1), format="jpeg", data=jpeg)

@@ -125,7 +125,8 @@ def _jpeg(frame: Frame, level: int) -> tuple[bytes, int, int]:
     scale = longest / max(height, width)
     pixels = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
     if scale < 1.0:
-        pixels = cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        size = (max(1, round(width * scale)), max(1, round(height * scale)))
+        pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
     good, data = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])
     if not good:
         raise ImageError("the image cannot be encoded as JPEG")
