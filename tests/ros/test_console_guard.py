@@ -151,17 +151,17 @@ def test_the_token_comes_with_the_address_and_stays_as_a_cookie() -> None:
 
 def test_a_proxy_does_not_open_the_console_to_everybody() -> None:
     """The console listens at 127.0.0.1, and a proxy passes on what comes to its own name."""
-    settings = ConsoleParameters(origins=("Robot.Example",))
+    settings = ConsoleParameters(hosts=("Robot.Example",))
     token = token_of(settings)
     assert len(token) > 16
-    access = Access(settings.hosts(8088), token)
+    access = Access(settings.allowed_hosts(8088), token)
     assert status(ask(Guard(Inner(), access), host="robot.example")) == 401
     assert status(ask(Guard(Inner(), access), host="robot.example", query=f"token={token}")) == 200
     assert status(ask(Guard(Inner(), access), host="evil.example", query=f"token={token}")) == 421
     assert token_of(ConsoleParameters()) == ""
     assert token_of(ConsoleParameters(token=TOKEN)) == TOKEN
     assert len(token_of(ConsoleParameters(host="0.0.0.0"))) > 16
-    assert ConsoleParameters(host="0.0.0.0").hosts(8088) == frozenset(), "any, with the token"
+    assert ConsoleParameters(host="0.0.0.0").allowed_hosts(8088) == frozenset(), "any, with the token"
 
 
 def test_consoles_on_several_ports_of_a_host_have_their_own_cookies() -> None:

@@ -133,7 +133,7 @@ class Guard:
         """Return status and reason where a request may not come in."""
         host = headers.get("host", "").lower()
         if self._access.hosts and host not in self._access.hosts:
-            return 421, f"This console is not called {host[:80]!r}. Name it in the parameter origins."
+            return 421, f"This console is not called {host[:80]!r}. Name it in the parameter hosts."
         if scope["type"] == "websocket" or scope["method"] not in ("GET", "HEAD"):
             origin = headers.get("origin", "")
             if origin and _host_of(origin) != host:

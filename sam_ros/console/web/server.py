@@ -70,7 +70,7 @@ def serve(
         gzip_middleware_factory=lambda inner: GZipMiddleware(inner, minimum_size=500, compresslevel=6),
     )
     pictures = Pictures(app, links, encoder)
-    access = Access(settings.hosts(port), token, f"sam_console_{port}")
+    access = Access(settings.allowed_hosts(port), token, f"sam_console_{port}")
     try:
         uvicorn.run(
             Guard(pictures, access, settings.max_browsers, is_full),
