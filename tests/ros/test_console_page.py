@@ -23,7 +23,7 @@ from rcl_interfaces.msg import (
 from rcl_interfaces.srv import DescribeParameters, GetParameters, ListParameters, SetParameters
 from rclpy.node import Node
 from sam_msgs.msg import ConceptInstance, ImageMask, TrackedObject, TrackedObjectArray
-from sam_msgs.srv import AddPrompt, DetectConcept, RemoveObject, SegmentImage
+from sam_msgs.srv import AddPrompt, DetectConcept, RemoveObject, SegmentImage, UnfollowConcept
 from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 
@@ -34,6 +34,7 @@ from nicegui.events import KeyboardAction, KeyboardKey, KeyboardModifiers
 from nicegui.page import page as route
 from nicegui.slot import Slot
 
+from sam_core.streaming.prompt import MAX_LABEL
 from sam_ros.console.ros.link import TrackerLink
 from sam_ros.console.web import server
 from sam_ros.console.web.help import show_help
@@ -646,6 +647,27 @@ def test_what_was_found_belongs_to_the_image_that_was_searched(links: dict[str, 
         assert page.view.searched is None
 
     assert "not at hand any more" in stage(links, play)[-1]
+
+
+def test_what_is_followed_is_unfollowed_by_the_same_phrase(links: dict[str, SlowLink]) -> None:
+    async def play(page: ConsolePage, link: SlowLink) -> None:
+        phrases = ("yellow\xa0cup, red", "x" * MAX_LABEL)
+        report(link, **{f"concept followed {i}": phrase for i, phrase in enumerate(phrases, 1)})
+        assert link.health.followed == phrases
+        for phrase in phrases:
+            task = begin(page, page._words._unfollow(phrase))
+            await settle()
+            assert link.asked[-1][1].phrase == phrase
+            link.asked[-1][2].set_result(UnfollowConcept.Response(success=True))
+            await task
+
+        page._words._words.value = "y" * MAX_LABEL
+        task = begin(page, page._words._follow())
+        await settle()
+        assert link.asked[-1][1].phrase == "y" * MAX_LABEL
+        task.cancel()
+
+    stage(links, play)
 
 
 def test_what_was_found_by_another_tracker_is_dropped(links: dict[str, SlowLink]) -> None:

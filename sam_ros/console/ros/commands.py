@@ -34,7 +34,7 @@ from sam_ros.runtime.errors import RefusedError
 
 __all__ = ["LONGEST_TEXT", "MOST_PHRASES", "TRANSITIONS", "Commands"]
 
-LONGEST_TEXT = 200  # characters of a label, phrase or name
+LONGEST_TEXT = 256  # characters of a label, phrase or name: as many as the tracker takes (`MAX_LABEL`)
 MOST_PHRASES = 8
 MOST_PARAMETERS = 200
 SLOW = 120.0  # s that loading a model or a detection may take
@@ -157,12 +157,12 @@ class Commands:
         return str((await self._ask("follow_concept", request, SLOW)).message)
 
     async def unfollow(self, phrase: str) -> None:
-        """Stop looking for a concept."""
-        await self._ask("unfollow_concept", UnfollowConcept.Request(phrase=_text(phrase)))
+        """Stop looking for a concept, named as the tracker reports it."""
+        await self._ask("unfollow_concept", UnfollowConcept.Request(phrase=phrase))
 
-    async def load_detector(self, on: bool) -> None:
-        """Load the detector, or give its memory back."""
-        await self._ask("load_detector" if on else "unload_detector", Trigger.Request(), SLOW)
+    async def load_detector(self) -> None:
+        """Load the detector."""
+        await self._ask("load_detector", Trigger.Request(), SLOW)
 
     # --- The node -----------------------------------------------------------------------------------------------------
 

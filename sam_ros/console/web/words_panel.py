@@ -119,7 +119,7 @@ class WordsPanel:
             await self._page.attempt(partial(_follow, phrase, score), f"following “{phrase}”")
 
     async def _load_detector(self) -> None:
-        await self._page.attempt(lambda commands: commands.load_detector(True), "the detector is loaded")
+        await self._page.attempt(lambda commands: commands.load_detector(), "the detector is loaded")
 
     # --- What is shown ------------------------------------------------------------------------------------------------
 
@@ -182,7 +182,7 @@ class WordsPanel:
                     if not self._page.view.read_only:
                         ui.button(icon="close", on_click=lambda _, one=phrase: self._unfollow(one)).props(
                             "flat round dense size=sm"
-                        ).props["aria-label"] = f"Stop following {phrase}"
+                        ).props["aria-label"] = f"Stop following {legible(phrase)}"
 
     async def _unfollow(self, phrase: str) -> None:
         await self._page.attempt(lambda commands: commands.unfollow(phrase), f"“{phrase}” is not followed any more")
