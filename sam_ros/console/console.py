@@ -47,8 +47,8 @@ def main(args: Sequence[str] | None = None) -> None:
         token = token_of(settings)
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         address = f"http://{host}:{port}/"
-        kind = "read-only pages" if settings.read_only else "pages"
-        node.get_logger().info(f"serving {kind} at {address}{', with a token' if token else ''}")
+        pages = "read-only pages" if settings.read_only else "pages"
+        node.get_logger().info(f"serving {pages} at {address}{', with a token' if token else ''}")
         print(
             f"console at {address}{f'?token={token}' if token else ''}", flush=True
         )  # the log goes to /rosout and bags

@@ -511,6 +511,24 @@ def key(name: str) -> Any:
     )
 
 
+def test_each_tool_has_a_key_a_button_and_a_line_of_the_help(links: dict[str, SlowLink]) -> None:
+    async def play(page: ConsolePage, link: SlowLink) -> None:
+        with page.picture.client:
+            show_help()
+        (dialog,) = (item for item in page.picture.client.elements.values() if isinstance(item, ui.dialog))
+        told = " ".join(item.text for item in dialog.descendants() if isinstance(item, ui.label))
+        dialog.close()
+        for letter, tool, title in (("p", "point", "point"), ("b", "box", "box"), ("m", "brush", "brush"),
+                                    ("e", "example", "example for a search")):  # fmt: skip
+            await page._on_key(key(letter))
+            assert page.tool == page.picture._props["tool"] == tool
+            assert page.bar._tools[tool].props["aria-pressed"] == "true"
+            assert letter.upper() in told
+            assert title in told
+
+    stage(links, play)
+
+
 @pytest.mark.parametrize("asks", ["help", "rename", "save", "load", "reset"])
 def test_keys_do_not_act_through_an_open_dialog(links: dict[str, SlowLink], asks: str) -> None:
     async def play(page: ConsolePage, link: SlowLink) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from nicegui import ui
 
 from sam_ros.console.web.dialogs import open_dialog
+from sam_ros.console.web.tools import TOOLS
 
 __all__ = ["show_help"]
 
 KEYS = (
     ("Left button", "select the object there; elsewhere begin a new one, or correct the selected one"),
     ("Right button, or X", "what is not the object"),
-    ("P  B  M  E", "point, box, brush, example for a search"),
+    ("  ".join(tool.key for tool in TOOLS), ", ".join(tool.title.lower() for tool in TOOLS)),
     ("F", "freeze the picture, or go on"),
     ("Enter", "track, or correct"),
     ("Z", "undo the newest mark"),

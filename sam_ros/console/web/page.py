@@ -18,10 +18,11 @@ from sam_ros.console.web.dialogs import is_dialog_open
 from sam_ros.console.web.health_panel import HealthPanel
 from sam_ros.console.web.help import show_help
 from sam_ros.console.web.objects_panel import ObjectsPanel
-from sam_ros.console.web.picture import TOOLS, Picture
+from sam_ros.console.web.picture import Picture
 from sam_ros.console.web.prompt_bar import PromptBar
 from sam_ros.console.web.settings_panel import SettingsPanel
 from sam_ros.console.web.stream import Encoder
+from sam_ros.console.web.tools import TOOLS
 from sam_ros.console.web.view import View
 from sam_ros.console.web.words_panel import WordsPanel
 from sam_ros.conversions.outlines import Outline, outline_of
@@ -46,7 +47,7 @@ class ConsolePage:
 
     Attributes:
         view: Its state.
-        tool: The tool in use, of `TOOLS`.
+        tool: Name of the tool in use, of `TOOLS`.
         negative: Whether marks say what is not the object.
         remark: What the bar says about the preview.
         refused: Whether the newest prompt was refused, and may be tried in the newest image.
@@ -221,10 +222,9 @@ class ConsolePage:
         return answer
 
     def use(self, tool: str) -> None:
-        """Take another tool."""
-        if tool in TOOLS:
-            self.tool = tool
-            self.refresh()
+        """Take another tool of `TOOLS`, by its name."""
+        self.tool = tool
+        self.refresh()
 
     def swap_sign(self) -> None:
         """Mark what is not the object, or what is."""
@@ -407,8 +407,8 @@ class ConsolePage:
             await self.remove(self.view.selected)
         elif key.lower() == "h" and self.view.selected:
             self.hide(self.view.selected)
-        elif key.lower() in (tools := {"p": "point", "b": "box", "m": "brush", "e": "example"}):
-            self.use(tools[key.lower()])
+        elif (tool := next((tool for tool in TOOLS if tool.key == key.upper()), None)) is not None:
+            self.use(tool.name)
 
     def _swap_dark(self) -> None:
         self._dark.set_value(self._dark.value is not True)

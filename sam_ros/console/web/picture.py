@@ -11,9 +11,7 @@ from sam_ros.console.ros.draft import Box, Draft, Example, Point
 from sam_ros.console.web.pictures import FRAME_URL
 from sam_ros.conversions.outlines import Outline
 
-__all__ = ["TOOLS", "Picture"]
-
-TOOLS = ("point", "box", "brush", "example")
+__all__ = ["Picture"]
 
 
 class Picture(Element, component="picture.js"):
