@@ -466,6 +466,7 @@ def test_without_results_the_table_says_why_it_is_empty(links: dict[str, SlowLin
     async def play(page: ConsolePage, link: SlowLink) -> None:
         def said() -> str:
             page._objects.refresh()
+            assert page._objects._table.visible != page._objects._nothing.visible
             return page._objects._nothing.text if page._objects._nothing.visible else ""
 
         link.show(2 * SECOND, 7)

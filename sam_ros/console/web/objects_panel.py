@@ -124,6 +124,7 @@ class ObjectsPanel:
         nothing = self._why_nothing(frame)
         self._nothing.set_text(nothing)
         self._nothing.set_visibility(bool(nothing))
+        self._table.set_visibility(not nothing)
         pictures = self._pictures[1] if self._pictures[0] is link else {}
         shown = (link, frame.number if frame is not None else 0, view.selected, view.hidden, pictures)
         if shown != self._shown:
