@@ -46,8 +46,12 @@ def main(args: Sequence[str] | None = None) -> None:
         port = free_port(settings.host, settings.port)
         token = token_of(settings)
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
-        address = f"http://{host}:{port}/{f'?token={token}' if token else ''}"
-        node.get_logger().info(f"console at {address}{' (read-only)' if settings.read_only else ''}")
+        address = f"http://{host}:{port}/"
+        pages = "read-only pages" if settings.read_only else "pages"
+        node.get_logger().info(f"serving {pages} at {address}{', with a token' if token else ''}")
+        print(
+            f"console at {address}{f'?token={token}' if token else ''}", flush=True
+        )  # the log goes to /rosout and bags
         with RosThread(node):
             serve(lambda: node.links, settings, port=port, token=token)
     except (FatalError, ParameterException) as error:

@@ -8,7 +8,10 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from rcl_interfaces.msg import IntegerRange, ParameterDescriptor
+from rclpy.exceptions import InvalidTopicNameException
+from rclpy.expand_topic_name import expand_topic_name
 from rclpy.node import Node
+from rclpy.validate_full_topic_name import validate_full_topic_name
 
 from sam_ros.runtime.declaration import declare
 from sam_ros.runtime.errors import FatalError
@@ -16,6 +19,7 @@ from sam_ros.runtime.errors import FatalError
 __all__ = ["ConsoleParameters", "declare_parameters", "is_loopback"]
 
 LOCAL_NAMES = ("localhost", "127.0.0.1", "[::1]")
+HOST = re.compile(r"(\w[\w.-]*|\[[0-9a-fA-F:.]+\])(:\d{1,5})?", re.ASCII)  # what a browser sends as Host
 TOKEN = re.compile(r"[\w.~-]{8,200}", re.ASCII)  # what an address and a cookie can carry
 
 
@@ -26,7 +30,7 @@ class ConsoleParameters:
     host: str = "127.0.0.1"
     port: int = 8088
     token: str = ""
-    origins: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
     read_only: bool = False
     trackers: tuple[str, ...] = ()
     image: str = ""
@@ -41,15 +45,15 @@ class ConsoleParameters:
     @property
     def needs_token(self) -> bool:
         """Whether others can reach the console, at its address or at another name, e.g. through a proxy."""
-        return self.open_to_others or bool(self.origins)
+        return self.open_to_others or bool(self.hosts)
 
-    def hosts(self, port: int) -> frozenset[str]:
+    def allowed_hosts(self, port: int) -> frozenset[str]:
         """Return the names under which the console may be addressed; empty: any, where others can reach it."""
-        names = {*self.origins, *(f"{name}:{port}" for name in (*LOCAL_NAMES, self.host))}
+        names = {*self.hosts, *(f"{name}:{port}" for name in (*LOCAL_NAMES, self.host))}
         return frozenset() if self.open_to_others else frozenset(name.lower() for name in names)
 
 
-_LISTS = ("origins", "trackers")
+_LISTS = ("hosts", "trackers")
 
 
 def _fixed(description: str, least: int | None = None, most: int | None = None) -> ParameterDescriptor:
@@ -62,11 +66,12 @@ _DESCRIPTORS = {
     "port": _fixed("TCP port; 0: any that is free.", 0, 65535),
     "token": _fixed(
         "Secret that a browser must know: 8 to 200 letters, digits and -._~. Empty: none on this computer alone; on "
-        "other addresses, and where there are origins, a new one, which is printed."
+        "other addresses, and where there are hosts, a new one, which is printed. Every node of the graph can read "
+        "this parameter."
     ),
-    "origins": _fixed(
-        "Names under which browsers may reach the console besides its address, e.g. robot.local:8088, or a proxy's. "
-        "With one, a token is required."
+    "hosts": _fixed(
+        "Names under which browsers may reach the console besides its address, e.g. robot.local:8088, or a proxy's, as "
+        "browsers send them: without http://, with the port unless it is 80 or 443. With one, a token is required."
     ),
     "read_only": _fixed("Show everything, change nothing: for displays."),
     "trackers": _fixed("Full names of the trackers' nodes, e.g. /robot/tracker. Empty: every one that is found."),
@@ -74,7 +79,11 @@ _DESCRIPTORS = {
         "Topic of the images, e.g. /camera/image/compressed. Empty: the one that the tracker subscribes to."
     ),
     "max_browsers": _fixed("Most pages that are open at once.", 1, 100),
-    "memory_mib": _fixed("Memory in MiB for images and masks of each tracker that is watched.", 16, 4096),
+    "memory_mib": _fixed(
+        "Memory in MiB for images and masks of each tracker that is watched. What pages freeze or search comes on top.",
+        16,
+        4096,
+    ),
 }
 
 
@@ -103,6 +112,28 @@ def declare_parameters(node: Node) -> ConsoleParameters:
     values: dict[str, Any] = {name: node.get_parameter(name).value for name in defaults}
     for name in _LISTS:
         values[name] = tuple(text for text in values[name] if text)
+    for host in values["hosts"]:
+        if not HOST.fullmatch(host):
+            raise FatalError(
+                f"hosts holds {host!r}: a name such as robot.local:8088 is meant, without http:// and path"
+            )
+    values["trackers"] = tuple(_full_name(node, "trackers", name) for name in values["trackers"])
+    if values["image"]:
+        _full_name(node, "image", values["image"])
     if values["token"] and not TOKEN.fullmatch(values["token"]):
         raise FatalError("token must have 8 to 200 letters, digits and -._~")
     return ConsoleParameters(**values)
+
+
+def _full_name(node: Node, parameter: str, name: str) -> str:
+    """Return the full name of a node or topic; a relative one is of the console's namespace.
+
+    Raises:
+        FatalError: It is none.
+    """
+    try:
+        full = str(expand_topic_name(name, node.get_name(), node.get_namespace()))
+        validate_full_topic_name(full)
+    except (ValueError, InvalidTopicNameException) as error:
+        raise FatalError(f"{parameter} holds {name!r}, which is no name in ROS") from error
+    return full

@@ -109,6 +109,7 @@ def _detector_values(detector: DetectorReport) -> list[tuple[str, str]]:
         ("searches failed", str(detector.failed)),
         ("searches dropped", str(detector.dropped)),
         ("concepts followed", legible(", ".join(detector.followed))),
-        # And each for itself: a phrase may hold a comma, and all together may be cut.
-        *((f"concept followed {i}", legible(phrase)) for i, phrase in enumerate(detector.followed, 1)),
+        # And each for itself, as it is, so that it can be unfollowed: a phrase may hold a comma, and all together may
+        # be cut. `check_phrase` has refused control characters and what is long.
+        *((f"concept followed {i}", phrase) for i, phrase in enumerate(detector.followed, 1)),
     ]

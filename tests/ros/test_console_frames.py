@@ -7,6 +7,7 @@ import gc
 import io
 import json
 import struct
+import threading
 import weakref
 from typing import Any
 
@@ -226,6 +227,13 @@ def test_a_slow_browser_gets_smaller_pictures_in_the_same_pixels() -> None:
     assert {(facts["width"], facts["height"]) for facts, _ in sizes} == {(2000, 1000)}
 
 
+@pytest.mark.parametrize("size", [(1, 2000), (2000, 1), (3, 4000)])
+def test_a_narrow_image_gets_smaller_and_stays_an_image(size: tuple[int, int]) -> None:
+    for level, (_, longest) in enumerate(LEVELS):
+        _, picture = decoded(encode(Frame(1, image(1, *size), (), True), level))
+        assert (min(picture.shape[:2]) >= 1, max(picture.shape)) == (True, longest)
+
+
 def test_a_jpeg_passes_as_it_is_and_a_broken_image_is_refused() -> None:
     jpeg = cv2.imencode(".jpg", np.zeros((40, 60, 3), np.uint8))[1].tobytes()
     compressed = CompressedImage(header=header(1), format="jpeg", data=jpeg)
@@ -269,6 +277,29 @@ def test_browsers_share_an_answer_and_it_does_not_keep_the_image() -> None:
     del frame
     gc.collect()
     assert gone() is None
+
+
+def test_pages_share_the_pictures_of_objects_which_are_made_beside_the_web_server() -> None:
+    threads: list[str] = []
+
+    class Watched(Frame):
+        def rgb(self) -> Any:
+            threads.append(threading.current_thread().name)
+            return super().rgb()
+
+    objects = tuple(SeenObject(tracked(i, np.ones((8, 8), bool), x, 4)) for i, x in ((3, 4), (5, 100)))
+    frame = Watched(1, image(1), objects, True)
+
+    async def ask() -> list[Any]:
+        return await asyncio.gather(*(encoder.thumbnails(frame) for _ in range(3)))
+
+    encoder = Encoder()
+    pictures = asyncio.run(ask())
+    encoder.stop()
+    assert set(pictures[0]) == {3}, "the other is not in the image"
+    assert pictures[0] is pictures[1] is pictures[2]
+    (thread,) = threads
+    assert thread.startswith("jpeg")
 
 
 # --- Prompts ----------------------------------------------------------------------------------------------------------

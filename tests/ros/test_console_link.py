@@ -10,6 +10,28 @@ from rclpy.parameter import Parameter
 
 from sam_ros.console.ros.console_node import MOST_TRACKERS, ConsoleNode
 from sam_ros.console.ros.link import TrackerLink
+from sam_ros.runtime.errors import FatalError
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("trackers", ["bad name"]), ("trackers", ["/a/"]), ("trackers", ["/a", "//b"]), ("image", "/bad topic"),
+     ("image", "images//raw"), ("hosts", ["http://robot.example"]), ("hosts", ["robot.example/"]), ("hosts", ["a b"]),
+     ("token", "short")],
+)  # fmt: skip
+def test_a_parameter_that_makes_no_sense_ends_with_a_sentence(ros: None, name: str, value: object) -> None:
+    with pytest.raises(FatalError, match=name):
+        ConsoleNode(parameter_overrides=[Parameter(name, value=value)])
+
+
+def test_parameters_that_make_sense(ros: None) -> None:
+    hosts = ["robot.local:8088", "Robot.Example", "[fd00::1]:8088"]
+    given = {"hosts": hosts, "trackers": ["tracker", "/robot/tracker"], "image": "camera/image/compressed"}
+    overrides = [Parameter(name, value=value) for name, value in given.items()]
+    node = ConsoleNode(namespace="/robot2", parameter_overrides=overrides)
+    assert node.settings.hosts == tuple(hosts)
+    assert sorted(node.links) == ["/robot/tracker", "/robot2/tracker"], "a relative name is of the console's namespace"
+    node.destroy_node()
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import gc
+import time
 from collections.abc import Callable, Coroutine, Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -22,18 +23,24 @@ from rcl_interfaces.msg import (
 from rcl_interfaces.srv import DescribeParameters, GetParameters, ListParameters, SetParameters
 from rclpy.node import Node
 from sam_msgs.msg import ConceptInstance, ImageMask, TrackedObject, TrackedObjectArray
-from sam_msgs.srv import AddPrompt, DetectConcept, RemoveObject, SegmentImage
+from sam_msgs.srv import AddPrompt, DetectConcept, RemoveObject, SegmentImage, UnfollowConcept
 from std_msgs.msg import Header
+from std_srvs.srv import Trigger
 
 pytest.importorskip("nicegui")
 
 from nicegui import Client, ui
+from nicegui.events import KeyboardAction, KeyboardKey, KeyboardModifiers
 from nicegui.page import page as route
 from nicegui.slot import Slot
 
+from sam_core.streaming.prompt import MAX_LABEL
 from sam_ros.console.ros.link import TrackerLink
 from sam_ros.console.web import server
+from sam_ros.console.web.help import show_help
 from sam_ros.console.web.page import ConsolePage
+from sam_ros.console.web.settings_panel import _read_value
+from sam_ros.console.web.stream import Encoder
 from sam_ros.console.web.view import Found
 from sam_ros.conversions.encodings import array_to_image
 from sam_ros.conversions.stamps import to_time
@@ -63,11 +70,14 @@ class SlowLink(TrackerLink):
         self.asked.append((service, copy.deepcopy(request), answer))
         return await answer
 
-    def show(self, stamp: int) -> None:
-        """Receive an image and its result."""
+    def show(self, stamp: int, *ids: int) -> None:
+        """Receive an image and its result, in which these objects are tracked."""
         header = Header(stamp=to_time(stamp))
         self.frames.add_image(array_to_image(np.zeros((40, 60, 3), np.uint8), "rgb8", header))
-        self.frames.add_result(TrackedObjectArray(header=header))
+        objects = [TrackedObject(id=object_id, track_state=TrackedObject.TRACK_TRACKED) for object_id in ids]
+        for item in objects:
+            item.box.width = item.box.height = 8
+        self.frames.add_result(TrackedObjectArray(header=header, objects=objects))
 
 
 @pytest.fixture
@@ -85,12 +95,16 @@ def stage(links: dict[str, SlowLink], play: Callable[[ConsolePage, SlowLink], Co
 
     async def run() -> None:
         with Client(route("")) as client:
-            page = ConsolePage(lambda: links, read_only=False)
+            page = ConsolePage(lambda: links, encoder, read_only=False)
             await asyncio.wait_for(play(page, links["/a"]), TIMEOUT)
             said.extend(message[2]["message"] for message in client.outbox.messages if message[1] == "notify")
         client.delete()
 
-    asyncio.run(run())
+    encoder = Encoder()
+    try:
+        asyncio.run(run())
+    finally:
+        encoder.stop()
     return said
 
 
@@ -141,6 +155,49 @@ def test_a_prompt_is_sent_once_and_comes_back_where_it_is_refused(links: dict[st
         assert (page.view.draft, page.view.frame, page.refused) == (None, None, False)
 
     assert stage(links, play) == ["No.", "Object 3 is tracked."]
+
+
+def test_a_prompt_that_could_not_be_sent_comes_back(links: dict[str, SlowLink]) -> None:
+    async def play(page: ConsolePage, link: SlowLink) -> None:
+        await page._on_mark(mark(link))
+        page.view.call("cup")
+        task = begin(page, page.accept())
+        await settle()
+        link.asked[0][2].set_exception(SystemError("<b>\x1b"))  # as rclpy, for numbers that do not fit a message
+        await task
+        assert page.refused
+        assert page.view.draft is not None
+        assert page.view.draft.label == "cup"
+        link.offered.add("segment_image")
+        task = begin(page, page._on_mark(mark(link, 50.0)))
+        await settle()
+        link.asked[1][2].set_exception(SystemError("<b>"))
+        await task
+        assert "no preview" in page.remark
+
+    (said,) = stage(links, play)
+    assert said == "The console failed to ask the tracker: SystemError: <b>\\x1b"
+
+
+@pytest.mark.parametrize("number", [0, -5, 2**32, 2**70, True, 1.0, "7", None])
+def test_what_is_no_identity_is_not_acted_on(links: dict[str, SlowLink], number: Any) -> None:
+    async def play(page: ConsolePage, link: SlowLink) -> None:
+        acted: list[int] = []
+        page._objects._on(number, acted.append)
+        assert acted == []
+        page._objects._on(2**32 - 1, acted.append)
+        assert acted == [2**32 - 1]
+
+    stage(links, play)
+
+
+def test_a_number_that_no_parameter_holds_is_not_sent() -> None:
+    kinds = ParameterType
+    assert _read_value(kinds.PARAMETER_INTEGER, 10**20) is None
+    assert _read_value(kinds.PARAMETER_INTEGER, -(2**63) - 1) is None
+    assert _read_value(kinds.PARAMETER_INTEGER, 2**63 - 1) == 2**63 - 1
+    assert _read_value(kinds.PARAMETER_INTEGER, "") is None
+    assert _read_value(kinds.PARAMETER_DOUBLE, 10**20) == 1e20
 
 
 def test_at_once_two_clicks_are_two_objects(links: dict[str, SlowLink]) -> None:
@@ -245,27 +302,76 @@ def test_an_image_is_sent_only_where_the_tracker_has_it_no_more(links: dict[str,
     stage(links, play)
 
 
+def numbers(page: ConsolePage) -> list[ui.number]:
+    """The settings' controls of numbers."""
+    return [item for item in page._settings._parameters.descendants() if isinstance(item, ui.number)]
+
+
+async def answer_parameters(link: SlowLink, value: float) -> None:
+    """Answer what is asked to read the parameters: there is one, a score."""
+    descriptor = ParameterDescriptor(name="score", type=ParameterType.PARAMETER_DOUBLE)
+    current = ParameterValue(type=ParameterType.PARAMETER_DOUBLE, double_value=value)
+    for service, answer in (
+        ("list_parameters", ListParameters.Response(result=ListParametersResult(names=["score"]))),
+        ("describe_parameters", DescribeParameters.Response(descriptors=[descriptor])),
+        ("get_parameters", GetParameters.Response(values=[current])),
+    ):
+        await settle()
+        assert link.asked[-1][0] == service
+        link.asked[-1][2].set_result(answer)
+    await settle()
+
+
+def report(link: SlowLink, **values: str) -> None:
+    """Receive a report of an active tracker."""
+    pairs = {"state": "active", **values}
+    link.add_report(DiagnosticStatus(values=[KeyValue(key=key, value=value) for key, value in pairs.items()]))
+
+
+def test_the_settings_are_of_the_tracker_that_is_looked_at(links: dict[str, SlowLink]) -> None:
+    async def play(page: ConsolePage, link: SlowLink) -> None:
+        other = links["/b"]
+        report(link)
+        task = begin(page, page._settings.refresh())
+        await answer_parameters(link, 0.5)
+        await task
+        assert [number.value for number in numbers(page)] == [0.5]
+
+        page.view.choose("/b")
+        await page._settings._set("score", 0.9)  # typed before, and sent after
+        assert [service for service, _, _ in link.asked + other.asked if service == "set_parameters"] == []
+        await page._settings.refresh()
+        assert numbers(page) == [], "it is not running"
+
+        report(other)
+        slow = begin(page, page._settings.refresh())
+        await settle()
+        page.view.choose("/a")
+        again = begin(page, page._settings.refresh())
+        await answer_parameters(link, 0.6)
+        await answer_parameters(other, 0.7)
+        await asyncio.gather(slow, again)
+        assert [number.value for number in numbers(page)] == [0.6]
+
+    stage(links, play)
+
+
 def test_a_refused_parameter_shows_the_value_that_the_tracker_has(links: dict[str, SlowLink]) -> None:
     async def play(page: ConsolePage, link: SlowLink) -> None:
         descriptor = ParameterDescriptor(name="score", type=ParameterType.PARAMETER_DOUBLE)
         current = ParameterValue(type=ParameterType.PARAMETER_DOUBLE, double_value=0.5)
+        page._settings._link = link
         page._settings._show([("score", descriptor, current)])
-        (number,) = (item for item in page._settings._parameters.descendants() if isinstance(item, ui.number))
+        (number,) = numbers(page)
         number.set_value(2.0)
         task = begin(page, page._settings._set("score", 2.0))
+        await settle()
         refused = SetParametersResult(successful=False, reason="It is too much.")
-        for service, answer in (
-            ("set_parameters", SetParameters.Response(results=[refused])),
-            ("list_parameters", ListParameters.Response(result=ListParametersResult(names=["score"]))),
-            ("describe_parameters", DescribeParameters.Response(descriptors=[descriptor])),
-            ("get_parameters", GetParameters.Response(values=[current])),
-        ):
-            await settle()
-            assert link.asked[-1][0] == service
-            link.asked[-1][2].set_result(answer)
+        assert link.asked[-1][0] == "set_parameters"
+        link.asked[-1][2].set_result(SetParameters.Response(results=[refused]))
+        await answer_parameters(link, 0.5)
         await task
-        (number,) = (item for item in page._settings._parameters.descendants() if isinstance(item, ui.number))
-        assert number.value == 0.5
+        assert [number.value for number in numbers(page)] == [0.5]
 
         task = begin(page, page._settings._set("score", 0.9))
         await settle()
@@ -278,7 +384,7 @@ def test_a_refused_parameter_shows_the_value_that_the_tracker_has(links: dict[st
 
 def test_parameters_that_could_not_be_read_are_read_again(links: dict[str, SlowLink]) -> None:
     async def play(page: ConsolePage, link: SlowLink) -> None:
-        link.add_report(DiagnosticStatus(values=[KeyValue(key="state", value="active")]))
+        report(link)
         task = begin(page, page._settings.refresh())
         await settle()
         link.asked[-1][2].set_exception(RefusedError("/a has not answered."))
@@ -312,12 +418,153 @@ def test_an_answer_is_told_though_the_dialog_that_asked_is_gone(links: dict[str,
     assert stage(links, play) == ["Removed"]
 
 
+def test_the_selection_ends_with_the_object(links: dict[str, SlowLink]) -> None:
+    async def play(page: ConsolePage, link: SlowLink) -> None:
+        link.show(2 * SECOND, 7, 8)
+        page.select(7)
+        page.hide(8)
+        page._tick()
+        assert (page.view.selected, page.view.hidden) == (7, {8})
+        link.show(3 * SECOND, 9)  # another browser removed them, or the tracker began anew
+        page._tick()
+        assert (page.view.selected, page.view.hidden) == (0, frozenset())
+
+        page.select(9)
+        for success, selected in ((False, 9), (True, 0)):
+            task = begin(page, page.remove_all())
+            await settle()
+            link.asked[-1][2].set_result(Trigger.Response(success=success, message="No."))
+            await task
+            assert page.view.selected == selected
+
+    assert stage(links, play) == ["No.", "Removed"]
+
+
+def test_the_table_is_sent_only_where_it_has_changed(links: dict[str, SlowLink]) -> None:
+    async def play(page: ConsolePage, link: SlowLink) -> None:
+        table, queued = page._objects._table, page.picture.client.outbox.updates
+        link.show(2 * SECOND, 7)
+        await page._tick_objects()
+        (row,) = table.rows
+        assert row["thumbnail"].startswith("data:image/jpeg")
+        queued.clear()
+        await page._tick_objects()
+        assert table.id not in queued
+        page.select(7)
+        assert table.id in queued
+        assert (table.rows[0]["selected"], table.rows[0]["thumbnail"]) == (True, row["thumbnail"])
+
+        page.view.choose("/b")
+        links["/b"].show(2 * SECOND, 7)
+        page._objects.refresh()
+        assert table.rows[0]["thumbnail"] == "", "the picture is of another tracker's object"
+
+    stage(links, play)
+
+
+def test_without_results_the_table_says_why_it_is_empty(links: dict[str, SlowLink]) -> None:
+    async def play(page: ConsolePage, link: SlowLink) -> None:
+        def said() -> str:
+            page._objects.refresh()
+            assert page._objects._table.visible != page._objects._nothing.visible
+            return page._objects._nothing.text if page._objects._nothing.visible else ""
+
+        link.show(2 * SECOND, 7)
+        assert said() == ""
+        link.show(3 * SECOND)
+        assert "Nothing is tracked yet" in said()
+        link.frames._clock = lambda: time.monotonic() + 60.0
+        link.frames.add_image(
+            array_to_image(np.zeros((40, 60, 3), np.uint8), "rgb8", Header(stamp=to_time(9 * SECOND)))
+        )
+        assert "when a tracker runs" in said()
+        for state, words in (("active, paused", "paused"), ("inactive", "inactive"), ("active", "No results")):
+            report(link, state=state)
+            assert words in said()
+
+    stage(links, play)
+
+
+def test_only_a_frame_that_is_shown_is_frozen_by_hand(links: dict[str, SlowLink]) -> None:
+    async def play(page: ConsolePage, link: SlowLink) -> None:
+        page.toggle_freeze()  # the browser shows none yet, and does not answer
+        await page._on_mark(mark(link))
+        await page.undo()
+        assert page.view.frame is None
+
+        page.toggle_freeze()
+        page._on_freeze(mark(link, by_hand=True))
+        await page._on_mark(mark(link))
+        await page.undo()
+        assert page.view.frame is not None
+        page._on_freeze(mark(link, by_hand=False))
+        assert page.view.frozen, "a press in it changes nothing"
+
+    stage(links, play)
+
+
+def key(name: str) -> Any:
+    """What a browser sends for a key that is pressed."""
+    return SimpleNamespace(
+        action=KeyboardAction(keydown=True, keyup=False, repeat=False),
+        key=KeyboardKey(name=name, code=name, location=0),
+        modifiers=KeyboardModifiers(alt=False, ctrl=False, meta=False, shift=False),
+    )
+
+
+def test_each_tool_has_a_key_a_button_and_a_line_of_the_help(links: dict[str, SlowLink]) -> None:
+    async def play(page: ConsolePage, link: SlowLink) -> None:
+        with page.picture.client:
+            show_help()
+        (dialog,) = (item for item in page.picture.client.elements.values() if isinstance(item, ui.dialog))
+        told = " ".join(item.text for item in dialog.descendants() if isinstance(item, ui.label))
+        dialog.close()
+        for letter, tool, title in (("p", "point", "point"), ("b", "box", "box"), ("m", "brush", "brush"),
+                                    ("e", "example", "example for a search")):  # fmt: skip
+            await page._on_key(key(letter))
+            assert page.tool == page.picture._props["tool"] == tool
+            assert page.bar._tools[tool].props["aria-pressed"] == "true"
+            assert letter.upper() in told
+            assert title in told
+
+    stage(links, play)
+
+
+@pytest.mark.parametrize("asks", ["help", "rename", "save", "load", "reset"])
+def test_keys_do_not_act_through_an_open_dialog(links: dict[str, SlowLink], asks: str) -> None:
+    async def play(page: ConsolePage, link: SlowLink) -> None:
+        await page._on_mark(mark(link))
+        page.view.selected = 7
+        panel = page._objects
+        actions = {
+            "help": show_help,
+            "rename": lambda: panel._ask_name(7),
+            "save": panel._ask_save,
+            "load": panel._ask_load,
+            "reset": panel._ask_reset,
+        }
+        with page.picture.client:
+            actions[asks]()
+        for name in ("Escape", "z", "h", "x", "f", "?", "Enter", "Delete"):
+            await page._on_key(key(name))
+            assert page.view.draft is not None, name
+        assert link.asked == []
+        assert (page.view.selected, page.view.hidden, page.negative) == (7, frozenset(), False)
+
+        (dialog,) = (item for item in page.picture.client.elements.values() if isinstance(item, ui.dialog))
+        dialog.close()
+        await page._on_key(key("Escape"))
+        assert page.view.draft is None, "the keys are the page's again"
+
+    stage(links, play)
+
+
 def test_a_silent_tracker_does_not_stop_the_page(links: dict[str, SlowLink]) -> None:
     async def play(page: ConsolePage, link: SlowLink) -> None:
         page._panels.value = "Settings"
         waiting = begin(page, page._tick_settings())
         await settle()
-        page._settings._shown = ("", "another state")
+        page._settings._state_shown = "another state"
         link._looked = -1e9
         page._tick()
         assert link.watched
@@ -419,6 +666,27 @@ def test_what_was_found_belongs_to_the_image_that_was_searched(links: dict[str, 
         assert page.view.searched is None
 
     assert "not at hand any more" in stage(links, play)[-1]
+
+
+def test_what_is_followed_is_unfollowed_by_the_same_phrase(links: dict[str, SlowLink]) -> None:
+    async def play(page: ConsolePage, link: SlowLink) -> None:
+        phrases = ("yellow\xa0cup, red", "x" * MAX_LABEL)
+        report(link, **{f"concept followed {i}": phrase for i, phrase in enumerate(phrases, 1)})
+        assert link.health.followed == phrases
+        for phrase in phrases:
+            task = begin(page, page._words._unfollow(phrase))
+            await settle()
+            assert link.asked[-1][1].phrase == phrase
+            link.asked[-1][2].set_result(UnfollowConcept.Response(success=True))
+            await task
+
+        page._words._words.value = "y" * MAX_LABEL
+        task = begin(page, page._words._follow())
+        await settle()
+        assert link.asked[-1][1].phrase == "y" * MAX_LABEL
+        task.cancel()
+
+    stage(links, play)
 
 
 def test_what_was_found_by_another_tracker_is_dropped(links: dict[str, SlowLink]) -> None:

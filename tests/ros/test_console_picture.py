@@ -72,5 +72,13 @@ def test_what_marks_nothing_does_not_hold_the_picture(play: Any, tool: str, step
     assert play(tool, "freeze()", *steps) == (True, [["freeze", 5]]), "what was frozen by hand stays"
 
 
+def test_the_pointer_is_over_the_smallest_object_that_is_shown(play: Any) -> None:
+    """As a click, which the server tests on the masks."""
+    objects = "[{ id: 1, area: 900 }, { id: 2, area: 30 }, { id: 3, area: 8 }]"
+    everywhere = "$refs.image = { getContext: () => ({ isPointInPath: () => true }) }"
+    steps = [f"facts.objects = {objects}", everywhere, "hidden = [3]", "move(at(9))"]
+    assert play("point", *steps, "$emit('hover', { number: picture.hover })")[1] == [["hover", 2]]
+
+
 def test_another_tracker_ends_a_press(play: Any) -> None:
     assert play("point", "press(at(9))", "restart()", "lift(at(9))") == (False, [["freeze", 5]])

@@ -11,6 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import rclpy
+from rcl_interfaces.msg import Log
+from rclpy.node import Node
+from rclpy.qos import QoSDurabilityPolicy, QoSProfile
 
 pytest.importorskip("nicegui")
 
@@ -64,6 +68,22 @@ def test_without_the_token_nothing_is_served(console: tuple[Executable, str, str
     assert status == 200
     assert b"picture.js" in page
     assert b"http://" not in re.sub(rb"http://(www\.w3\.org|127\.0\.0\.1)", b"", page), "nothing from the internet"
+
+
+def test_the_token_is_printed_and_not_logged(console: tuple[Executable, str, str]) -> None:
+    """What is logged goes to /rosout, and from there into bags."""
+    _, base, token = console
+    node = Node("test_console_process")
+    logged: list[str] = []
+    qos = QoSProfile(depth=100, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
+    node.create_subscription(Log, "/rosout", lambda message: logged.append(message.msg), qos)
+    port = base.rpartition(":")[2]
+    end = time.monotonic() + 30
+    while not any(f":{port}/" in text for text in logged):
+        assert time.monotonic() < end, logged
+        rclpy.spin_once(node, timeout_sec=0.2)
+    node.destroy_node()
+    assert not any(token in text for text in logged)
 
 
 def test_it_does_without_pytorch(console: tuple[Executable, str, str]) -> None:

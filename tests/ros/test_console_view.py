@@ -36,19 +36,36 @@ def links(ros: None) -> Iterator[dict[str, TrackerLink]]:
 @pytest.fixture
 def view(links: dict[str, TrackerLink]) -> View:
     """A view of /a, whose newest frame has object 7 at its top left."""
-    header = Header(stamp=to_time(STAMP))
-    item = TrackedObject(id=7, state=TrackedObject.TRACKED, area=100)
-    item.box.width = item.box.height = 10
-    item.mask = array_to_image(np.full((10, 10), 255, np.uint8), "mono8", Header())
-    links["/a"].frames.add_image(array_to_image(np.zeros((40, 60, 3), np.uint8), "rgb8", header))
-    links["/a"].frames.add_result(TrackedObjectArray(header=header, objects=[item]))
+    show(links["/a"], STAMP, square(7, 0, 10))
     return View(lambda: links, read_only=False)
+
+
+def square(object_id: int, x: int, side: int) -> TrackedObject:
+    """A tracked object at the top of the image, px."""
+    item = TrackedObject(id=object_id, state=TrackedObject.TRACKED, area=side * side)
+    item.box.x_offset, item.box.width, item.box.height = x, side, side
+    item.mask = array_to_image(np.full((side, side), 255, np.uint8), "mono8", Header())
+    return item
+
+
+def show(link: TrackerLink, stamp: int, *objects: TrackedObject) -> None:
+    """Receive an image and its result."""
+    header = Header(stamp=to_time(stamp))
+    link.frames.add_image(array_to_image(np.zeros((40, 60, 3), np.uint8), "rgb8", header))
+    link.frames.add_result(TrackedObjectArray(header=header, objects=list(objects)))
 
 
 def at(view: View, x: float, y: float, positive: bool = True, **more: Any) -> dict[str, Any]:
     frame = view.link.frames.newest  # type: ignore[union-attr]
     assert frame is not None
-    return {"number": frame.number, "stamp": str(STAMP), "kind": "point", "at": [x, y], "positive": positive, **more}
+    return {
+        "number": frame.number,
+        "stamp": str(frame.stamp),
+        "kind": "point",
+        "at": [x, y],
+        "positive": positive,
+        **more,
+    }
 
 
 def test_a_click_on_an_object_selects_it_and_the_picture_goes_on(view: View) -> None:
@@ -87,8 +104,68 @@ def test_a_hidden_object_is_not_selected(view: View) -> None:
     view.hide(7)
     view.mark("point", at(view, 5, 5))
     assert view.draft is not None
+    assert (view.selected, view.draft.object_id) == (0, 0)
+    view.cancel()
+    with pytest.raises(RefusedError, match="corrects an object"):
+        view.mark("point", at(view, 5, 5, positive=False))
     view.hide(7)
     assert view.hidden == frozenset()
+
+
+def test_a_hidden_object_lets_a_click_through(links: dict[str, TrackerLink], view: View) -> None:
+    show(links["/a"], 2 * STAMP, square(7, 0, 10), square(8, 0, 5))
+    view.hide(8)
+    view.mark("point", at(view, 2, 2))
+    assert view.selected == 7
+
+
+def test_a_click_on_another_object_selects_it_and_does_not_correct_the_first(
+    links: dict[str, TrackerLink], view: View
+) -> None:
+    show(links["/a"], 2 * STAMP, square(7, 0, 10), square(8, 30, 10))
+    view.mark("point", at(view, 5, 5))
+    assert not view.mark("point", at(view, 35, 5))
+    assert (view.selected, view.draft, view.frame) == (8, None, None)
+    assert view.mark("point", at(view, 50, 30)), "elsewhere it is corrected"
+    assert view.mark("point", at(view, 5, 5)), "and goes on being, over another object, too"
+    assert view.draft is not None
+    assert (view.draft.object_id, len(view.draft.steps)) == (8, 2)
+
+
+def test_what_is_not_tracked_any_more_is_neither_selected_nor_hidden(view: View) -> None:
+    view.hide(3)
+    view.hide(8)
+    view.selected = 7
+    view.keep_objects([7, 8])
+    assert (view.selected, view.hidden) == (7, {8})
+    view.forget_object(7)
+    assert (view.selected, view.hidden) == (0, {8})
+    view.keep_objects(())
+    assert view.hidden == frozenset()
+
+
+def test_examples_are_of_the_image_that_they_were_drawn_in(links: dict[str, TrackerLink], view: View) -> None:
+    def draw() -> None:
+        view.mark("example", at(view, 0, 0, kind="box") | {"at": [20, 20, 29, 29]})
+
+    draw()
+    view.release()
+    assert view.examples == ()
+    draw()
+    view.mark("point", at(view, 5, 5))
+    assert view.selected == 7
+    assert (len(view.examples), view.frame) == (1, links["/a"].frames.newest), "they hold the picture"
+    show(links["/a"], 2 * STAMP)
+    draw()
+    assert (len(view.examples), view.frame) == (1, links["/a"].frames.newest), "only those of the newer image"
+    draw()
+    view.undo()
+    assert view.frame is not None
+    view.undo()
+    assert (view.examples, view.frame) == ((), None)
+    draw()
+    view.forget_search()
+    assert (view.examples, view.frame) == ((), None)
 
 
 @pytest.mark.parametrize(

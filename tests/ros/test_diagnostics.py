@@ -7,6 +7,7 @@ import torch
 from diagnostic_msgs.msg import DiagnosticStatus
 
 from sam_core import build_tracker
+from sam_ros.detection.detector_manager import DetectorReport
 from sam_ros.node.condition import Condition, Facts, ImageTopic
 from sam_ros.node.diagnostics import device_memory, diagnostic_array, diagnostic_status
 from sam_ros.node.parameters import TrackerParameters
@@ -68,6 +69,14 @@ def test_what_was_not_measured_is_unknown() -> None:
     values = {item.key: item.value for item in report(Statistics()).values}
     assert values["latency stamp to publish p50 / p99 [ms]"] == "unknown"
     assert values["newest image [s ago]"] == "never"
+
+
+def test_each_followed_concept_is_reported_as_it_is() -> None:
+    """So that it can be unfollowed by what the report says."""
+    phrases = ("yellow\xa0cup, red", "x" * 256)
+    detector = DetectorReport("idle", 0, 8, 0, None, None, followed=phrases)
+    values = {item.key: item.value for item in report(Statistics(), replace(GOOD, detector=detector)).values}
+    assert (values["concept followed 1"], values["concept followed 2"]) == phrases
 
 
 def test_the_header_has_the_time(statistics: Statistics) -> None:

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
-from rcl_interfaces.srv import SetParameters
+from rcl_interfaces.msg import ParameterDescriptor, ParameterValue
+from rcl_interfaces.srv import DescribeParameters, GetParameters, ListParameters, SetParameters
 from sam_msgs.msg import ConceptInstance
 from sam_msgs.srv import (
     AddPrompt,
@@ -33,8 +34,9 @@ from sam_ros.runtime.errors import RefusedError
 
 __all__ = ["LONGEST_TEXT", "MOST_PHRASES", "TRANSITIONS", "Commands"]
 
-LONGEST_TEXT = 200  # characters of a label, phrase or name
+LONGEST_TEXT = 256  # characters of a label, phrase or name: as many as the tracker takes (`MAX_LABEL`)
 MOST_PHRASES = 8
+MOST_PARAMETERS = 200
 SLOW = 120.0  # s that loading a model or a detection may take
 TRANSITIONS = {
     "configure": Transition.TRANSITION_CONFIGURE,
@@ -49,7 +51,7 @@ class Commands:
 
     Args:
         link: The tracker.
-        read_only: Refuse everything.
+        read_only: Refuse everything that changes something.
     """
 
     def __init__(self, link: TrackerLink, *, read_only: bool) -> None:
@@ -155,12 +157,12 @@ class Commands:
         return str((await self._ask("follow_concept", request, SLOW)).message)
 
     async def unfollow(self, phrase: str) -> None:
-        """Stop looking for a concept."""
-        await self._ask("unfollow_concept", UnfollowConcept.Request(phrase=_text(phrase)))
+        """Stop looking for a concept, named as the tracker reports it."""
+        await self._ask("unfollow_concept", UnfollowConcept.Request(phrase=phrase))
 
-    async def load_detector(self, on: bool) -> None:
-        """Load the detector, or give its memory back."""
-        await self._ask("load_detector" if on else "unload_detector", Trigger.Request(), SLOW)
+    async def load_detector(self) -> None:
+        """Load the detector."""
+        await self._ask("load_detector", Trigger.Request(), SLOW)
 
     # --- The node -----------------------------------------------------------------------------------------------------
 
@@ -175,6 +177,14 @@ class Commands:
             await self._ask("change_state", request, SLOW)
         except RefusedError as error:
             raise RefusedError(f"Cannot {transition}: {error}") from None
+
+    async def parameters(self) -> list[tuple[str, ParameterDescriptor, ParameterValue]]:
+        """Return names, descriptors and values of the tracker's parameters; a read-only console may ask, too."""
+        names = sorted((await self._link.call("list_parameters", ListParameters.Request())).result.names)
+        names = [name for name in names if "." not in name][:MOST_PARAMETERS]
+        described = await self._link.call("describe_parameters", DescribeParameters.Request(names=names))
+        values = await self._link.call("get_parameters", GetParameters.Request(names=names))
+        return list(zip(names, described.descriptors, values.values, strict=False))
 
     async def set_parameter(self, parameter: Any) -> str:
         """Set a parameter (rcl_interfaces Parameter) while the tracker runs; return its name."""

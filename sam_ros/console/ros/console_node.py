@@ -37,7 +37,7 @@ class ConsoleNode(Node):
         self.settings: ConsoleParameters = declare_parameters(self)
         self._links: dict[str, TrackerLink] = {}
         for name in self.settings.trackers:
-            self._add(name if name.startswith("/") else f"{self.get_namespace().rstrip('/')}/{name}")
+            self._add(name)
         self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 20)
         self.create_timer(PERIOD, self._refresh, clock=Clock(clock_type=ClockType.STEADY_TIME))
 

@@ -7,7 +7,7 @@ import math
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeAlias
@@ -116,9 +116,9 @@ class Frame:
         """
         return compressed_to_rgb(self.image) if isinstance(self.image, CompressedImage) else image_to_rgb(self.image)
 
-    def object_at(self, x: float, y: float) -> SeenObject | None:
-        """Return the smallest object that covers a point (px)."""
-        hit = [item for item in self.objects if item.covers(x, y)]
+    def object_at(self, x: float, y: float, *, without: Collection[int] = ()) -> SeenObject | None:
+        """Return the smallest object that covers a point (px), of those whose identities are not in `without`."""
+        hit = [item for item in self.objects if item.id not in without and item.covers(x, y)]
         return min(hit, key=lambda item: item.message.area, default=None)
 
 

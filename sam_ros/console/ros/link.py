@@ -51,7 +51,6 @@ SERVICES: dict[str, Any] = {
     "follow_concept": FollowConcept,
     "unfollow_concept": UnfollowConcept,
     "load_detector": Trigger,
-    "unload_detector": Trigger,
     "save_objects": SaveObjects,
     "load_objects": LoadObjects,
     "reset": Trigger,

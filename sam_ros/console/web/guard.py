@@ -26,10 +26,14 @@ App: TypeAlias = "Callable[[Scope, Receive, Send], Awaitable[None]]"
 
 MOST_BODY = 2**16  # bytes of a request over HTTP: pictures come, only words go
 MOST_MESSAGE = 2**17  # bytes of one WebSocket message
-REQUESTS = 150.0  # a second of one address, pictures included
+REQUESTS = 60.0  # a second of one address for each page that may be open, pictures included
+REFUSALS = 10.0  # requests a second of one address that are refused with a reason
 MESSAGES = 60.0  # a second of one WebSocket
 BURST = 5.0  # s of these rates that may come at once
 MOST_PEERS = 256  # addresses whose rates are known
+RETRY = 2  # s until a browser that found the console full asks again
+TOO_MANY = (429, "Too many requests.")
+FULL = (503, "As many pages are open as max_browsers allows. Close one: this page tries again by itself.")
 TOO_MUCH, FORBIDDEN = 1009, 1008  # codes that close a WebSocket (RFC 6455, 7.4.1)
 
 
@@ -80,6 +84,7 @@ class Guard:
     Args:
         app: What is guarded.
         access: Who may come in.
+        pages: Most pages that are open at once; behind one address there may be all of them.
         is_full: Whether no further page may be opened.
         clock: Monotonic seconds; tests pass their own.
     """
@@ -88,14 +93,16 @@ class Guard:
         self,
         app: App,
         access: Access,
+        pages: int = 1,
         is_full: Callable[[], bool] = lambda: False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.app = app
         self._access = access
+        self._requests = REQUESTS * pages
         self._is_full = is_full
         self._clock = clock
-        self._peers: OrderedDict[str, Bucket] = OrderedDict()
+        self._peers: OrderedDict[str, tuple[Bucket, Bucket]] = OrderedDict()  # of what is served, and refused
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request, or refuse it."""
@@ -112,13 +119,24 @@ class Guard:
             await self.app(scope, _bounded(receive), self._remembering(scope, send))
 
     def _refusal(self, scope: Scope, headers: dict[str, str]) -> tuple[int, str] | None:
-        """Return status and reason where a request is refused."""
+        """Return status and reason where a request is refused.
+
+        What may not come in does not use up the requests of those at the same address who may, e.g. behind one proxy.
+        """
+        served, refused = self._buckets(scope)
+        foreign = self._foreign(scope, headers)
+        if foreign is not None:
+            return foreign if refused.take() else TOO_MANY
+        return self._excess(scope, headers) if served.take() else TOO_MANY
+
+    def _foreign(self, scope: Scope, headers: dict[str, str]) -> tuple[int, str] | None:
+        """Return status and reason where a request may not come in."""
         host = headers.get("host", "").lower()
         if self._access.hosts and host not in self._access.hosts:
-            return 421, f"This console is not called {host[:80]!r}. Name it in the parameter origins."
+            return 421, f"This console is not called {host[:80]!r}. Name it in the parameter hosts."
         if scope["type"] == "websocket" or scope["method"] not in ("GET", "HEAD"):
             origin = headers.get("origin", "")
-            if origin and urlsplit(origin).netloc.lower() != host:
+            if origin and _host_of(origin) != host:
                 return 403, f"Pages of {origin[:80]!r} may not speak to this console."
             if not origin and scope["type"] == "websocket":
                 return 403, "A WebSocket needs an origin."
@@ -127,15 +145,17 @@ class Guard:
             return 403, "Other pages may not use what belongs to this console."
         if not self._knows_token(scope, headers):
             return 401, "Open the console by the address that it printed: it ends in ?token=…"
-        if not self._bucket(scope).take():
-            return 429, "Too many requests."
+        return None
+
+    def _excess(self, scope: Scope, headers: dict[str, str]) -> tuple[int, str] | None:
+        """Return status and reason where a request asks for more than there is."""
         length = headers.get("content-length", "0")
         if not length.isdigit() or int(length) > MOST_BODY:
             return 413, f"A request has at most {MOST_BODY} bytes."
         if scope["type"] == "http" and "transport=polling" in scope["query_string"].decode("latin-1"):
             return 400, "The console speaks over a WebSocket only; a proxy must let it pass."
         if scope["type"] == "http" and scope.get("path") == "/" and self._is_full():
-            return 503, "As many pages are open as max_browsers allows. Close one, and try again."
+            return FULL
         return None
 
     def _knows_token(self, scope: Scope, headers: dict[str, str]) -> bool:
@@ -145,13 +165,14 @@ class Guard:
         given = [_cookie(headers.get("cookie", ""), self._access.cookie), _query_token(scope)]
         return any(hmac.compare_digest(candidate.encode(), token.encode()) for candidate in given if candidate)
 
-    def _bucket(self, scope: Scope) -> Bucket:
+    def _buckets(self, scope: Scope) -> tuple[Bucket, Bucket]:
         peer = (scope.get("client") or ("", 0))[0]
-        bucket = self._peers.pop(peer, None) or Bucket(REQUESTS, self._clock)
-        self._peers[peer] = bucket
+        known = self._peers.pop(peer, None)
+        buckets = known or (Bucket(self._requests, self._clock), Bucket(REFUSALS, self._clock))
+        self._peers[peer] = buckets
         while len(self._peers) > MOST_PEERS:
             self._peers.popitem(last=False)
-        return bucket
+        return buckets
 
     def _remembering(self, scope: Scope, send: Send) -> Send:
         """Let the browser keep the token of the address, so that pictures and WebSocket bring it along."""
@@ -171,6 +192,14 @@ class Guard:
             await send(message)
 
         return remember
+
+
+def _host_of(origin: str) -> str | None:
+    """Return the host and port of an origin; None where it is none."""
+    try:
+        return urlsplit(origin).netloc.lower() or None
+    except ValueError:
+        return None
 
 
 def _cookie(header: str, name: str) -> str:
@@ -220,5 +249,7 @@ async def _refuse(scope: Scope, send: Send, status: int, reason: str) -> None:
         await send({"type": "websocket.close", "code": FORBIDDEN, "reason": reason[:100]})
         return
     headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"x-content-type-options", b"nosniff")]
+    if status == FULL[0]:  # a page that is loaded anew: the console still knows the one before for a moment
+        headers.append((b"refresh", str(RETRY).encode()))
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": reason.encode()})

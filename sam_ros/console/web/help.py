@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from nicegui import ui
 
+from sam_ros.console.web.dialogs import open_dialog
+from sam_ros.console.web.tools import TOOLS
+
 __all__ = ["show_help"]
 
 KEYS = (
-    ("Left button", "select the object there; elsewhere begin a new one"),
+    ("Left button", "select the object there; elsewhere begin a new one, or correct the selected one"),
     ("Right button, or X", "what is not the object"),
-    ("P  B  M  E", "point, box, brush, example for a search"),
+    ("  ".join(tool.key for tool in TOOLS), ", ".join(tool.title.lower() for tool in TOOLS)),
     ("F", "freeze the picture, or go on"),
     ("Enter", "track, or correct"),
     ("Z", "undo the newest mark"),
@@ -22,8 +25,7 @@ KEYS = (
 
 def show_help() -> None:
     """Open the list."""
-    with ui.dialog(value=True) as dialog, ui.card().classes("sam-help"):
-        ui.label("Mouse and keys").classes("text-base font-medium").props("role=heading aria-level=2")
+    with open_dialog("Mouse and keys") as dialog:
         with ui.grid(columns="auto 1fr").classes("gap-x-4 gap-y-2"):
             for key, meaning in KEYS:
                 ui.label(key).classes("sam-key")
@@ -32,4 +34,3 @@ def show_help() -> None:
             "A mark freezes the picture: the object is tracked from the very image that you marked, with its stamp."
         ).classes("sam-sub")
         ui.button("Close", on_click=dialog.close).props("flat no-caps").classes("self-end")
-    dialog.on("hide", dialog.delete)

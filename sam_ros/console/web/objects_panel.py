@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import base64
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import cv2
 from nicegui import ui
 from sam_msgs.msg import TrackedObject
 
-from sam_core import ImageError
 from sam_ros.console.ros.commands import LONGEST_TEXT
 from sam_ros.console.ros.frames import Frame, SeenObject
+from sam_ros.console.ros.link import TrackerLink
+from sam_ros.console.web.dialogs import open_dialog
 from sam_ros.console.web.plots import polyline
+from sam_ros.console.web.stream import Encoder
 from sam_ros.conversions.colours import colour_of
-from sam_ros.conversions.encodings import RgbImage
 from sam_ros.conversions.stamps import nanoseconds
 from sam_ros.runtime.texts import legible
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ObjectsPanel"]
 
-THUMBNAIL = 44  # px
+T = TypeVar("T")
 PLOT = (72, 22)  # px
 STATES = {
     TrackedObject.TRACK_TENTATIVE: "tentative",
@@ -74,25 +74,27 @@ class ObjectsPanel:
 
     Args:
         page: The page that it belongs to.
+        encoder: Takes the pictures of objects.
     """
 
-    def __init__(self, page: ConsolePage) -> None:
+    def __init__(self, page: ConsolePage, encoder: Encoder) -> None:
         self._page = page
+        self._encoder = encoder
+        self._pictures: tuple[TrackerLink | None, Mapping[int, str]] = (None, {})  # of whose objects, by identity
+        self._shown: tuple[object, ...] = ()
         columns = [
             {"name": name, "label": label, "field": name, "align": "left"}
             for name, label in (("thumbnail", ""), ("label", "Object"), ("score", "Score"), ("actions", ""))
         ]
         self._table = ui.table(columns=columns, rows=[], row_key="id").props("flat dense hide-header hide-pagination")
         self._table.classes("w-full sam-objects").props('aria-label="Objects"')
-        self._table.props(':rows-per-page-options="[0]"')
+        self._table.props(':rows-per-page-options="[0]" hide-no-data')
         self._table.add_slot("body", ROW)
-        self._table.add_slot(
-            "no-data", '<div class="sam-empty">Nothing is tracked yet. Click a thing in the picture.</div>'
-        )
+        self._nothing = ui.label().classes("sam-empty w-full").props("role=status")
         self._table.on("choose", lambda event: self._on(event.args, page.select))
         self._table.on("hide", lambda event: self._on(event.args, page.hide))
         self._table.on("rename", lambda event: self._on(event.args, self._ask_name))
-        self._table.on("remove", self._on_remove)
+        self._table.on("remove", lambda event: self._on(event.args, page.remove))
         if page.view.read_only:
             return
         with ui.row().classes("w-full gap-1 px-2"):
@@ -102,28 +104,51 @@ class ObjectsPanel:
             ui.button("Remove all", icon="delete_sweep", on_click=self._ask_reset).props("flat dense no-caps")
 
     @staticmethod
-    def _on(args: Any, action: Any) -> None:
-        if isinstance(args, int) and not isinstance(args, bool):
-            action(args)
+    def _on(args: Any, action: Callable[[int], T]) -> T | None:
+        """Act on an object, if what the browser sent is an identity (uint32)."""
+        good = isinstance(args, int) and not isinstance(args, bool) and 0 < args < 2**32
+        return action(args) if good else None
 
-    async def _on_remove(self, event: Any) -> None:
-        if isinstance(event.args, int):
-            await self._page.remove(event.args)
+    async def take_pictures(self) -> None:
+        """Take pictures of the newest objects, beside the page: a large image takes a while."""
+        link = self._page.view.link
+        frame = link.frames.newest if link is not None else None
+        if frame is not None and frame.objects:
+            self._pictures = (link, await self._encoder.thumbnails(frame))
 
     def refresh(self) -> None:
-        """Show the newest objects, with pictures of them."""
+        """Show the newest objects, with the newest pictures of them."""
         view = self._page.view
         link = view.link
         frame = link.frames.newest if link is not None else None
-        rgb = _pixels(frame) if frame is not None and frame.objects else None
-        self._table.rows = [] if frame is None else [self._row(item, frame, rgb) for item in frame.objects]
+        nothing = self._why_nothing(frame)
+        self._nothing.set_text(nothing)
+        self._nothing.set_visibility(bool(nothing))
+        self._table.set_visibility(not nothing)
+        pictures = self._pictures[1] if self._pictures[0] is link else {}
+        shown = (link, frame.number if frame is not None else 0, view.selected, view.hidden, pictures)
+        if shown != self._shown:
+            self._shown = shown
+            self._table.rows = [self._row(item, frame, pictures) for item in frame.objects] if frame is not None else []
         if not view.read_only and link is not None:
             for button, service in ((self._save, "save_objects"), (self._load, "load_objects")):
                 offered = link.offers(service)
                 button.set_enabled(offered)
                 button.props(f'title="{"" if offered else "This tracker has no ~/" + service}"')
 
-    def _row(self, item: SeenObject, frame: Frame, rgb: RgbImage | None) -> dict[str, Any]:
+    def _why_nothing(self, frame: Frame | None) -> str:
+        """Say why no objects are listed; empty where some are."""
+        if frame is not None and frame.tracked:
+            return "" if frame.objects else "Nothing is tracked yet. Click a thing in the picture."
+        link = self._page.view.link
+        health = link.health if link is not None else None
+        if health is None or not health.present:
+            return "Objects are listed when a tracker runs."
+        if health.state != "active":
+            return f"The tracker is {health.state}: activate it to see its objects."
+        return "The tracker is paused: resume it to see its objects." if health.paused else "No results come yet."
+
+    def _row(self, item: SeenObject, frame: Frame, pictures: Mapping[int, str]) -> dict[str, Any]:
         message, view = item.message, self._page.view
         blue, green, red = colour_of(item.id)
         state = STATES.get(message.track_state, SEEN.get(message.state, "unknown"))
@@ -139,7 +164,7 @@ class ObjectsPanel:
             "score": f"{message.predicted_iou * message.presence:.2f}",
             "ago": f"{ago:.0f} s" if ago >= 1.0 else "",
             "plot": polyline(scores, *PLOT, top=1.0),
-            "thumbnail": _thumbnail(item, rgb),
+            "thumbnail": pictures.get(item.id, ""),
             "selected": item.id == view.selected,
             "hidden": item.id in view.hidden,
             "editable": not view.read_only,
@@ -147,8 +172,7 @@ class ObjectsPanel:
 
     def _ask_name(self, object_id: int) -> None:
         label = next((row["label"] for row in self._table.rows if row["id"] == object_id), "")
-        with ui.dialog(value=True) as dialog, ui.card():
-            ui.label(f"Rename object {object_id}").classes("text-base font-medium")
+        with open_dialog(f"Rename object {object_id}") as dialog:
             name = ui.input("Label", value=label).props(f"autofocus outlined dense maxlength={LONGEST_TEXT}")
 
             async def rename() -> None:
@@ -159,12 +183,10 @@ class ObjectsPanel:
             with ui.row().classes("w-full justify-end"):
                 ui.button("Cancel", on_click=dialog.close).props("flat no-caps")
                 ui.button("Rename", on_click=rename).props("unelevated no-caps")
-        dialog.on("hide", dialog.delete)
 
     def _ask_save(self) -> None:
         selected = self._page.view.selected
-        with ui.dialog(value=True) as dialog, ui.card():
-            ui.label(f"Save object {selected}" if selected else "Save all objects").classes("text-base font-medium")
+        with open_dialog(f"Save object {selected}" if selected else "Save all objects") as dialog:
             ui.label("The files go into the tracker's folder of objects, on its computer.").classes("text-sm")
             name = ui.input("Name (empty: the label)").props("autofocus outlined dense maxlength=64").classes("w-full")
             overwrite = ui.checkbox("Replace files of this name")
@@ -179,11 +201,9 @@ class ObjectsPanel:
             with ui.row().classes("w-full justify-end"):
                 ui.button("Cancel", on_click=dialog.close).props("flat no-caps")
                 ui.button("Save", on_click=save).props("unelevated no-caps")
-        dialog.on("hide", dialog.delete)
 
     def _ask_load(self) -> None:
-        with ui.dialog(value=True) as dialog, ui.card():
-            ui.label("Load objects").classes("text-base font-medium")
+        with open_dialog("Load objects") as dialog:
             names = ui.input("Names of the files, by commas (empty: all)").props(
                 "autofocus outlined dense maxlength=1000"
             )
@@ -197,42 +217,14 @@ class ObjectsPanel:
             with ui.row().classes("w-full justify-end"):
                 ui.button("Cancel", on_click=dialog.close).props("flat no-caps")
                 ui.button("Load", on_click=load).props("unelevated no-caps")
-        dialog.on("hide", dialog.delete)
 
     def _ask_reset(self) -> None:
-        with ui.dialog(value=True) as dialog, ui.card():
-            ui.label("Remove all objects?").classes("text-base font-medium")
+        with open_dialog("Remove all objects?") as dialog:
 
             async def reset() -> None:
                 dialog.close()
-                await self._page.attempt(lambda commands: commands.reset(), "removed")
+                await self._page.remove_all()
 
             with ui.row().classes("w-full justify-end"):
                 ui.button("Cancel", on_click=dialog.close).props("flat no-caps autofocus")
                 ui.button("Remove all", on_click=reset).props("unelevated no-caps color=negative")
-        dialog.on("hide", dialog.delete)
-
-
-def _pixels(frame: Frame) -> RgbImage | None:
-    """Decode a frame; None where it cannot be read."""
-    try:
-        return frame.rgb()
-    except ImageError:
-        return None
-
-
-def _thumbnail(item: SeenObject, rgb: RgbImage | None) -> str:
-    """Return a small picture of an object as a data URI; empty where it is not seen."""
-    box = item.message.box
-    if rgb is None or not box.width or not box.height:
-        return ""
-    margin = max(box.width, box.height) // 8
-    top, left = max(0, box.y_offset - margin), max(0, box.x_offset - margin)
-    part = rgb[top : box.y_offset + box.height + margin, left : box.x_offset + box.width + margin]
-    if part.size == 0:
-        return ""
-    scale = 2 * THUMBNAIL / max(part.shape[:2])
-    size = (max(1, round(part.shape[1] * scale)), max(1, round(part.shape[0] * scale)))
-    small = cv2.cvtColor(cv2.resize(part, size, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2BGR)
-    good, data = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, 80])
-    return "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode() if good else ""

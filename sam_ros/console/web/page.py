@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
@@ -13,12 +14,15 @@ from sam_ros.console.ros.commands import Commands
 from sam_ros.console.ros.frames import crop_of
 from sam_ros.console.ros.health import Health
 from sam_ros.console.ros.link import TrackerLink
+from sam_ros.console.web.dialogs import is_dialog_open
 from sam_ros.console.web.health_panel import HealthPanel
 from sam_ros.console.web.help import show_help
 from sam_ros.console.web.objects_panel import ObjectsPanel
-from sam_ros.console.web.picture import TOOLS, Picture
+from sam_ros.console.web.picture import Picture
 from sam_ros.console.web.prompt_bar import PromptBar
 from sam_ros.console.web.settings_panel import SettingsPanel
+from sam_ros.console.web.stream import Encoder
+from sam_ros.console.web.tools import TOOLS
 from sam_ros.console.web.view import View
 from sam_ros.console.web.words_panel import WordsPanel
 from sam_ros.conversions.outlines import Outline, outline_of
@@ -27,6 +31,7 @@ from sam_ros.runtime.texts import legible
 
 __all__ = ["ConsolePage"]
 
+_log = logging.getLogger(__name__)
 T = TypeVar("T")
 REFRESH = 0.5  # s between two looks at tables and figures; pictures come on their own
 LONGEST_REMARK = 300  # characters of a notification
@@ -37,17 +42,19 @@ class ConsolePage:
 
     Args:
         links: Returns the trackers by their names.
+        encoder: Makes the small pictures of objects.
         read_only: Show everything, change nothing.
 
     Attributes:
         view: Its state.
-        tool: The tool in use, of `TOOLS`.
+        tool: Name of the tool in use, of `TOOLS`.
         negative: Whether marks say what is not the object.
         remark: What the bar says about the preview.
         refused: Whether the newest prompt was refused, and may be tried in the newest image.
     """
 
-    def __init__(self, links: Callable[[], Mapping[str, TrackerLink]], *, read_only: bool) -> None:
+    def __init__(self, links: Callable[[], Mapping[str, TrackerLink]], encoder: Encoder, *, read_only: bool) -> None:
+        self._encoder = encoder
         self.view = View(links, read_only=read_only)
         self.tool = "point"
         self.negative = False
@@ -59,6 +66,7 @@ class ConsolePage:
         self._build()
         ui.keyboard(on_key=self._on_key, ignore=["input", "select", "textarea", "button"])
         ui.timer(REFRESH, self._tick)
+        ui.timer(REFRESH, self._tick_objects)
         ui.timer(REFRESH, self._tick_settings)
 
     # --- Layout -------------------------------------------------------------------------------------------------------
@@ -100,7 +108,7 @@ class ConsolePage:
                 self._panels = ui.tab_panels(tabs, value="Objects", animated=False).classes("w-full sam-panels")
                 with self._panels:
                     with ui.tab_panel("Objects").classes("p-0"):
-                        self._objects = ObjectsPanel(self)
+                        self._objects = ObjectsPanel(self, self._encoder)
                     with ui.tab_panel("Words").classes("p-0"):
                         self._words = WordsPanel(self)
                     with ui.tab_panel("Health").classes("p-0"):
@@ -110,14 +118,21 @@ class ConsolePage:
         self.refresh()
 
     def _tick(self) -> None:
-        if self.view.link is not None:
-            self.view.link.look()  # the browser asks for no pictures while one is frozen
+        link = self.view.link
+        if link is not None:
+            link.look()  # the browser asks for no pictures while one is frozen
+            newest = link.frames.newest
+            if newest is not None and newest.tracked:  # else nobody knows which objects there are
+                self.view.keep_objects([item.id for item in newest.objects])
         self.refresh()
-        shown = self._panels.value
-        if shown == "Objects":
-            self._objects.refresh()
-        elif shown == "Health":
+        if self._panels.value == "Health":
             self._health.refresh()
+
+    async def _tick_objects(self) -> None:
+        """Show the objects, beside the others: their pictures are waited for."""
+        if self._panels.value == "Objects":
+            await self._objects.take_pictures()
+            self._objects.refresh()
 
     async def _tick_settings(self) -> None:
         """Show the settings, beside the others: a tracker that is silent is waited for."""
@@ -191,22 +206,25 @@ class ConsolePage:
             done: What to say where it was done.
 
         Returns:
-            The answer; None where the tracker refused, or answered nothing.
+            The answer; None where the tracker refused or answered nothing, and where asking it failed.
         """
         try:
             answer = await what(self.view.commands)
         except (RefusedError, ImageError) as error:
             self.tell(str(error), good=False)
             return None
+        except Exception as error:  # whatever it was, what the operator composed must come back
+            _log.exception("a command failed")
+            self.tell(f"The console failed to ask the tracker: {type(error).__name__}: {error}", good=False)
+            return None
         if done:
             self.tell(done)
         return answer
 
     def use(self, tool: str) -> None:
-        """Take another tool."""
-        if tool in TOOLS:
-            self.tool = tool
-            self.refresh()
+        """Take another tool of `TOOLS`, by its name."""
+        self.tool = tool
+        self.refresh()
 
     def swap_sign(self) -> None:
         """Mark what is not the object, or what is."""
@@ -216,7 +234,6 @@ class ConsolePage:
     def toggle_freeze(self) -> None:
         """Hold the frame that is shown, or go on."""
         if self.view.frame is None:
-            self.view.frozen = True
             self.picture.freeze()
         else:
             self.go_on()
@@ -240,6 +257,11 @@ class ConsolePage:
         self.view.cancel()
         self._after_release()
 
+    def clear_search(self) -> None:
+        """Drop what was found, and the examples."""
+        self.view.forget_search()
+        self._after_release()
+
     def _after_release(self) -> None:
         if self.view.frame is None:
             self.go_on()
@@ -259,9 +281,27 @@ class ConsolePage:
 
     async def remove(self, object_id: int) -> None:
         """Stop tracking an object."""
-        await self.attempt(lambda commands: commands.remove(object_id), f"object {object_id} is removed")
-        if self.view.selected == object_id:
-            self.view.selected = 0
+        view = self.view
+        link = view.link
+
+        async def remove(commands: Commands) -> None:
+            await commands.remove(object_id)
+            if view.link is link:
+                view.forget_object(object_id)
+
+        await self.attempt(remove, f"object {object_id} is removed")
+
+    async def remove_all(self) -> None:
+        """Stop tracking all objects."""
+        view = self.view
+        link = view.link
+
+        async def reset(commands: Commands) -> None:
+            await commands.reset()
+            if view.link is link:
+                view.keep_objects(())
+
+        await self.attempt(reset, "removed")
 
     async def accept(self, *_: Any, or_newest: bool = False) -> None:
         """Send the prompt; where it is refused it can be changed and sent again."""
@@ -290,6 +330,7 @@ class ConsolePage:
     def _on_freeze(self, event: GenericEventArguments) -> None:
         try:
             self.view.hold(event.args)
+            self.view.frozen = self.view.frozen or event.args.get("by_hand") is True
         except RefusedError as error:
             self.tell(str(error), good=False)
             self.view.frozen = False
@@ -331,6 +372,9 @@ class ConsolePage:
             mask = await self.view.commands.preview(draft)
         except (RefusedError, ImageError) as error:
             remark = f" · no preview: {legible(str(error), 120)}"
+        except Exception:
+            _log.exception("a preview failed")
+            remark = " · no preview: the console failed to ask the tracker"
         else:
             outline = outline_of(crop_of(mask.mask), mask.box.x_offset, mask.box.y_offset)
             alone = " of the new marks alone" if draft.object_id else ""  # without what the tracker remembers
@@ -341,7 +385,7 @@ class ConsolePage:
         self.refresh()
 
     async def _on_key(self, event: KeyEventArguments) -> None:
-        if not event.action.keydown or event.action.repeat:
+        if not event.action.keydown or event.action.repeat or is_dialog_open(self._client):
             return
         key = str(event.key)
         plain = not (event.modifiers.ctrl or event.modifiers.meta or event.modifiers.alt)
@@ -363,8 +407,8 @@ class ConsolePage:
             await self.remove(self.view.selected)
         elif key.lower() == "h" and self.view.selected:
             self.hide(self.view.selected)
-        elif key.lower() in (tools := {"p": "point", "b": "box", "m": "brush", "e": "example"}):
-            self.use(tools[key.lower()])
+        elif (tool := next((tool for tool in TOOLS if tool.key == key.upper()), None)) is not None:
+            self.use(tool.name)
 
     def _swap_dark(self) -> None:
         self._dark.set_value(self._dark.value is not True)

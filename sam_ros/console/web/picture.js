@@ -131,10 +131,10 @@ export default {
       this.note = "Waiting for the first picture …";
       this.draw();
     },
-    freeze() {
+    freeze(byHand = false) {
       if (this.frozen || !this.facts) return;
       this.frozen = true;
-      this.$emit("freeze", this.name());
+      this.$emit("freeze", { ...this.name(), by_hand: byHand });
     },
     resume() {
       if (this.drag) { this.drag.held = true; return; } // what is pressed names the frame that is shown
@@ -283,12 +283,12 @@ export default {
       const round = (value, most) => Math.round(Math.min(Math.max(value, 0), most - 0.01) * 100) / 100;
       return [round(x, this.width), round(y, this.height)];
     },
-    objectAt([x, y]) {
+    objectAt([x, y]) { // the smallest, as `Frame.object_at`
       const context = this.$refs.image.getContext("2d");
       const hidden = new Set(this.hidden ?? []);
-      const hit = (this.facts?.objects ?? []).find((item) => !hidden.has(item.id) &&
+      const hits = (this.facts?.objects ?? []).filter((item) => !hidden.has(item.id) &&
         context.isPointInPath(this.paths.get(item.id), x, y, "evenodd"));
-      return hit?.id ?? 0;
+      return hits.sort((one, other) => one.area - other.area)[0]?.id ?? 0;
     },
     kind() { return { point: "point", box: "box", example: "box", brush: "stroke" }[this.tool] ?? "point"; },
     press(event) {

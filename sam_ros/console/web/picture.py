@@ -11,16 +11,14 @@ from sam_ros.console.ros.draft import Box, Draft, Example, Point
 from sam_ros.console.web.pictures import FRAME_URL
 from sam_ros.conversions.outlines import Outline
 
-__all__ = ["TOOLS", "Picture"]
-
-TOOLS = ("point", "box", "brush", "example")
+__all__ = ["Picture"]
 
 
 class Picture(Element, component="picture.js"):
     """Show frames of a tracker, and report marks as events.
 
-    Events: `freeze` (number and stamp of the frame that stays), `mark` (the same, kind, at, radius, positive), and
-    `release` (the frame need not stay: nothing was marked in it).
+    Events: `freeze` (number and stamp of the frame that stays, and whether it was asked for by hand), `mark` (number,
+    stamp, kind, at, radius, positive), and `release` (the frame need not stay: nothing was marked in it).
 
     Args:
         locked: Show only, report nothing.
@@ -37,8 +35,8 @@ class Picture(Element, component="picture.js"):
             self._props[name] = value
 
     def freeze(self) -> None:
-        """Hold the frame that the browser shows; it answers with the event `freeze`."""
-        self.run_method("freeze")
+        """Hold the frame that the browser shows; it answers with the event `freeze`, unless it shows none yet."""
+        self.run_method("freeze", True)
 
     def resume(self) -> None:
         """Go on with the live picture."""

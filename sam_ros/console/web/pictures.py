@@ -28,12 +28,13 @@ class Pictures:
     Args:
         app: Serves everything else.
         links: Returns the trackers by their names.
+        encoder: Makes the pictures.
     """
 
-    def __init__(self, app: ASGIApp, links: Callable[[], Mapping[str, TrackerLink]]) -> None:
+    def __init__(self, app: ASGIApp, links: Callable[[], Mapping[str, TrackerLink]], encoder: Encoder) -> None:
         self.app = app
         self._links = links
-        self._encoder = Encoder()
+        self._encoder = encoder
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request."""
@@ -63,10 +64,6 @@ class Pictures:
         except ImageError as error:
             return Response(f"The image cannot be shown: {error}"[:400], 415)
         return Response(data, media_type="application/octet-stream", headers={"cache-control": "no-store"})
-
-    def stop(self) -> None:
-        """End the encoder's thread."""
-        self._encoder.stop()
 
 
 def _why_no_picture(link: TrackerLink) -> str:

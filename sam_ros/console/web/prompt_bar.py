@@ -7,18 +7,12 @@ from typing import TYPE_CHECKING
 from nicegui import ui
 
 from sam_ros.console.ros.commands import LONGEST_TEXT
+from sam_ros.console.web.tools import TOOLS
 
 if TYPE_CHECKING:
     from sam_ros.console.web.page import ConsolePage
 
 __all__ = ["PromptBar"]
-
-TOOLS = (  # tool, icon, name, key
-    ("point", "ads_click", "Point", "P"),
-    ("box", "crop_free", "Box", "B"),
-    ("brush", "brush", "Brush", "M"),
-    ("example", "select_all", "Example for a search", "E"),
-)
 
 
 class PromptBar:
@@ -33,12 +27,12 @@ class PromptBar:
         self._tools: dict[str, ui.button] = {}
         with ui.row().classes("sam-toolbar w-full items-center gap-1").props('role=toolbar aria-label="Tools"'):
             if not page.view.read_only:
-                for tool, icon, name, key in TOOLS:
-                    button = ui.button(icon=icon, on_click=lambda _, tool=tool: page.use(tool)).props(
-                        f'flat round dense aria-label="{name}"'
+                for tool in TOOLS:
+                    button = ui.button(icon=tool.icon, on_click=lambda _, name=tool.name: page.use(name)).props(
+                        f'flat round dense aria-label="{tool.title}"'
                     )
-                    button.tooltip(f"{name} ({key})")
-                    self._tools[tool] = button
+                    button.tooltip(f"{tool.title} ({tool.key})")
+                    self._tools[tool.name] = button
                 ui.separator().props("vertical").classes("mx-1")
                 self._sign = ui.button(icon="add_circle", on_click=page.swap_sign).props("flat round dense")
                 with self._sign:

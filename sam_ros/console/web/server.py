@@ -18,6 +18,7 @@ from sam_ros.console.ros.link import TrackerLink
 from sam_ros.console.web.guard import MOST_MESSAGE, Access, Guard
 from sam_ros.console.web.page import ConsolePage
 from sam_ros.console.web.pictures import Pictures
+from sam_ros.console.web.stream import Encoder
 
 __all__ = ["free_port", "serve"]
 
@@ -53,8 +54,9 @@ def serve(
     def page() -> None:
         ui.context.client.on_connect(check)
         ui.add_css(STYLE)
-        ConsolePage(links, read_only=settings.read_only)
+        ConsolePage(links, encoder, read_only=settings.read_only)
 
+    encoder = Encoder()
     app = FastAPI(openapi_url=None)
     ui.run_with(
         app,
@@ -67,11 +69,11 @@ def serve(
         show_welcome_message=False,
         gzip_middleware_factory=lambda inner: GZipMiddleware(inner, minimum_size=500, compresslevel=6),
     )
-    pictures = Pictures(app, links)
-    access = Access(settings.hosts(port), token, f"sam_console_{port}")
+    pictures = Pictures(app, links, encoder)
+    access = Access(settings.allowed_hosts(port), token, f"sam_console_{port}")
     try:
         uvicorn.run(
-            Guard(pictures, access, is_full),
+            Guard(pictures, access, settings.max_browsers, is_full),
             host=settings.host,
             port=port,
             log_level="warning",
@@ -79,7 +81,7 @@ def serve(
             timeout_graceful_shutdown=1,
         )
     finally:
-        pictures.stop()
+        encoder.stop()
 
 
 def open_pages() -> int:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from nicegui import ui
 from rcl_interfaces.msg import ParameterDescriptor, ParameterType, ParameterValue
-from rcl_interfaces.srv import DescribeParameters, GetParameters, ListParameters
 from rclpy.parameter import Parameter, parameter_value_to_python
 
+from sam_ros.console.ros.link import TrackerLink
 from sam_ros.runtime.errors import RefusedError
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 __all__ = ["SettingsPanel"]
 
-MOST_PARAMETERS = 200
 AFTER = {  # what can be done in a state
     "unconfigured": ("configure",),
     "inactive": ("activate", "cleanup"),
@@ -34,7 +33,8 @@ class SettingsPanel:
 
     def __init__(self, page: ConsolePage) -> None:
         self._page = page
-        self._shown: tuple[str, str] = ("", "")
+        self._link: TrackerLink | None = None  # whose parameters are shown
+        self._state_shown = ""
         with ui.column().classes("w-full gap-2 p-3"):
             ui.label("Lifecycle").classes("sam-head")
             self._state = ui.label().classes("text-sm")
@@ -56,10 +56,12 @@ class SettingsPanel:
         state = health.state if health is not None else ""
         paused = health.paused if health is not None else False
         self._state.set_text(f"{state}{', paused' if paused else ''}" if state else "not running")
-        shown = (link.name if link is not None else "", f"{state} {paused}")
-        if shown == self._shown:
+        shown = f"{state} {paused}"
+        if link is self._link and shown == self._state_shown:
             return
-        self._shown = shown
+        self._link, self._state_shown = link, shown
+        self._parameters.clear()
+        self._fixed.clear()
         self._buttons.clear()
         with self._buttons:
             if not view.read_only:
@@ -86,17 +88,17 @@ class SettingsPanel:
         if link is None:
             return
         try:
-            names = sorted((await link.call("list_parameters", ListParameters.Request())).result.names)
-            names = [name for name in names if "." not in name][:MOST_PARAMETERS]
-            described = await link.call("describe_parameters", DescribeParameters.Request(names=names))
-            values = await link.call("get_parameters", GetParameters.Request(names=names))
+            parameters = await self._page.view.commands.parameters()
         except RefusedError as error:
-            self._shown = ("", "")  # the next refresh tries again
-            self._parameters.clear()
-            with self._parameters:
-                ui.label(str(error)).classes("sam-sub")
+            if link is self._page.view.link:
+                self._state_shown = ""  # the next refresh tries again
+                self._parameters.clear()
+                with self._parameters:
+                    ui.label(str(error)).classes("sam-sub")
             return
-        self._show(list(zip(names, described.descriptors, values.values, strict=False)))
+        if link is self._page.view.link:  # else another tracker is looked at meanwhile
+            self._link = link
+            self._show(parameters)
 
     def _show(self, parameters: Iterable[tuple[str, ParameterDescriptor, ParameterValue]]) -> None:
         self._parameters.clear()
@@ -112,7 +114,7 @@ class SettingsPanel:
 
     async def _set(self, name: str, value: bool | int | float | str | None) -> None:
         """Set a parameter; None: what was entered is unfinished."""
-        if value is None:
+        if value is None or self._link is not self._page.view.link:  # what is shown is of another tracker
             return
         changed = await self._page.attempt(
             lambda commands: commands.set_parameter(Parameter(name, value=value).to_parameter_msg()),
@@ -144,12 +146,13 @@ class SettingsPanel:
 
 
 def _read_value(kind: int, value: Any) -> bool | int | float | str | None:
-    """Read what was entered as a parameter's type; None where it is unfinished."""
+    """Read what was entered as a parameter's type; None where it is unfinished, or no int64."""
     try:
         if kind == ParameterType.PARAMETER_BOOL:
             return bool(value)
         if kind == ParameterType.PARAMETER_INTEGER:
-            return int(value)
+            whole = int(value)
+            return whole if -(2**63) <= whole < 2**63 else None
         if kind == ParameterType.PARAMETER_DOUBLE:
             return float(value)
     except (TypeError, ValueError, OverflowError):

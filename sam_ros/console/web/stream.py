@@ -10,14 +10,17 @@ import asyncio
 import json
 import struct
 from collections import OrderedDict
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import cv2
 from sensor_msgs.msg import CompressedImage
 
 from sam_core import ImageError
 from sam_ros.console.ros.frames import Frame, ImageMessage, SeenObject
+from sam_ros.console.web.thumbnails import thumbnails_of
 from sam_ros.conversions.colours import colour_of
 from sam_ros.conversions.image_header import read_header
 from sam_ros.runtime.texts import legible
@@ -36,7 +39,8 @@ class Encoder:
 
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="jpeg")
-        self._answers: OrderedDict[tuple[str, int, int, int], bytes] = OrderedDict()  # only its thread uses it
+        self._answers: OrderedDict[tuple[str, int, int, int], bytes] = OrderedDict()  # only its thread uses both
+        self._thumbnails: WeakKeyDictionary[Frame, Mapping[int, str]] = WeakKeyDictionary()
 
     async def encode(self, tracker: str, frame: Frame, level: int) -> bytes:
         """Return the answer for a frame of a tracker at a level of `LEVELS`.
@@ -53,6 +57,15 @@ class Encoder:
         while len(self._answers) > KEPT:
             self._answers.popitem(last=False)
         return answer
+
+    async def thumbnails(self, frame: Frame) -> Mapping[int, str]:
+        """Return pictures of a frame's objects as data URIs, by identity; all pages share them."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._thumbnails_of, frame)
+
+    def _thumbnails_of(self, frame: Frame) -> Mapping[int, str]:
+        if frame not in self._thumbnails:
+            self._thumbnails[frame] = thumbnails_of(frame)
+        return self._thumbnails[frame]
 
     def stop(self) -> None:
         """End the thread."""
@@ -81,6 +94,7 @@ def _facts(item: SeenObject) -> dict[str, Any]:
         "id": item.id,
         "label": legible(item.message.label, LONGEST_LABEL),
         "colour": [red, green, blue],
+        "area": int(item.message.area),
         "outline": [[round(number, 1) for number in polygon] for polygon in item.outline],
     }
 
@@ -111,7 +125,8 @@ def _jpeg(frame: Frame, level: int) -> tuple[bytes, int, int]:
     scale = longest / max(height, width)
     pixels = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
     if scale < 1.0:
-        pixels = cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        size = (max(1, round(width * scale)), max(1, round(height * scale)))
+        pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
     good, data = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])
     if not good:
         raise ImageError("the image cannot be encoded as JPEG")

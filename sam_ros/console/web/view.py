@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -57,7 +57,7 @@ class View:
         preview: Outline of what the draft would give.
         selected: The object that is selected; 0: none.
         hidden: Objects that the picture leaves out.
-        examples: Boxes for the next search.
+        examples: Boxes for the next search, drawn in `frame`, which they hold.
         found: What the newest search found, in `searched`.
         searched: The frame of the newest search.
         at_once: Whether each mark is sent without asking.
@@ -133,6 +133,8 @@ class View:
             frame = self.link.frames.frame(number) if self.link is not None and isinstance(number, int) else None
         if frame is None or str(frame.stamp) != stamp:
             raise RefusedError("The picture that you marked is not at hand any more. Try again in the live one.")
+        if self.frame is not frame:
+            self.examples = ()  # they are of another image
         self.frame = frame
         return frame
 
@@ -140,7 +142,7 @@ class View:
         """Go on live; what was composed is dropped."""
         self.frame = self.draft = None
         self.frozen = False
-        self.preview = ()
+        self.preview = self.examples = ()
 
     def let_go(self) -> None:
         """Go on live where only a press that marked nothing held the frame."""
@@ -149,7 +151,7 @@ class View:
 
     def _forgo(self) -> None:
         """Go on live where only a mark that came to nothing held the frame."""
-        if not self.frozen:
+        if not self.frozen and not self.examples:
             self.release()
 
     # --- Marks --------------------------------------------------------------------------------------------------------
@@ -179,8 +181,8 @@ class View:
             return False
         draft = self.draft
         if draft is None or draft.frame is not frame or self.at_once:
-            hit = frame.object_at(step.x, step.y) if isinstance(step, Point) else None
-            if hit is not None and hit.id not in self.hidden and not self.selected and positive:
+            hit = frame.object_at(step.x, step.y, without=self.hidden) if isinstance(step, Point) else None
+            if hit is not None and hit.id != self.selected and positive:
                 self.selected = hit.id
                 self._forgo()
                 return False
@@ -196,7 +198,7 @@ class View:
     def undo(self) -> None:
         """Take the newest step back; with the last one the prompt ends, and the picture is live again."""
         if self.draft is None:
-            self.examples = self.examples[:-1]
+            self._keep_examples(self.examples[:-1])
             return
         self.draft = self.draft.undone()
         self.preview = ()
@@ -233,11 +235,29 @@ class View:
         """Leave an object out of the picture, or show it again."""
         self.hidden = self.hidden ^ {object_id}
 
+    def keep_objects(self, ids: Collection[int]) -> None:
+        """Forget the selection, and what is hidden, of all objects but these: the others are not tracked any more."""
+        self.hidden = self.hidden & set(ids)
+        if self.selected not in ids:
+            self.selected = 0
+
+    def forget_object(self, object_id: int) -> None:
+        """Forget the selection of an object that was removed, and whether it was hidden."""
+        self.keep_objects({self.selected, *self.hidden} - {object_id})
+
     # --- Searches -----------------------------------------------------------------------------------------------------
 
     def forget_search(self) -> None:
-        """Drop what was found, and the examples."""
-        self.found, self.examples, self.searched = (), (), None
+        """Drop what was found, and the examples; if nothing else holds the frame, the picture is live again."""
+        self.found, self.searched = (), None
+        self._keep_examples(())
+
+    def _keep_examples(self, examples: tuple[Example, ...]) -> None:
+        if not self.examples:
+            return
+        self.examples = examples
+        if self.draft is None:
+            self._forgo()
 
     def choose_found(self, index: int, chosen: bool) -> None:
         """Choose an instance to be tracked, or not."""

@@ -57,7 +57,7 @@ class WordsPanel:
                 self._follow_button = ui.button("Follow", icon="sync", on_click=self._follow).props("outline no-caps")
                 self._follow_button.tooltip("Look for it again and again, and track what is found")
                 ui.space()
-                self._clear = ui.button("Clear", on_click=self._on_clear).props("flat no-caps")
+                self._clear = ui.button("Clear", on_click=page.clear_search).props("flat no-caps")
             self._examples = ui.label().classes("sam-sub")
             self._results = ui.column().classes("w-full gap-0").props('role=group aria-label="Found"')
             self._accept = ui.button("Track chosen", icon="done", on_click=self._accept_chosen).props(
@@ -119,11 +119,7 @@ class WordsPanel:
             await self._page.attempt(partial(_follow, phrase, score), f"following “{phrase}”")
 
     async def _load_detector(self) -> None:
-        await self._page.attempt(lambda commands: commands.load_detector(True), "the detector is loaded")
-
-    def _on_clear(self) -> None:
-        self._page.view.forget_search()
-        self._page.refresh()
+        await self._page.attempt(lambda commands: commands.load_detector(), "the detector is loaded")
 
     # --- What is shown ------------------------------------------------------------------------------------------------
 
@@ -186,7 +182,7 @@ class WordsPanel:
                     if not self._page.view.read_only:
                         ui.button(icon="close", on_click=lambda _, one=phrase: self._unfollow(one)).props(
                             "flat round dense size=sm"
-                        ).props["aria-label"] = f"Stop following {phrase}"
+                        ).props["aria-label"] = f"Stop following {legible(phrase)}"
 
     async def _unfollow(self, phrase: str) -> None:
         await self._page.attempt(lambda commands: commands.unfollow(phrase), f"“{phrase}” is not followed any more")
