@@ -25,7 +25,7 @@ from sam_core.training.tracking.davis import Video, find_videos
 _log = logging.getLogger(__name__)
 
 _MODEL, _SIZE, _START = "sam2.1_hiera_tiny", 256, "tiny_short"
-_STEPS, _EVERY = 120, 40
+_STEPS, _EVERY = 480, 120
 _SETTINGS = (
     f"model={_MODEL}",
     f"stages.0.size={_SIZE}",
