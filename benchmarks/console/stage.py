@@ -95,7 +95,7 @@ def running(tracker: Mapping[str, Any], camera: Mapping[str, Any]) -> Iterator[S
     from playwright.sync_api import sync_playwright
 
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    beside = {"autostart": True, "device": "cpu", "cpu_threads": 1, "history_frames": 200}
+    beside = {"autostart": True, "device": "cpu", "cpu_threads": 1}
     parameters = {"tracker": {**beside, **tracker}, "camera": camera, "console": {"port": 0}}
     with TemporaryDirectory() as temporary, ExitStack() as stack:
         folder = Path(temporary)

@@ -38,8 +38,6 @@ from sam_ros.runtime.processes import Executable
 
 __all__ = ["run"]
 
-CONSOLE_HISTORY = 200  # images that a prompt may name: people freeze a picture and take their time
-
 
 def run(options: argparse.Namespace) -> int:
     """Run camera, tracker and observer; return the exit code."""
@@ -70,8 +68,6 @@ def run(options: argparse.Namespace) -> int:
         "detector": options.detector if options.phrase or options.follow or options.console else "",
         "detector_checkpoint": options.detector_checkpoint,
     }
-    if options.console:
-        tracker_parameters["history_frames"] = CONSOLE_HISTORY
     camera_parameters = {"source": options.source, "rate": options.rate, "wait_for_subscriber": True}
     tracker = Executable("tracker", tracker_parameters, log=options.out / "tracker.log")
     camera = Executable("camera", camera_parameters, log=options.out / "camera.log")

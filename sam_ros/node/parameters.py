@@ -45,7 +45,7 @@ class TrackerParameters:
     dtype: str = ""
     overrides: tuple[str, ...] = ()
     max_objects: int = 16
-    history_frames: int = 36
+    history_frames: int = 300
     history_mib: int = 256
     stamp_tolerance: float = 0.1
     memory_policy: str = ""
