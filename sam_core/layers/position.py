@@ -79,8 +79,9 @@ class FourierPositionEncoding(nn.Module):
         return self
 
     def forward(self, points: Tensor) -> Tensor:
-        """Encode points (..., 2) xy in [0, 1] as (..., channels), float32 arithmetic."""
-        projected = (2 * points.float() - 1) @ self.positional_encoding_gaussian_matrix
+        """Encode points (..., 2) xy in [0, 1] as (..., channels), float32 arithmetic also under autocast."""
+        with torch.autocast(points.device.type, enabled=False):
+            projected = (2 * points.float() - 1) @ self.positional_encoding_gaussian_matrix
         phases = 2 * math.pi * projected
         return torch.cat((phases.sin(), phases.cos()), dim=-1)
 
