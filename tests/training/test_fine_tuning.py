@@ -195,7 +195,7 @@ def test_another_run_in_the_output_folder_is_refused(clips: Path, tmp_path: Path
 def test_a_damaged_state_is_refused(clips: Path, tmp_path: Path) -> None:
     (tmp_path / "state.pt").write_bytes(b"PK\x03\x04 not all of it")
     with pytest.raises(ValueError, match="is no state of a run"):
-        read_state(tmp_path, torch.device("cpu"), _task(clips, tmp_path).identity())
+        read_state(tmp_path, _task(clips, tmp_path).identity())
 
 
 def test_a_write_that_fails_leaves_the_file_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
