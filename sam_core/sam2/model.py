@@ -140,7 +140,7 @@ class Sam2(nn.Module):
 
     def resize(self, images: Tensor) -> Tensor:
         """Resize images (B, H, W, 3) uint8 RGB to pictures (B, 3, S, S) of the encoder's size; see `resized`."""
-        return resized(images.permute(0, 3, 1, 2), self.image_size)
+        return resized(images.permute(0, 3, 1, 2), (self.image_size,) * 2)
 
     def normalise(self, images: Tensor) -> Tensor:
         """Resize and normalise images (B, H, W, 3) uint8 RGB as the encoder expects them.
