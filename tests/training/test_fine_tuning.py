@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from omegaconf import OmegaConf
 from torch import Tensor
 
 from benchmarks.reference.peers import required
@@ -192,6 +193,59 @@ def test_another_run_in_the_output_folder_is_refused(clips: Path, tmp_path: Path
         train(_task(clips, tmp_path, "freeze=[memory_encoder]"))
 
 
+@pytest.mark.parametrize("change", ["held_out=0.5", "seed=1", "held_out=0"])
+def test_a_run_does_not_go_on_with_other_clips(change: str, clips: Path, tmp_path: Path) -> None:
+    """They would be those that the run held out until then."""
+    task = _task(clips, tmp_path)
+    make_run(task).save(tmp_path, task.identity())
+    other = _task(clips, tmp_path, change)
+    with pytest.raises(ValueError, match=r"holds a run with clips=2 with the digest \w+, not \d with"):
+        train(other)
+    assert _task(clips, tmp_path).identity() == task.identity()
+
+
+def test_an_evaluation_is_of_all_objects_of_clips_drawn_at_random(clips: Path, tmp_path: Path) -> None:
+    root = tmp_path / "many"
+    for kind in ("JPEGImages", "Annotations"):
+        for k in range(20):
+            (root / kind / f"clip{k:02d}").mkdir(parents=True)
+            image = np.zeros((64, 64), np.uint8)
+            for n in range(5):
+                cv2.rectangle(image, (12 * n, 10), (12 * n + 8, 30), n + 1, -1)
+            cv2.imwrite(str(root / kind / f"clip{k:02d}" / "0.png"), image)
+    task = _task(clips, tmp_path / "run", f"validation={root}", "evaluate_clips=6", "stages.0.scenes.frames=1")
+    assert task._held_out is not None
+    names = [video.name for video in task._held_out]
+    assert len(set(names)) == 6
+    assert names != [f"clip{k:02d}" for k in range(6)]
+    batches = list(task._evaluation_batches(task.settings.stages[0]))
+    assert [len(batch.clip) for batch in batches] == [5] * 6
+    again = _task(clips, tmp_path / "run", f"validation={root}", "evaluate_clips=6", "seed=5")
+    assert [video.name for video in again._held_out or ()] == names
+
+
+def test_small_objects_are_trained_on_and_those_left_out_are_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = tmp_path / "small"
+    for kind in ("JPEGImages", "Annotations"):
+        (root / kind / "clip").mkdir(parents=True)
+        labels = np.zeros((192, 192), np.uint8)
+        labels[40:46, 40:46] = 1  # 36 px, of which generated clips take no notice
+        labels[80:83, 80:83] = 2
+        cv2.imwrite(str(root / kind / "clip" / "0.png"), labels)
+    sizes = ("stages.0.size=192", "stages.0.scenes.frames=1")
+    task = _task(root, tmp_path / "run", *sizes)
+    run, stage = make_run(task), task.settings.stages[0]
+    with caplog.at_level("INFO"):
+        task.enter_stage(run, stage)
+    assert "1 of the 2 objects on the first frame of 1 clips show fewer than 16 px at 192 px" in caplog.text
+    batch = task.draw(run, stage)
+    assert batch.targets.sum((1, 2, 3)).tolist() == [9]
+    assert batch.visible.all()
+    assert len(_task(root, tmp_path / "run", *sizes, "smallest_object=4").draw(run, stage).clip) == 2
+
+
 def test_a_damaged_state_is_refused(clips: Path, tmp_path: Path) -> None:
     (tmp_path / "state.pt").write_bytes(b"PK\x03\x04 not all of it")
     with pytest.raises(ValueError, match="is no state of a run"):
@@ -351,6 +405,18 @@ def test_batch_norm_keeps_the_statistics_of_a_checkpoint(clips: Path, tmp_path: 
     assert all(torch.equal(after[name], before[name]) for name in names)
 
 
+def test_the_losses_have_the_weights_of_metas_fine_tuning(clips: Path, tmp_path: Path) -> None:
+    path = Path(required("sam2").__file__).parent / "configs/sam2.1_training/sam2.1_hiera_b+_MOSE_finetune.yaml"
+    theirs = OmegaConf.load(path).trainer.loss.all
+    loss = _task(clips, tmp_path).settings.loss
+    assert (loss.focal, loss.dice, loss.iou, loss.score) == tuple(
+        theirs.weight_dict[name] for name in ("loss_mask", "loss_dice", "loss_iou", "loss_class")
+    )
+    assert theirs.iou_use_l1_loss
+    assert (loss.alpha, loss.gamma) == (0.25, 2.0)  # defaults of training/loss_fns.py
+    assert (loss.absent, loss.auxiliary, loss.size) == (1.0, 0.0, 0.0)
+
+
 def test_autocast_is_left_to_the_device(clips: Path, tmp_path: Path) -> None:
     settings = _task(clips, tmp_path, "autocast=auto").settings
     assert settings.uses_autocast(torch.device("cuda"))
@@ -375,9 +441,9 @@ def test_clips_are_held_out(clips: Path, tmp_path: Path, caplog: pytest.LogCaptu
         _task(clips, tmp_path, f"validation={clips}")
         _task(clips, tmp_path, "held_out=0")
     assert [r.getMessage() for r in caplog.records if "clips to train" in r.getMessage()] == [
-        "2 clips to train on, 1 to evaluate on",
-        "3 clips to train on, 3 to evaluate on",
-        "3 clips to train on, 3 to evaluate on",
+        "2 clips to train on, 1 to evaluate on, drawn from 1",
+        "3 clips to train on, 1 to evaluate on, drawn from 3",
+        "3 clips to train on, 1 to evaluate on, drawn from 3",
     ]
     assert "nothing is held out" in caplog.text
 

@@ -60,6 +60,7 @@ class TrackingSettings(RunSettings):
     validation_split: str | None
     held_out: float
     stride: int
+    smallest_object: float
     freeze: tuple[str, ...]
     initialise: bool
     checkpointing: bool
