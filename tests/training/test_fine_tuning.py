@@ -464,6 +464,25 @@ def test_clips_are_held_out(clips: Path, tmp_path: Path, caplog: pytest.LogCaptu
         (["file_type=onnx"], "file_type is safetensors, pt or pth"),
         (["file_dtype=int8"], "file_dtype is float16, bfloat16 or float32"),
         (["learning_rate=1"], "not valid"),
+        (["stages.0.steps=abc"], "stages.0.steps is a whole number, not 'abc'"),
+        (["stages.0.objects=0"], "stages.0.objects must be 1 or more, not 0"),
+        (["stages.0.scenes.frames=0"], "stages.0.scenes.frames must be 1 or more"),
+        (["stages.0.scenes.objects=[0,0]"], "stages.0.scenes.objects.0 must be 1 or more"),
+        (["stages.0.scenes=3"], "not valid"),
+        (["stages.0.silnt=3"], "There is no setting 'silnt' in stages.0; known are name, steps"),
+        (["stages=[]"], "stages cannot be empty"),
+        (["stages=[3]"], "not valid"),
+        (["loss.focal=x"], "loss.focal is a number, not 'x'"),
+        (["loss.alpha=2"], "loss.alpha must be 1 or less, not 2"),
+        (["clip_grad=null"], "clip_grad is a number, not None"),
+        (["lr=nan"], "lr must be 0 or more, not nan"),
+        (["ema=2"], "ema must be 0 to 1, not 2"),
+        (["seed=1.5"], "seed is a whole number, not 1.5"),
+        (["folder=3"], "folder is text, not 3"),
+        (["workers=true"], "workers is a whole number, not True"),
+        (["freeze=image_encoder"], "freeze is a list such as [a,b], not 'image_encoder'"),
+        (["output=/dev/null"], "/dev/null"),
+        (["output=/dev/null/below"], "/dev/null/below"),
     ],
 )
 def test_bad_settings_end_the_command_with_a_sentence(
@@ -475,6 +494,36 @@ def test_bad_settings_end_the_command_with_a_sentence(
         main()
     assert end.value.code == 1
     assert words in capsys.readouterr().err
+
+
+def test_a_setting_that_the_file_does_not_mention_can_be_given(clips: Path, tmp_path: Path) -> None:
+    more = ("stages.0.silent=1", "stages.0.prompts.teach=0.2", "stages.0.scenes.events=0.1", "scenes.degrade=0")
+    stage = _task(clips, tmp_path, *more).settings.stages[0]
+    assert (stage.silent, stage.prompts.teach, stage.scenes.events, stage.scenes.degrade) == (1, 0.2, 0.1, 0.0)
+
+
+def test_options_may_stand_between_settings(
+    clips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ["sam-train", "finetune", "--steps", "1", *_overrides(clips, tmp_path), "lr=x"]
+    monkeypatch.setattr(sys, "argv", command)
+    with pytest.raises(SystemExit):
+        main()
+    assert capsys.readouterr().err == "lr is a number, not 'x'.\n"
+
+
+def test_what_a_worker_cannot_do_ends_the_command_with_its_sentence(
+    clips: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ["sam-train", "finetune", *_overrides(clips, tmp_path), "workers=2", "checkpoint=/nowhere.pt"]
+    monkeypatch.setattr(sys, "argv", command)
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 1
+    errors = capfd.readouterr().err
+    assert "There is no checkpoint file /nowhere.pt" in errors
+    assert "Traceback" not in errors
+    assert not list(tmp_path.glob("rendezvous*"))
 
 
 def test_a_size_that_the_model_cannot_have_is_refused() -> None:
