@@ -6,6 +6,8 @@ checkpoints, but for the MLPs of transformer blocks (`sam_core.checkpoints.sam1`
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -30,6 +32,8 @@ class Sam1(nn.Module):
         mask_decoder: predicts masks.
         image_size: side of the square input in px.
     """
+
+    logit_bound = math.inf  # Meta's `SamPredictor` gives and takes low-resolution logits of any size
 
     def __init__(
         self, image_encoder: ImageEncoder, prompt_encoder: PromptEncoder, mask_decoder: MaskDecoder, image_size: int

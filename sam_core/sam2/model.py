@@ -49,6 +49,8 @@ class Sam2(nn.Module):
         multimask_for_masks: the same for the object pointer that a mask prompt leaves.
     """
 
+    logit_bound = 32.0  # of low-resolution logits that go out or back in as a prompt, as in Meta's predictors
+
     def __init__(
         self,
         image_encoder: PyramidEncoder,
