@@ -395,6 +395,13 @@ def test_checkpointing_computes_the_same_gradients_one_picture_at_a_time(clips: 
         torch.testing.assert_close(gradients[1][name], gradient, atol=1e-5, rtol=1e-3, msg=name)
 
 
+def test_checkpointing_is_refused_where_batch_norm_counts(clips: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="set checkpointing=false, or start from a checkpoint"):
+        train(_task(clips, tmp_path, "checkpointing=true", model="edgetam_micro"))
+    task = _task(clips, tmp_path, "checkpointing=false", model="edgetam_micro")
+    task.enter_stage(make_run(task), task.settings.stages[0])
+
+
 def test_batch_norm_keeps_the_statistics_of_a_checkpoint(clips: Path, tmp_path: Path) -> None:
     start = _checkpoint("edgetam_micro", tmp_path / "start.safetensors")
     run = train(_task(clips, tmp_path / "run", f"checkpoint={start}", "stages.0.steps=1", model="edgetam_micro"))

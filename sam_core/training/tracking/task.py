@@ -19,7 +19,7 @@ from sam_core.training.tracking.answers import ClipLoss
 from sam_core.training.tracking.auxiliary import AuxiliaryHeads
 from sam_core.training.tracking.batches import Batch, NoObjectError, SmallestAreas, collate, synthetic_batch
 from sam_core.training.tracking.folder import ClipSource, draw_some, find_clips, hold_out
-from sam_core.training.tracking.freeze import freeze_norm_statistics
+from sam_core.training.tracking.freeze import freeze_norm_statistics, refuse_live_norm_statistics
 from sam_core.training.tracking.interaction import PromptPlan
 from sam_core.training.tracking.losses import LossWeights
 from sam_core.training.tracking.settings import ClipStage, TrackingSettings
@@ -95,11 +95,17 @@ class TrackingTask(Task[ClipStage, Batch]):
         return AuxiliaryHeads(model)
 
     def enter_stage(self, run: Run, stage: ClipStage) -> None:
-        """Set the image size; batch normalisation keeps the statistics of a checkpoint."""
+        """Set the image size; batch normalisation keeps the statistics of a checkpoint.
+
+        Raises:
+            ValueError: the model cannot work at that size, or not with activations that are computed twice.
+        """
         for model in (run.model, run.averaged):
             set_image_size(model, stage.size)
         if self.settings.checkpoint is not None:
             freeze_norm_statistics(run.model)
+        if self.settings.checkpointing:
+            refuse_live_norm_statistics(run.model)
         if self._clips is not None:
             self._tell_what_is_left_out(stage)
 
