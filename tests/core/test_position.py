@@ -17,3 +17,7 @@ def test_points_are_encoded_in_float32_under_autocast() -> None:
     assert encoded.dtype == torch.float32
     assert torch.equal(encoded, encoding(points))
     assert torch.equal(grid, encoding.grid(8, 128))
+
+
+def test_points_are_encoded_on_devices_without_autocast() -> None:
+    assert FourierPositionEncoding(64).to("meta").grid(4, 6).shape == (1, 64, 4, 6)
