@@ -41,7 +41,7 @@ class OfficialSam1:
         levels = self._ours.resize(torch.from_numpy(frame).to(self._ours.device)[None])
         self._predictor.set_torch_image(levels.float(), (frame.shape[0], frame.shape[1]))
         masks, _, low_res = self._predictor.predict(box=self._box, multimask_output=False)
-        return Answer(torch.from_numpy(low_res[0]).clamp(-32, 32), torch.from_numpy(masks[0]))
+        return Answer(torch.from_numpy(low_res[0]), torch.from_numpy(masks[0]))
 
 
 class HuggingFaceSam1:
@@ -72,4 +72,4 @@ class HuggingFaceSam1:
                 multimask_output=False,
             )
             low_res = found.pred_masks[0, 0]
-            return Answer(low_res[0].clamp(-32, 32), self._ours.logits_to_image(low_res, size)[0] > 0)
+            return Answer(low_res[0], self._ours.logits_to_image(low_res, size)[0] > 0)

@@ -15,7 +15,9 @@ from sam_core.errors import CheckpointError
 _log = logging.getLogger(__name__)
 
 # Where trainers put the weights, best first: an average of the weights is what they evaluate with.
-AVERAGES = ("model_ema", "ema_model", "state_dict_ema", "ema_state_dict", "ema_model_state_dict", "ema", "shadow")
+AVERAGES = (
+    "model_ema", "ema_model", "state_dict_ema", "ema_state_dict", "ema_model_state_dict", "ema", "average", "shadow",
+)  # fmt: skip
 WEIGHTS = ("model", "state_dict", "model_state_dict", "module", "network", "net", "params")
 # What wrappers of a whole model put before its names: data parallelism, averages and `torch.compile`, Lightning.
 PREFIXES = ("module.", "_orig_mod.", "model.", "ema_model.")

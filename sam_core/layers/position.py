@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -79,8 +80,9 @@ class FourierPositionEncoding(nn.Module):
         return self
 
     def forward(self, points: Tensor) -> Tensor:
-        """Encode points (..., 2) xy in [0, 1] as (..., channels), float32 arithmetic."""
-        projected = (2 * points.float() - 1) @ self.positional_encoding_gaussian_matrix
+        """Encode points (..., 2) xy in [0, 1] as (..., channels), float32 arithmetic also under autocast."""
+        with nullcontext() if points.is_meta else torch.autocast(points.device.type, enabled=False):
+            projected = (2 * points.float() - 1) @ self.positional_encoding_gaussian_matrix
         phases = 2 * math.pi * projected
         return torch.cat((phases.sin(), phases.cos()), dim=-1)
 

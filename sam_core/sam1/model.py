@@ -6,6 +6,8 @@ checkpoints, but for the MLPs of transformer blocks (`sam_core.checkpoints.sam1`
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -14,7 +16,7 @@ from sam_core.sam1.image_encoder import ImageEncoder
 from sam_core.sam1.mask_decoder import MaskDecoder
 from sam_core.sam2 import ImageFeatures, PromptBatch
 from sam_core.sam2.model import mask_logits
-from sam_core.sam2.pixels import normalised
+from sam_core.sam2.pixels import normalised, resized
 from sam_core.sam2.prompt_encoder import PromptEncoder
 
 
@@ -30,6 +32,8 @@ class Sam1(nn.Module):
         mask_decoder: predicts masks.
         image_size: side of the square input in px.
     """
+
+    logit_bound = math.inf  # Meta's `SamPredictor` gives and takes low-resolution logits of any size
 
     def __init__(
         self, image_encoder: ImageEncoder, prompt_encoder: PromptEncoder, mask_decoder: MaskDecoder, image_size: int
@@ -61,15 +65,8 @@ class Sam1(nn.Module):
         return max(1, int(size[0] * scale + 0.5)), max(1, int(size[1] * scale + 0.5))
 
     def resize(self, images: Tensor) -> Tensor:
-        """Resize images (B, H, W, 3) uint8 RGB to (B, 3, h, w) as `sam_core.sam2.pixels.resized` does."""
-        pixels = images.permute(0, 3, 1, 2)
-        size = self.size_in_input((images.shape[1], images.shape[2]))
-        if pixels.shape[-2:] == size:
-            return pixels
-        on_cpu = pixels.device.type == "cpu"
-        source = pixels if on_cpu else pixels.float()
-        result = F.interpolate(source, size=size, mode="bilinear", align_corners=False, antialias=True)
-        return result if on_cpu else result.round()
+        """Resize images (B, H, W, 3) uint8 RGB to (B, 3, h, w); see `resized`."""
+        return resized(images.permute(0, 3, 1, 2), self.size_in_input((images.shape[1], images.shape[2])))
 
     def normalise(self, images: Tensor) -> Tensor:
         """Resize, normalise and pad images (B, H, W, 3) uint8 RGB to (B, 3, S, S) in the weights' dtype."""

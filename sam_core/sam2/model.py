@@ -49,6 +49,8 @@ class Sam2(nn.Module):
         multimask_for_masks: the same for the object pointer that a mask prompt leaves.
     """
 
+    logit_bound = 32.0  # of low-resolution logits that go out or back in as a prompt, as in Meta's predictors
+
     def __init__(
         self,
         image_encoder: PyramidEncoder,
@@ -140,7 +142,7 @@ class Sam2(nn.Module):
 
     def resize(self, images: Tensor) -> Tensor:
         """Resize images (B, H, W, 3) uint8 RGB to pictures (B, 3, S, S) of the encoder's size; see `resized`."""
-        return resized(images.permute(0, 3, 1, 2), self.image_size)
+        return resized(images.permute(0, 3, 1, 2), (self.image_size,) * 2)
 
     def normalise(self, images: Tensor) -> Tensor:
         """Resize and normalise images (B, H, W, 3) uint8 RGB as the encoder expects them.

@@ -23,24 +23,24 @@ def _scale_and_shift(mean: RGB, std: RGB, device: torch.device) -> tuple[Tensor,
         return (1 / (255 * spread)).float().to(device), (-centre / spread).float().to(device)
 
 
-def resized(images: Tensor, side: int) -> Tensor:
-    """Resize images on their device, bilinearly with antialiasing, to whole levels; the aspect ratio is not kept.
+def resized(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize images on their device, bilinearly with antialiasing, to whole levels.
 
     (Meta's loader resizes on the host, bicubically for JPEG folders, and to whole levels as well.) PyTorch's resize of
     8-bit images on a CPU is many times as fast as that of floats, and differs from it by at most one level.
 
     Args:
         images: (B, 3, H, W) uint8.
-        side: side of the square in px.
+        size: height and width of the result in px.
 
     Returns:
-        (B, 3, side, side), uint8 or whole float32 numbers, channels last.
+        (B, 3, height, width), uint8 or whole float32 numbers, channels last.
     """
-    if images.shape[-2:] == (side, side):
+    if images.shape[-2:] == size:
         return images
     on_cpu = images.device.type == "cpu"
     source = images if on_cpu else images.float()
-    result = F.interpolate(source, size=(side, side), mode="bilinear", align_corners=False, antialias=True)
+    result = F.interpolate(source, size=size, mode="bilinear", align_corners=False, antialias=True)
     return result if on_cpu else result.round()
 
 

@@ -17,8 +17,6 @@ from sam_core.still_images.network import ImageNetwork, PromptBatch
 from sam_core.streaming.clicks import Clicks
 from sam_core.streaming.prompt import Prompt, check_prompt
 
-_LOGIT_BOUND = 32.0  # of earlier logits that go back in as a prompt, as the official predictors clamp them
-
 
 @dataclass(frozen=True, eq=False)
 class ReadyPrompt:
@@ -66,7 +64,7 @@ def ready_prompts(
 
 
 def _ready(network: ImageNetwork, prompt: Prompt, earlier: Tensor | None, size: tuple[int, int]) -> ReadyPrompt:
-    kept = None if earlier is None else _check_logits(earlier, network.mask_size)
+    kept = None if earlier is None else _check_logits(earlier, network.mask_size, network.logit_bound)
     if kept is not None and prompt.points is None and prompt.box is None and prompt.mask is None:
         return ReadyPrompt(Clicks(), kept)
     checked = check_prompt(prompt, *size)
@@ -77,7 +75,7 @@ def _ready(network: ImageNetwork, prompt: Prompt, earlier: Tensor | None, size: 
     return ReadyPrompt(Clicks(checked.points, checked.labels, checked.box), kept, checked.remarks)
 
 
-def _check_logits(logits: Tensor, side: int) -> Tensor:
+def _check_logits(logits: Tensor, side: int, bound: float) -> Tensor:
     if logits.numel() != side * side or logits.shape[-2:] != (side, side):
         raise PromptError(
             f"Mask logits of this model are {side} × {side}, not {' × '.join(map(str, logits.shape))}: give a row of "
@@ -86,7 +84,7 @@ def _check_logits(logits: Tensor, side: int) -> Tensor:
     logits = logits.float().view(1, side, side)
     if not bool(logits.isfinite().all()):
         raise PromptError("The mask logits contain a value that is not finite (NaN or infinity).")
-    return logits.clamp(-_LOGIT_BOUND, _LOGIT_BOUND)
+    return logits.clamp(-bound, bound)
 
 
 def batches_of(

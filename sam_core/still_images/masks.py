@@ -15,7 +15,7 @@ class ImageMasks:
         masks: (N, M, H, W) bool at the image's size.
         predicted_iou: (N, M) float32, the decoder's estimate of each mask's IoU.
         stability: (N, M) float32, IoU of the masks at a higher and at a lower threshold, 0 … 1.
-        low_res: (N, M, m, m) float32 logits, at most 32 in magnitude: a later prediction can refine them.
+        low_res: (N, M, m, m) float32 logits, but for SAM 1 at most 32 in magnitude: a later prediction can refine them.
         remarks: what was changed to make the prompts fit the image, in full sentences.
     """
 

@@ -24,6 +24,10 @@ class ImageNetwork(Protocol):
         """Side m of the low-resolution masks."""
 
     @property
+    def logit_bound(self) -> float:
+        """Largest magnitude of the low-resolution logits that are answered, and taken to be refined."""
+
+    @property
     def device(self) -> torch.device:
         """Where the weights are."""
 

@@ -22,8 +22,6 @@ from sam_core.streaming.images import image_tensor
 from sam_core.streaming.mask_prompt import to_array
 from sam_core.streaming.prompt import Prompt
 
-_LOGIT_BOUND = 32.0  # of the logits of an answer, as the official predictors clamp them
-
 
 class ImagePredictor:
     """Answer prompts on still images. Not thread-safe, but for `encode` and what is given an `EncodedImage`.
@@ -178,7 +176,7 @@ class ImagePredictor:
             masks.unflatten(0, ious.shape),
             ious,
             stable.view_as(ious),
-            low_res.clamp(-_LOGIT_BOUND, _LOGIT_BOUND),
+            low_res.clamp(-self.network.logit_bound, self.network.logit_bound),
             tuple(remark for prompt in ready for remark in prompt.remarks),
         )
 

@@ -37,6 +37,11 @@ class Sam2Images:
         return self.model.mask_size
 
     @property
+    def logit_bound(self) -> float:
+        """Largest magnitude of low-resolution logits that go out or back in."""
+        return self.model.logit_bound
+
+    @property
     def device(self) -> torch.device:
         """Where the weights are."""
         return self.model.device

@@ -11,7 +11,7 @@ from typing import Any
 
 import cv2
 
-from sam_core.configuration import load_config
+from sam_core.training.settings import plain_settings
 from sam_core.training.task import Task
 from sam_core.training.trainer import train
 from sam_core.training.workers import run_in_workers
@@ -27,7 +27,7 @@ def load_task(name: str, overrides: Sequence[str] = ()) -> Task[Any, Any]:
     Raises:
         ValueError: no such file, no such task, or an override that does not apply.
     """
-    kind = load_config("training", name, overrides).get("task")
+    kind = plain_settings(name, overrides).get("task")
     if kind == "tracking":
         from sam_core.training.tracking.settings import load_tracking_settings
         from sam_core.training.tracking.task import TrackingTask
@@ -52,18 +52,18 @@ def main() -> None:
     parser.add_argument("overrides", nargs="*", help="Hydra overrides, for instance lr=1e-4 folder=/data/my_videos")
     parser.add_argument("--minutes", type=float, default=math.inf, help="stop and save after so many minutes")
     parser.add_argument("--steps", type=int, default=math.inf, help="stop and save after so many steps")
-    arguments = parser.parse_args()
+    arguments = parser.parse_intermixed_args()
     if "=" in arguments.configuration:
         arguments.overrides.insert(0, arguments.configuration)
         arguments.configuration = "nano"
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         task = load_task(arguments.configuration, arguments.overrides)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         parser.exit(1, f"{error}\n")
     try:
         run_task(task, arguments.minutes, arguments.steps)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         parser.exit(1, f"{error}\n")
     except KeyboardInterrupt:
         parser.exit(130, f"\nStopped. The same command goes on from the last save in {task.settings.output}.\n")

@@ -30,7 +30,7 @@ def make_optimizer(
         kind: ``adamw`` or ``muon`` ("Muon: an optimizer for hidden layers", Jordan et al., 2024).
         lr: AdamW's peak rate.
         muon_lr: Muon's peak rate.
-        decay: weight decay of matrices.
+        decay: weight decay of the weights of layers; embeddings, other free parameters and vectors have none.
 
     Raises:
         ValueError: unknown kind, or a PyTorch without it.
@@ -39,17 +39,17 @@ def make_optimizer(
         raise ValueError(f"unknown optimiser {kind!r}: adamw or muon")
     if kind == "muon" and not hasattr(torch.optim, "Muon"):
         raise ValueError(f"muon needs PyTorch 2.9 or newer, this is {torch.__version__}: take optimizer=adamw")
+    layers = _layer_weights(model)
     matrices, plain, vectors = [], [], []
-    for name, p in model.named_parameters():
+    for p in model.parameters():
         if not p.requires_grad:
             continue
-        hidden = p.ndim == 2 and min(p.shape) >= 16 and "embed" not in name and "token" not in name
-        if kind == "muon" and hidden:
-            matrices.append(p)
-        elif p.ndim >= 2 and "embed" not in name and "token" not in name:
-            plain.append(p)
-        else:
+        if p not in layers:
             vectors.append(p)
+        elif kind == "muon" and p.ndim == 2 and min(p.shape) >= 16:
+            matrices.append(p)
+        else:
+            plain.append(p)
     groups = [{"params": plain, "weight_decay": decay}, {"params": vectors, "weight_decay": 0.0}]
     if auxiliary is not None:
         groups.append({"params": list(auxiliary.parameters()), "weight_decay": 0.0})
@@ -62,3 +62,17 @@ def make_optimizer(
         for group in optimizer.param_groups:
             group["base"] = group["lr"]
     return result
+
+
+def _layer_weights(model: nn.Module) -> set[nn.Parameter]:
+    """Return the weights of linear, convolutional and attention layers, by what owns them.
+
+    Not among them are embeddings, and parameters that stand for themselves: tokens, positions, latents.
+    """
+    return {
+        parameter
+        for module in model.modules()
+        if not isinstance(module, nn.Embedding)
+        for name, parameter in module.named_parameters(recurse=False)
+        if parameter.ndim >= 2 and (name.endswith(("weight", "projection")))
+    }

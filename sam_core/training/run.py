@@ -97,17 +97,19 @@ class Run:
                 group["base"] = rate
         self.average.load_state_dict(state["average"])
         self.rng.bit_generator.state = json.loads(state["rng"])
-        self.generator.set_state(state["generator"].cpu())
+        self.generator.set_state(state["generator"])
         self.stage, self.step, self.minutes = state["stage"], state["step"], state["minutes"]
         self.history = state["history"]
 
 
-def read_state(folder: Path, device: torch.device, identity: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Read the state that a run saved in ``folder``; None where there is none.
+def read_state(folder: Path, identity: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Read the state that a run saved in ``folder`` onto the CPU; None where there is none.
+
+    `Run.load` copies from there. AdamW's step counters stay on the CPU, where they belong: on a GPU, each step would
+    wait for them.
 
     Args:
         folder: where.
-        device: of the tensors.
         identity: the settings that the state must belong to.
 
     Raises:
@@ -117,7 +119,7 @@ def read_state(folder: Path, device: torch.device, identity: Mapping[str, Any]) 
     if not path.is_file():
         return None
     try:
-        state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         saved = json.loads(state.get("identity", "{}"))
     except (OSError, RuntimeError, EOFError, ValueError, AttributeError, pickle.UnpicklingError) as error:
         raise ValueError(f"{path} is no state of a run: delete it, or choose another folder with output=.") from error

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from sam_core.synthetic import shapes, textures
 from sam_core.synthetic.sprites import Image, Sprite, make_sprite
+from sam_core.training.checks import Amount, Count, Share, Whole
 from sam_core.training.photos import TRAINING_PHOTOS, available_photos, photo_texture
 
 __all__ = ["Actor", "SceneSettings", "curve", "random_outline", "random_texture"]
@@ -41,23 +42,23 @@ class SceneSettings:
         degrade: probability of blur, noise or changing light.
     """
 
-    size: int = 192
-    frames: int = 8
-    objects: tuple[int, int] = (3, 4)
-    radius: tuple[float, float] = (0.1, 0.24)
-    speed: float = 0.025
-    growth: float = 1.5
-    camera: float = 0.12
-    events: float = 0.5
-    crossing: float = 0.0
-    deform: float = 0.4
-    look_alike: float = 0.0
-    contrast: float = 60.0
+    size: Count = 192
+    frames: Count = 8
+    objects: tuple[Count, Count] = (3, 4)
+    radius: tuple[Amount, Amount] = (0.1, 0.24)
+    speed: Amount = 0.025
+    growth: Amount = 1.5
+    camera: Amount = 0.12
+    events: Share = 0.5
+    crossing: Share = 0.0
+    deform: Share = 0.4
+    look_alike: Share = 0.0
+    contrast: Amount = 60.0
     textures: tuple[str, ...] = ("flat", "noise", "stripes", "dots", "gradient", "checks")
     photos: tuple[str, ...] = field(default=TRAINING_PHOTOS)
-    photo_share: float = 0.2
-    decals: int = 2
-    degrade: float = 0.1
+    photo_share: Share = 0.2
+    decals: Whole = 2
+    degrade: Share = 0.1
 
 
 @dataclass

@@ -14,8 +14,9 @@ from omegaconf.errors import OmegaConfBaseException
 from sam_core.build import shipped_weights
 from sam_core.configuration import load_config
 from sam_core.devices import has_fast_bfloat16
+from sam_core.training.checks import Amount, Count, Share, Whole
 
-__all__ = ["RunSettings", "Stage", "compose"]
+__all__ = ["RunSettings", "Stage", "compose", "plain_settings"]
 
 T = TypeVar("T")
 
@@ -33,10 +34,10 @@ class Stage:
     """
 
     name: str
-    steps: int
-    rate: float
-    rate_end: float
-    warmup: int
+    steps: Whole
+    rate: Amount
+    rate_end: Amount
+    warmup: Whole
 
 
 @dataclass(frozen=True)
@@ -47,30 +48,32 @@ class RunSettings:
     model_overrides: tuple[str, ...]
     checkpoint: str | None
     output: Path
-    seed: int
+    seed: Whole
     device: str
-    threads: int | None
-    workers: int
-    average_every: int
+    threads: Count | None
+    workers: Count
+    average_every: Count
     autocast: bool | str
     optimizer: str
-    lr: float
-    muon_lr: float
-    decay: float
-    clip_grad: float
-    ema: float
-    save_minutes: float
-    evaluate_minutes: float
+    lr: Amount
+    muon_lr: Amount
+    decay: Amount
+    clip_grad: Amount
+    ema: Share
+    save_minutes: Amount
+    evaluate_minutes: Amount
     stages: tuple[Stage, ...]
 
     def __post_init__(self) -> None:
-        """Refuse an unknown choice.
+        """Refuse an unknown choice, and a run without stages.
 
         Raises:
             ValueError: see the message.
         """
         if self.autocast not in (True, False, "auto"):
             raise ValueError(f"autocast is true, false or auto, not {self.autocast!r}.")
+        if not self.stages:
+            raise ValueError("A run needs at least one stage: stages cannot be empty.")
 
     def start_weights(self) -> Path | None:
         """Return the file of the weights that the run starts from; None for random ones.
@@ -90,22 +93,40 @@ class RunSettings:
         return has_fast_bfloat16(device) if self.autocast == "auto" else bool(self.autocast)
 
 
-def compose(name: str, overrides: Sequence[str], build: Callable[[dict[str, Any]], T]) -> T:
-    """Compose the settings of a run.
+def plain_settings(name: str, overrides: Sequence[str]) -> dict[str, Any]:
+    """Compose the plain values of a run, with its task.
 
     Args:
         name: stem of a file in ``config/training``.
-        overrides: Hydra overrides such as ``lr=1e-4`` or ``stages.0.steps=100``.
-        build: makes the typed settings of a task from the plain values.
+        overrides: Hydra overrides such as ``lr=1e-4`` or ``stages.0.silent=3``. A setting of a group may be one that
+            the file does not mention; a wrong one is refused where the group is made.
 
     Raises:
         ValueError: no such file, or an override that does not apply.
     """
     try:
-        raw = OmegaConf.to_container(load_config("training", name, overrides), resolve=True)
-        assert isinstance(raw, dict)
-        values: dict[str, Any] = {str(key): value for key, value in raw.items() if key != "task"}
-        values |= {"model_overrides": tuple(values["model_overrides"]), "output": Path(values["output"])}
+        raw = OmegaConf.to_container(load_config("training", name, [_added(x) for x in overrides]), resolve=True)
+    except OmegaConfBaseException as error:
+        raise ValueError(f"training configuration {name!r} with {list(overrides)} is not valid: {error}") from error
+    assert isinstance(raw, dict)
+    return {str(key): value for key, value in raw.items()}
+
+
+def _added(override: str) -> str:
+    """Let an override of a setting of a group add it, which Hydra writes as ``++``."""
+    key, equals, _ = override.partition("=")
+    return f"++{override}" if equals and "." in key and key[0].isalpha() else override
+
+
+def compose(name: str, overrides: Sequence[str], build: Callable[[dict[str, Any]], T]) -> T:
+    """Compose the settings of a run; ``build`` makes the typed settings of a task from the plain values.
+
+    Raises:
+        ValueError: as `plain_settings`, or a value is not what its setting takes.
+    """
+    values = plain_settings(name, overrides)
+    values.pop("task", None)
+    try:
         return build(values)
-    except (OmegaConfBaseException, TypeError) as error:
+    except (AttributeError, TypeError) as error:  # a group of settings is none
         raise ValueError(f"training configuration {name!r} with {list(overrides)} is not valid: {error}") from error

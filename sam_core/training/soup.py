@@ -44,7 +44,10 @@ def main() -> None:
     parser.add_argument("out", type=Path, help="the .safetensors file to write")
     parser.add_argument("files", type=Path, nargs="+", help="checkpoint files of one model")
     options = parser.parse_args()
-    size = export_weights(average_weights(options.files), options.out, {"format": "pt"})
+    try:
+        size = export_weights(average_weights(options.files), options.out, {"format": "pt"})
+    except (CheckpointError, OSError) as error:
+        parser.exit(1, f"{error}\n")
     print(f"{options.out}: the mean of {len(options.files)}, {size / 1e6:.1f} MB")
 
 

@@ -54,7 +54,7 @@ def resume(run: Run, task: Task[Any, Any]) -> bool:
         ValueError: the state is of a run with other settings, or a stage does not fit the model.
     """
     stages = task.settings.stages
-    state = read_state(task.settings.output, run.device, task.identity())
+    state = read_state(task.settings.output, task.identity())
     task.enter_stage(run, stages[0 if state is None else min(state["stage"], len(stages) - 1)])
     if state is not None:
         run.load(state)

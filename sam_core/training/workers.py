@@ -38,21 +38,34 @@ def run_in_workers(work: Callable[[int], object], count: int, folder: Path) -> N
         work: can be pickled.
         count: number of processes.
         folder: for the file by which they find each other.
+
+    Raises:
+        ValueError: a worker raised a ValueError or an OSError, such as a checkpoint that is not there; its sentence.
     """
     store = (folder / f"rendezvous_{os.getpid()}").resolve()
+    complaint = store.with_name(f"{store.name}_complaint")
     try:
-        mp.spawn(_worker, (work, count, str(store)), nprocs=count)
+        mp.spawn(_worker, (work, count, str(store), complaint), nprocs=count)
+    except mp.ProcessExitedException as error:
+        if not complaint.is_file():
+            raise
+        raise ValueError(complaint.read_text()) from error
     finally:
         store.unlink(missing_ok=True)
+        complaint.unlink(missing_ok=True)
 
 
-def _worker(rank: int, work: Callable[[int], object], count: int, store: str) -> None:
+def _worker(rank: int, work: Callable[[int], object], count: int, store: str, complaint: Path) -> None:
     logging.basicConfig(level=logging.INFO if rank == 0 else logging.WARNING, format="%(message)s")
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     _end_with_parent()
     dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=count)
-    work(rank)
+    try:
+        work(rank)
+    except (ValueError, OSError) as error:
+        complaint.write_text(str(error))
+        os._exit(1)  # the others wait for this one: they are ended
     dist.destroy_process_group()
 
 

@@ -16,8 +16,8 @@ def test_resizing_rounds_to_whole_levels() -> None:
     torch.manual_seed(0)
     image = torch.randint(0, 256, (1, 3, 90, 120), dtype=torch.uint8)
     exact = F.interpolate(image.float(), size=(64, 64), mode="bilinear", antialias=True)
-    assert (resized(image, 64).float() - exact).abs().max() <= 1
-    assert resized(image[:, :, :64, :64], 64).data_ptr() == image.data_ptr()
+    assert (resized(image, (64, 64)).float() - exact).abs().max() <= 1
+    assert resized(image[:, :, :64, :64], (64, 64)).data_ptr() == image.data_ptr()
 
 
 def picture(number: int) -> np.ndarray:

@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from omegaconf import OmegaConf
 from torch import Tensor
 
 from benchmarks.reference.peers import required
@@ -192,10 +193,63 @@ def test_another_run_in_the_output_folder_is_refused(clips: Path, tmp_path: Path
         train(_task(clips, tmp_path, "freeze=[memory_encoder]"))
 
 
+@pytest.mark.parametrize("change", ["held_out=0.5", "seed=1", "held_out=0"])
+def test_a_run_does_not_go_on_with_other_clips(change: str, clips: Path, tmp_path: Path) -> None:
+    """They would be those that the run held out until then."""
+    task = _task(clips, tmp_path)
+    make_run(task).save(tmp_path, task.identity())
+    other = _task(clips, tmp_path, change)
+    with pytest.raises(ValueError, match=r"holds a run with clips=2 with the digest \w+, not \d with"):
+        train(other)
+    assert _task(clips, tmp_path).identity() == task.identity()
+
+
+def test_an_evaluation_is_of_all_objects_of_clips_drawn_at_random(clips: Path, tmp_path: Path) -> None:
+    root = tmp_path / "many"
+    for kind in ("JPEGImages", "Annotations"):
+        for k in range(20):
+            (root / kind / f"clip{k:02d}").mkdir(parents=True)
+            image = np.zeros((64, 64), np.uint8)
+            for n in range(5):
+                cv2.rectangle(image, (12 * n, 10), (12 * n + 8, 30), n + 1, -1)
+            cv2.imwrite(str(root / kind / f"clip{k:02d}" / "0.png"), image)
+    task = _task(clips, tmp_path / "run", f"validation={root}", "evaluate_clips=6", "stages.0.scenes.frames=1")
+    assert task._held_out is not None
+    names = [video.name for video in task._held_out]
+    assert len(set(names)) == 6
+    assert names != [f"clip{k:02d}" for k in range(6)]
+    batches = list(task._evaluation_batches(task.settings.stages[0]))
+    assert [len(batch.clip) for batch in batches] == [5] * 6
+    again = _task(clips, tmp_path / "run", f"validation={root}", "evaluate_clips=6", "seed=5")
+    assert [video.name for video in again._held_out or ()] == names
+
+
+def test_small_objects_are_trained_on_and_those_left_out_are_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = tmp_path / "small"
+    for kind in ("JPEGImages", "Annotations"):
+        (root / kind / "clip").mkdir(parents=True)
+        labels = np.zeros((192, 192), np.uint8)
+        labels[40:46, 40:46] = 1  # 36 px, of which generated clips take no notice
+        labels[80:83, 80:83] = 2
+        cv2.imwrite(str(root / kind / "clip" / "0.png"), labels)
+    sizes = ("stages.0.size=192", "stages.0.scenes.frames=1")
+    task = _task(root, tmp_path / "run", *sizes)
+    run, stage = make_run(task), task.settings.stages[0]
+    with caplog.at_level("INFO"):
+        task.enter_stage(run, stage)
+    assert "1 of the 2 objects on the first frame of 1 clips show fewer than 16 px at 192 px" in caplog.text
+    batch = task.draw(run, stage)
+    assert batch.targets.sum((1, 2, 3)).tolist() == [9]
+    assert batch.visible.all()
+    assert len(_task(root, tmp_path / "run", *sizes, "smallest_object=4").draw(run, stage).clip) == 2
+
+
 def test_a_damaged_state_is_refused(clips: Path, tmp_path: Path) -> None:
     (tmp_path / "state.pt").write_bytes(b"PK\x03\x04 not all of it")
     with pytest.raises(ValueError, match="is no state of a run"):
-        read_state(tmp_path, torch.device("cpu"), _task(clips, tmp_path).identity())
+        read_state(tmp_path, _task(clips, tmp_path).identity())
 
 
 def test_a_write_that_fails_leaves_the_file_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -341,6 +395,13 @@ def test_checkpointing_computes_the_same_gradients_one_picture_at_a_time(clips: 
         torch.testing.assert_close(gradients[1][name], gradient, atol=1e-5, rtol=1e-3, msg=name)
 
 
+def test_checkpointing_is_refused_where_batch_norm_counts(clips: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="set checkpointing=false, or start from a checkpoint"):
+        train(_task(clips, tmp_path, "checkpointing=true", model="edgetam_micro"))
+    task = _task(clips, tmp_path, "checkpointing=false", model="edgetam_micro")
+    task.enter_stage(make_run(task), task.settings.stages[0])
+
+
 def test_batch_norm_keeps_the_statistics_of_a_checkpoint(clips: Path, tmp_path: Path) -> None:
     start = _checkpoint("edgetam_micro", tmp_path / "start.safetensors")
     run = train(_task(clips, tmp_path / "run", f"checkpoint={start}", "stages.0.steps=1", model="edgetam_micro"))
@@ -349,6 +410,18 @@ def test_batch_norm_keeps_the_statistics_of_a_checkpoint(clips: Path, tmp_path: 
     assert names
     after = run.model.state_dict()
     assert all(torch.equal(after[name], before[name]) for name in names)
+
+
+def test_the_losses_have_the_weights_of_metas_fine_tuning(clips: Path, tmp_path: Path) -> None:
+    path = Path(required("sam2").__file__).parent / "configs/sam2.1_training/sam2.1_hiera_b+_MOSE_finetune.yaml"
+    theirs = OmegaConf.load(path).trainer.loss.all
+    loss = _task(clips, tmp_path).settings.loss
+    assert (loss.focal, loss.dice, loss.iou, loss.score) == tuple(
+        theirs.weight_dict[name] for name in ("loss_mask", "loss_dice", "loss_iou", "loss_class")
+    )
+    assert theirs.iou_use_l1_loss
+    assert (loss.alpha, loss.gamma) == (0.25, 2.0)  # defaults of training/loss_fns.py
+    assert (loss.absent, loss.auxiliary, loss.size) == (1.0, 0.0, 0.0)
 
 
 def test_autocast_is_left_to_the_device(clips: Path, tmp_path: Path) -> None:
@@ -375,9 +448,9 @@ def test_clips_are_held_out(clips: Path, tmp_path: Path, caplog: pytest.LogCaptu
         _task(clips, tmp_path, f"validation={clips}")
         _task(clips, tmp_path, "held_out=0")
     assert [r.getMessage() for r in caplog.records if "clips to train" in r.getMessage()] == [
-        "2 clips to train on, 1 to evaluate on",
-        "3 clips to train on, 3 to evaluate on",
-        "3 clips to train on, 3 to evaluate on",
+        "2 clips to train on, 1 to evaluate on, drawn from 1",
+        "3 clips to train on, 1 to evaluate on, drawn from 3",
+        "3 clips to train on, 1 to evaluate on, drawn from 3",
     ]
     assert "nothing is held out" in caplog.text
 
@@ -398,6 +471,25 @@ def test_clips_are_held_out(clips: Path, tmp_path: Path, caplog: pytest.LogCaptu
         (["file_type=onnx"], "file_type is safetensors, pt or pth"),
         (["file_dtype=int8"], "file_dtype is float16, bfloat16 or float32"),
         (["learning_rate=1"], "not valid"),
+        (["stages.0.steps=abc"], "stages.0.steps is a whole number, not 'abc'"),
+        (["stages.0.objects=0"], "stages.0.objects must be 1 or more, not 0"),
+        (["stages.0.scenes.frames=0"], "stages.0.scenes.frames must be 1 or more"),
+        (["stages.0.scenes.objects=[0,0]"], "stages.0.scenes.objects.0 must be 1 or more"),
+        (["stages.0.scenes=3"], "not valid"),
+        (["stages.0.silnt=3"], "There is no setting 'silnt' in stages.0; known are name, steps"),
+        (["stages=[]"], "stages cannot be empty"),
+        (["stages=[3]"], "not valid"),
+        (["loss.focal=x"], "loss.focal is a number, not 'x'"),
+        (["loss.alpha=2"], "loss.alpha must be 1 or less, not 2"),
+        (["clip_grad=null"], "clip_grad is a number, not None"),
+        (["lr=nan"], "lr must be 0 or more, not nan"),
+        (["ema=2"], "ema must be 0 to 1, not 2"),
+        (["seed=1.5"], "seed is a whole number, not 1.5"),
+        (["folder=3"], "folder is text, not 3"),
+        (["workers=true"], "workers is a whole number, not True"),
+        (["freeze=image_encoder"], "freeze is a list such as [a,b], not 'image_encoder'"),
+        (["output=/dev/null"], "/dev/null"),
+        (["output=/dev/null/below"], "/dev/null/below"),
     ],
 )
 def test_bad_settings_end_the_command_with_a_sentence(
@@ -409,6 +501,36 @@ def test_bad_settings_end_the_command_with_a_sentence(
         main()
     assert end.value.code == 1
     assert words in capsys.readouterr().err
+
+
+def test_a_setting_that_the_file_does_not_mention_can_be_given(clips: Path, tmp_path: Path) -> None:
+    more = ("stages.0.silent=1", "stages.0.prompts.teach=0.2", "stages.0.scenes.events=0.1", "scenes.degrade=0")
+    stage = _task(clips, tmp_path, *more).settings.stages[0]
+    assert (stage.silent, stage.prompts.teach, stage.scenes.events, stage.scenes.degrade) == (1, 0.2, 0.1, 0.0)
+
+
+def test_options_may_stand_between_settings(
+    clips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ["sam-train", "finetune", "--steps", "1", *_overrides(clips, tmp_path), "lr=x"]
+    monkeypatch.setattr(sys, "argv", command)
+    with pytest.raises(SystemExit):
+        main()
+    assert capsys.readouterr().err == "lr is a number, not 'x'.\n"
+
+
+def test_what_a_worker_cannot_do_ends_the_command_with_its_sentence(
+    clips: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ["sam-train", "finetune", *_overrides(clips, tmp_path), "workers=2", "checkpoint=/nowhere.pt"]
+    monkeypatch.setattr(sys, "argv", command)
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 1
+    errors = capfd.readouterr().err
+    assert "There is no checkpoint file /nowhere.pt" in errors
+    assert "Traceback" not in errors
+    assert not list(tmp_path.glob("rendezvous*"))
 
 
 def test_a_size_that_the_model_cannot_have_is_refused() -> None:

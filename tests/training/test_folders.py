@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 import torch
 from PIL import Image as Picture
 
+from sam_core.build import build_predictor
 from sam_core.training.tracking.coco import StillImage, find_images
 from sam_core.training.tracking.davis import Video, find_videos
 from sam_core.training.tracking.folder import find_clips, hold_out
@@ -112,6 +114,37 @@ def test_a_picture_is_stretched_or_keeps_its_aspect() -> None:
     upright, numbers = PictureShape(96, keep_aspect=True).fit(np.rot90(image), np.rot90(labels))
     assert (upright[:, 72:] == (124, 116, 104)).all()
     assert not numbers[:, 72:].any()
+
+
+@pytest.mark.parametrize("model", ["sam2.1_micro", "sam_vit_micro"])
+@pytest.mark.parametrize("size", [(50, 70), (300, 200)])
+def test_pictures_are_resized_as_those_of_the_predictor(model: str, size: tuple[int, int]) -> None:
+    network = build_predictor(model, None, device="cpu", dtype="float32").network
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (*size, 3)).astype(np.uint8)
+    shape = PictureShape(network.image_size, keep_aspect=model == "sam_vit_micro")
+    fitted, _ = shape.fit(image[:, ::-1], np.zeros(size, np.uint8))
+    ours, theirs = (network.normalise(torch.from_numpy(x.copy())[None]) for x in (fitted, image[:, ::-1]))
+    filled = theirs != 0  # padding
+    assert torch.equal(ours[filled], theirs[filled])
+    assert ours[~filled].abs().max() < 0.03 if not filled.all() else True
+
+
+@pytest.mark.parametrize("side", [288, 128, 700])
+def test_masks_stay_in_their_place(side: int) -> None:
+    y, x = np.mgrid[:1000, :1000]
+    labels = (np.hypot(x - 500, y - 420) < 300).astype(np.uint8)
+    numbers = PictureShape(side).fit(np.zeros((1000, 1000, 3), np.uint8), labels)[1]
+    for before, after in zip(labels.nonzero(), numbers.nonzero(), strict=True):
+        assert (after.mean() + 0.5) / side == pytest.approx((before.mean() + 0.5) / 1000, abs=0.1 / side)
+
+
+def test_a_folder_of_two_resolutions_is_refused(davis: Path) -> None:
+    for kind in ("JPEGImages", "Annotations"):
+        shutil.copytree(davis / kind / "480p", davis / kind / "Full-Resolution")
+    for split in (None, "2017/val"):
+        with pytest.raises(ValueError, match="has the video cup twice, as 480p/cup and Full-Resolution/cup"):
+            find_clips(davis, split)
 
 
 def test_a_split_of_a_davis_folder(davis: Path) -> None:

@@ -80,3 +80,21 @@ def test_collate_takes_objects_of_the_first_frame() -> None:
     assert torch.equal(batch.targets[0, 0], torch.from_numpy((labels[0, ::2, ::2] == 1).astype(np.float32)))
     with pytest.raises(ValueError, match="first frame"):
         collate([Clip(clip.images, np.zeros_like(labels), 2)], 4, np.random.default_rng(0))
+
+
+def test_an_object_without_a_pixel_in_the_target_is_not_visible() -> None:
+    """A line of one pixel's width covers no half of any cell of the target."""
+    labels = np.zeros((3, 64, 64), np.uint8)
+    labels[:, 10:30, 10:30] = 1
+    labels[1] = 0
+    labels[1, np.arange(5, 59), np.arange(5, 59) + 1] = 1
+    labels[:, np.arange(4, 58), np.arange(4, 58) + 5] = 2
+    batch = collate([Clip(np.zeros((3, 64, 64, 3), np.uint8), labels, 2)], 4, np.random.default_rng(0))
+    assert batch.visible.tolist() == [[True, False, True]]  # and the second object is left out
+    assert batch.sure.tolist() == [[True, False, True]]
+    assert (batch.targets.sum((2, 3)) > 0).equal(batch.visible)
+
+
+def test_scenes_without_objects_end_with_a_sentence() -> None:
+    with pytest.raises(ValueError, match="no generated clip began with an object"):
+        synthetic_batch(np.random.default_rng(0), SceneSettings(size=64, frames=1, radius=(0.001, 0.002)), 1, 1)

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
+from torch.overrides import TorchFunctionMode
 
 from sam_core.training.mask_losses import dice_loss, focal_loss, mask_iou
 from sam_core.training.tracking.losses import LossWeights, frame_loss, grid_loss
@@ -123,3 +125,29 @@ def test_corrections_answer_the_larger_error() -> None:
     assert all(masks[o, index[o, 1], index[o, 0]] == 0 for o in range(2))
     _, labels = sample_corrections(masks * 10 - 5, masks, 48)
     assert labels.flatten().tolist() == [1, 1]
+
+
+class _LikeCuda(TorchFunctionMode):
+    """Refuse what CUDA refuses: to draw from a generator of the CPU on another device."""
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = function(*args, **(kwargs or {}))
+        if (generator := (kwargs or {}).get("generator")) is not None:
+            assert result.device == generator.device, f"{function} draws on {result.device}"
+        return result
+
+
+def test_prompts_are_drawn_for_masks_on_any_device() -> None:
+    masks, generator = _square().to("meta"), torch.Generator().manual_seed(0)
+    with _LikeCuda():
+        points, labels = sample_corrections(masks, masks, 96, generator)
+        drawn = (sample_clicks(masks, 96, generator), sample_boxes(masks, 96, 0.1, generator), points, labels)
+    assert {x.device.type for x in drawn} == {"meta"}
+
+
+def test_clicks_are_drawn_by_weight() -> None:
+    masks = torch.zeros(1, 1, 4)
+    masks[0, 0, 1:3] = 1
+    points = sample_clicks(masks.expand(4000, 1, 4), 4, torch.Generator().manual_seed(0))[:, 0, 0]
+    assert set(points.tolist()) == {1.0, 2.0}
+    assert points.mean().item() == pytest.approx(1.5, abs=0.03)

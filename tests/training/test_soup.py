@@ -38,3 +38,13 @@ def test_files_of_two_models_are_refused(tmp_path: Path) -> None:
     for other in (wider, other_name):
         with pytest.raises(CheckpointError, match=other.name):
             average_weights([first, other])
+
+
+def test_a_missing_file_ends_the_command_with_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["soup", str(tmp_path / "mean.safetensors"), str(tmp_path / "missing.pt")])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 1
+    assert "missing.pt" in capsys.readouterr().err

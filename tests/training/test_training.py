@@ -4,16 +4,19 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from sam_core.build import build_model
+from sam_core.checkpoints import read_state_dict
 from sam_core.training.__main__ import load_task
 from sam_core.training.average import make_average
-from sam_core.training.optim import rate_at
-from sam_core.training.run import export_weights
+from sam_core.training.optim import make_optimizer, rate_at
+from sam_core.training.run import export_weights, read_state
 from sam_core.training.tracking.batches import synthetic_batch
 from sam_core.training.tracking.interaction import PromptPlan
 from sam_core.training.tracking.losses import LossWeights
@@ -204,3 +207,52 @@ def test_the_average_of_a_short_run_follows_it() -> None:
         model.weight.fill_(160.0)
     average.update_parameters(model)
     assert float(average.module.weight) == pytest.approx(61.0, abs=0.01)  # late in a run: the decay that was asked for
+
+
+@pytest.mark.parametrize("model", ["sam2.1_micro", "edgetam_micro"])
+def test_the_weights_of_layers_decay_and_what_stands_for_itself_does_not(model: str) -> None:
+    network = build_model(model)
+    names = {parameter: name for name, parameter in network.named_parameters()}
+    decays = {
+        names[parameter]: group["weight_decay"] > 0
+        for group in make_optimizer(network, None, "adamw", 1e-4)[0].param_groups
+        for parameter in group["params"]
+    }
+    assert decays.keys() == set(names.values())
+    attention = "sam_mask_decoder.transformer.layers.0.cross_attn_token_to_image.q_proj"
+    assert decays[f"{attention}.weight"]
+    assert not decays[f"{attention}.bias"]
+    if model == "edgetam_micro":
+        assert decays["image_encoder.trunk.body.stages_0.blocks.0.token_mixer.conv.c.weight"]
+    assert not decays["sam_mask_decoder.mask_tokens.weight"]
+    assert not decays["maskmem_tpos_enc"]
+    assert not [name for name, yes in decays.items() if yes and "latents" in name]
+
+
+def test_a_state_is_read_onto_the_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also on a GPU: its step counters would stay there, and each step of AdamW would wait for them."""
+    task = _task(tmp_path)
+    run = train(task, steps=1)
+    places: list[Any] = []
+    load = torch.load
+
+    def listen(*args: Any, **more: Any) -> Any:
+        places.append(more["map_location"])
+        return load(*args, **more)
+
+    monkeypatch.setattr(torch, "load", listen)
+    state = read_state(tmp_path, task.identity())
+    assert places == ["cpu"]
+    assert state is not None
+    run.load(state)
+    assert all(float(values["step"]) == 1 for values in run.optimizers[0].state.values())
+
+
+def test_a_state_as_a_checkpoint_means_the_average(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    run = train(_task(tmp_path), steps=2)
+    with caplog.at_level("WARNING", "sam_core"):
+        weights = read_state_dict(tmp_path / "state.pt")
+    averaged = run.averaged.state_dict()
+    assert weights.keys() == averaged.keys()
+    assert all(torch.equal(weights[name], averaged[name]) for name in averaged)
+    assert "the weights are those under 'average', not those under 'model'" in caplog.text

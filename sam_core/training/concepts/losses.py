@@ -48,7 +48,7 @@ class ConceptLossWeights:
         gamma: its exponent.
         mask_alpha: the same weight in the focal loss of the masks. Above one half, uncertain pixels are more
             often foreground, which raises the IoU (of masks trained with 0.5, a threshold of -1 was better than 0).
-        mask_questions: questions of a batch whose masks are supervised.
+        mask_questions: questions of a batch whose masks are supervised; those that have an instance go first.
     """
 
     classes: float = 2.0
@@ -116,7 +116,7 @@ def _mask_losses(
     network: ConceptNetwork, grounding: BatchGrounding, batch: ConceptBatch, matches: Matches, targets: Targets,
     weights: ConceptLossWeights, generator: torch.Generator,
 ) -> dict[str, Tensor]:  # fmt: skip
-    """Return the losses of masks of some questions, two thirds of which have an instance."""
+    """Return the losses of masks of some questions: those that have an instance, then, if there is room, others."""
     present = targets.valid.any(1)
     priority = torch.rand(len(present), generator=generator).to(present.device) + present.float()
     questions = priority.argsort(descending=True)[: weights.mask_questions]

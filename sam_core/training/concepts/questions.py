@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sam_core.sam3.tokenizer import Tokenizer
+from sam_core.training.checks import Share
 from sam_core.training.concepts.scenes import ConceptScene, Thing
 from sam_core.training.concepts.vocabulary import (
     ARTICLES,
@@ -44,12 +45,12 @@ class QuestionMix:
         sizes: let phrases name sizes.
     """
 
-    absent: float = 0.44
-    strange: float = 0.06
-    exemplar: float = 0.14
-    excluded: float = 0.08
-    agreeing: float = 0.04
-    everything: float = 0.02
+    absent: Share = 0.44
+    strange: Share = 0.06
+    exemplar: Share = 0.14
+    excluded: Share = 0.08
+    agreeing: Share = 0.04
+    everything: Share = 0.02
     sizes: bool = True
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from sam_core.synthetic import textures
 from sam_core.synthetic.sprites import Image, paste, similarity
+from sam_core.training.checks import Amount, Count, Share, Whole
 from sam_core.training.concepts.looks import FILL, Colour, as_colour, make_thing, middle_of
 from sam_core.training.concepts.vocabulary import COLOURS, HELD_OUT, SHAPES, TEXTURES, Look
 from sam_core.training.photos import TRAINING_PHOTOS, available_photos, photo_texture
@@ -40,19 +41,19 @@ class PictureSettings:
         degrade: probability of each of changed light, blur and noise.
     """
 
-    size: int = 160
-    kinds: tuple[int, int] = (2, 5)
-    things: int = 8
-    plain: float = 0.3
-    zoom: float = 1.0
-    unseen: float = 0.0
+    size: Count = 160
+    kinds: tuple[Count, Count] = (2, 5)
+    things: Count = 8
+    plain: Share = 0.3
+    zoom: Amount = 1.0
+    unseen: Share = 0.0
     backgrounds: tuple[str, ...] = ("flat", "noise", "stripes", "dots", "gradient", "checks")
     photos: tuple[str, ...] = TRAINING_PHOTOS
-    photo_share: float = 0.15
-    decals: int = 2
-    turn: float = 0.5
-    overlap: float = 0.15
-    degrade: float = 0.2
+    photo_share: Share = 0.15
+    decals: Whole = 2
+    turn: Amount = 0.5
+    overlap: Amount = 0.15
+    degrade: Share = 0.2
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from sam_core.training.checks import Count, Whole, make
 from sam_core.training.concepts.losses import ConceptLossWeights
 from sam_core.training.concepts.questions import QuestionMix
 from sam_core.training.concepts.scenes import PictureSettings
@@ -26,8 +27,8 @@ class ConceptStage(Stage):
         loss: weights of the losses.
     """
 
-    pictures: int
-    questions: int
+    pictures: Count
+    questions: Whole
     scenes: PictureSettings
     mix: QuestionMix
     loss: ConceptLossWeights
@@ -37,7 +38,7 @@ class ConceptStage(Stage):
 class ConceptSettings(RunSettings):
     """A training run; ``config/training/sam3_nano.yaml`` explains each value."""
 
-    evaluate_pictures: int
+    evaluate_pictures: Count
     stages: tuple[ConceptStage, ...]
 
 
@@ -45,16 +46,11 @@ def load_concept_settings(name: str, overrides: Sequence[str] = ()) -> ConceptSe
     """Compose the settings of a run; arguments and errors as in `compose`."""
 
     def build(values: dict[str, Any]) -> ConceptSettings:
-        kinds = {"scenes": PictureSettings, "mix": QuestionMix, "loss": ConceptLossWeights}
-        common = {key: values.pop(key, {}) for key in kinds}
-        stages = []
-        for stage in values.pop("stages"):
-            parts = {key: kind(**_tuples({**common[key], **stage.pop(key, {})})) for key, kind in kinds.items()}
-            stages.append(ConceptStage(**stage, **parts))
-        return ConceptSettings(**values, stages=tuple(stages))
+        common = {key: values.pop(key, {}) for key in ("scenes", "mix", "loss")}
+        stages = [
+            {**stage, **{key: {**shared, **stage.get(key, {})} for key, shared in common.items()}}
+            for stage in values["stages"]
+        ]
+        return make(ConceptSettings, {**values, "stages": stages})
 
     return compose(name, overrides, build)
-
-
-def _tuples(raw: dict[str, Any]) -> dict[str, Any]:
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in raw.items()}

@@ -25,15 +25,10 @@ class AuxiliaryHeads(nn.Module):
         self.memory = nn.Linear(model.d_model, 1)
         self.decoder = nn.Linear(model.d_model, 1)
         self._image: Tensor | None = None
-        transformer = model.sam_mask_decoder.transformer
-        self._handle = transformer.register_forward_hook(self._keep)
+        model.sam_mask_decoder.transformer.register_forward_hook(self._keep)
 
     def _keep(self, module: nn.Module, args: object, output: tuple[Tensor, Tensor]) -> None:
         self._image = output[1]
-
-    def close(self) -> None:
-        """Remove the hook from the model."""
-        self._handle.remove()
 
     def from_memory(self, embedding: Tensor, target: Tensor) -> Tensor:
         """Return the loss of the readout of (O, d, h, w) features."""

@@ -7,18 +7,44 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from sam_core.training.generator import Clip, make_clip
 from sam_core.training.scenes import SceneSettings
 
-__all__ = ["Batch", "NoObjectError", "Truth", "collate", "synthetic_batch"]
+__all__ = ["Batch", "NoObjectError", "SmallestAreas", "Truth", "areas", "collate", "synthetic_batch"]
 
-_SURE = 6  # px at 192 px: an object with fewer visible pixels is neither clearly there nor clearly gone
+_TRIES = 50
+_CELL = 4  # px of the model's image in one of a target
 
 
 class NoObjectError(ValueError):
     """No clip of a batch has an object in its first frame."""
+
+
+@dataclass(frozen=True)
+class SmallestAreas:
+    """How many pixels an object must show, in px of the model's image.
+
+    Attributes:
+        begins: on the first frame, where it is prompted; smaller ones are left out.
+        visible: on any frame, to be there: with fewer it is neither clearly there nor clearly gone.
+    """
+
+    begins: float
+    visible: float
+
+    @classmethod
+    def of_generated(cls, side: int) -> SmallestAreas:
+        """Return those of generated clips, whose outlines are only as exact as their pictures of ``side`` px."""
+        unit = (side / 192) ** 2
+        return cls(begins=48 * unit, visible=6 * unit)
+
+    @classmethod
+    def of_annotated(cls, begins: float) -> SmallestAreas:
+        """Return those of a user's masks, which say where an object is wherever they have a pixel of the target."""
+        return cls(begins, visible=_CELL)
 
 
 @dataclass(frozen=True)
@@ -63,29 +89,45 @@ class Batch:
         return Batch(*(x.to(device) for x in (self.images, self.clip, self.targets, self.visible, self.sure)))
 
 
-def collate(clips: list[Clip], objects: int, rng: np.random.Generator) -> Batch:
+def areas(clip: Clip) -> NDArray[np.int64]:
+    """Return the visible pixels (N, T) of each object on each frame, in px of the model's image."""
+    return np.stack([np.bincount(x.ravel(), minlength=clip.objects + 1)[1 : clip.objects + 1] for x in clip.labels], 1)
+
+
+def collate(clips: list[Clip], objects: int, rng: np.random.Generator, smallest: SmallestAreas | None = None) -> Batch:
     """Choose up to ``objects`` objects a clip that show in its first frame, preferably ones that are absent later.
+
+    Args:
+        clips: of one size.
+        objects: most of each clip.
+        rng: source of randomness.
+        smallest: areas; None for those of generated clips.
 
     Raises:
         NoObjectError: no clip has an object in its first frame.
     """
+    smallest = smallest or SmallestAreas.of_generated(clips[0].labels.shape[-1])
     targets, visible, sure, index = [], [], [], []
-    least = _SURE * (clips[0].labels.shape[-1] / 192) ** 2
     for b, clip in enumerate(clips):
-        if not clip.objects:
-            continue
-        counts = np.stack([(clip.labels == k + 1).sum((1, 2)) for k in range(clip.objects)])  # (N, T)
-        shown = np.flatnonzero(counts[:, 0] >= 8 * least)
-        if not len(shown):
-            continue
+        counts = areas(clip)
+        shown = np.flatnonzero(counts[:, 0] >= smallest.begins)
         vanishing = (counts[shown] == 0).any(1)
         order = np.argsort(rng.random(len(shown)) - 0.35 * vanishing)
-        for k in shown[order][:objects]:
+        chosen = 0
+        for k in shown[order]:
+            if chosen == objects:
+                break
             mask = torch.from_numpy(clip.labels == k + 1).float()
-            targets.append((F.avg_pool2d(mask[:, None], 2)[:, 0] >= 0.5).float())
-            visible.append(torch.from_numpy(counts[k] >= least))
-            sure.append(torch.from_numpy((counts[k] >= least) | (counts[k] == 0)))
+            target = (F.avg_pool2d(mask[:, None], 2)[:, 0] >= 0.5).float()
+            area = _CELL * target.sum((1, 2))  # a thin object may have pixels, but none in the target
+            if not area[0]:
+                continue
+            here = area >= smallest.visible
+            targets.append(target)
+            visible.append(here)
+            sure.append(here | torch.from_numpy(counts[k] == 0))
             index.append(b)
+            chosen += 1
     if not index:
         raise NoObjectError("No object shows in the first frame of any clip.")
     images = torch.from_numpy(np.stack([c.images for c in clips]))
@@ -93,9 +135,14 @@ def collate(clips: list[Clip], objects: int, rng: np.random.Generator) -> Batch:
 
 
 def synthetic_batch(rng: np.random.Generator, settings: SceneSettings, clips: int, objects: int) -> Batch:
-    """Generate a batch."""
-    while True:
+    """Generate a batch.
+
+    Raises:
+        ValueError: the settings give no object that is large enough.
+    """
+    for _ in range(_TRIES):
         try:
             return collate([make_clip(rng, settings) for _ in range(clips)], objects, rng)
         except NoObjectError:
             continue
+    raise ValueError(f"{_TRIES} times in a row no generated clip began with an object: is scenes.radius too small?")

@@ -88,7 +88,8 @@ def find_videos(root: Path, split: str | None = None) -> list[Video]:
         split: of ``ImageSets``, such as ``2017/train``; None for all videos.
 
     Raises:
-        ValueError: no frame has a mask, or the split is not there or names a video that is not.
+        ValueError: no frame has a mask, two videos have one name, or the split is not there or names a video that is
+            not.
     """
     masks, images = root / "Annotations", root / "JPEGImages"
     videos = []
@@ -99,7 +100,21 @@ def find_videos(root: Path, split: str | None = None) -> list[Video]:
             videos.append(Video(folder.relative_to(masks).as_posix(), tuple(pairs), tuple(pictures.values())))
     if not videos:
         raise ValueError(f"{root}: no frame in JPEGImages has a mask of the same name in Annotations.")
+    _refuse_copies(videos, root)
     return videos if split is None else _of_split(videos, root, split)
+
+
+def _refuse_copies(videos: list[Video], root: Path) -> None:
+    """Refuse a folder of several resolutions: one would be held out, and trained on in the other."""
+    seen: dict[str, str] = {}
+    for video in videos:
+        name = video.name.rpartition("/")[2]
+        if name in seen:
+            raise ValueError(
+                f"{root} has the video {name} twice, as {seen[name]} and {video.name}: keep one resolution in the "
+                "folder, or give different videos different names."
+            )
+        seen[name] = video.name
 
 
 def _of_split(videos: list[Video], root: Path, split: str) -> list[Video]:

@@ -21,7 +21,8 @@ def encode_clips(
 
     With ``checkpointing``, what the encoder computes inside is kept for one picture at a time and computed again for
     the gradient ("Training Deep Nets with Sublinear Memory Cost", Chen et al., 2016): a third more time, and memory
-    that does not grow with a clip's length but by the features. The numbers stay the same.
+    that does not grow with a clip's length but by the features. The numbers stay the same, if batch normalisation keeps
+    its statistics (`refuse_live_norm_statistics`).
 
     Returns:
         A function from a frame to the features of its objects, and the features of all pictures with a gradient.

@@ -14,7 +14,7 @@ from sam_core.training.tracking.coco import annotation_files, find_images
 from sam_core.training.tracking.davis import find_videos
 from sam_core.training.tracking.pictures import PictureShape
 
-__all__ = ["ClipSource", "find_clips", "hold_out"]
+__all__ = ["ClipSource", "draw_some", "find_clips", "hold_out"]
 
 T = TypeVar("T")
 
@@ -72,3 +72,9 @@ def hold_out(items: Sequence[T], share: float, seed: int) -> tuple[list[T], list
     count = min(math.ceil(share * len(items)), len(items) - 1) if share > 0 else 0
     chosen = set(np.random.default_rng(seed).permutation(len(items))[:count].tolist())
     return [x for k, x in enumerate(items) if k not in chosen], [x for k, x in enumerate(items) if k in chosen]
+
+
+def draw_some(items: Sequence[T], most: int, seed: int) -> list[T]:
+    """Draw up to ``most`` of some items at random, in their order; the same ones for a seed."""
+    chosen = np.random.default_rng(seed).permutation(len(items))[:most]
+    return [items[k] for k in sorted(chosen.tolist())]

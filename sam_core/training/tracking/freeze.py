@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 
 from torch import nn
 
-__all__ = ["freeze", "freeze_norm_statistics"]
+__all__ = ["freeze", "freeze_norm_statistics", "refuse_live_norm_statistics"]
 
 
 def freeze(model: nn.Module, patterns: Sequence[str]) -> list[str]:
@@ -44,6 +44,22 @@ def freeze_norm_statistics(model: nn.Module) -> None:
 
     A batch of fine-tuning is a few frames of one or two clips, whose statistics say little. `Module.train` undoes this.
     """
-    for module in model.modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
-            module.eval()
+    for module in _batch_norms(model):
+        module.eval()
+
+
+def refuse_live_norm_statistics(model: nn.Module) -> None:
+    """Refuse to compute activations twice, a picture at a time, where batch normalisation counts its statistics.
+
+    Raises:
+        ValueError: there is such a layer.
+    """
+    if any(module.training for module in _batch_norms(model)):
+        raise ValueError(
+            "Batch normalisation would count each picture alone, and twice: set checkpointing=false, or start from a "
+            "checkpoint, whose statistics are kept."
+        )
+
+
+def _batch_norms(model: nn.Module) -> list[nn.Module]:
+    return [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]

@@ -15,7 +15,6 @@ from sam_core.training.tracking.prompts import sample_boxes, sample_clicks, samp
 __all__ = ["MOST_CORRECTIONS", "Interaction", "PromptPlan", "Promptable"]
 
 MOST_CORRECTIONS = 8  # clicks on one frame, as SAM has
-_LARGEST_LOGIT = 32.0  # of a mask that is part of a prompt, as in a stream
 
 Prompt = tuple[Tensor, Tensor]  # points (O, K, 2) in px of the model's image, and labels (O, K)
 
@@ -71,6 +70,10 @@ class Promptable(Protocol):
     @property
     def image_size(self) -> int:
         """Side of the square input in px."""
+
+    @property
+    def logit_bound(self) -> float:
+        """Largest magnitude of a mask's logits that are part of a prompt, as where the model is used."""
 
     def normalise(self, images: Tensor) -> Tensor:
         """Bring images (B, S, S, 3) uint8 RGB to the input (B, 3, S, S)."""
@@ -150,7 +153,7 @@ class Interaction:
             if prompt is not None:
                 points, labels = torch.cat([prompt[0], points], 1), torch.cat([prompt[1], labels], 1)
             prompt = points, labels
-            mask = mask.clamp(-_LARGEST_LOGIT, _LARGEST_LOGIT)
+            mask = mask.clamp(-self.model.logit_bound, self.model.logit_bound)
             multimask = self.model.uses_multimask(points.shape[1], begins=False)
             output = self.model.decode(self.embedding, self.view, points, labels, mask, multimask=multimask)
             self.add_loss(output)

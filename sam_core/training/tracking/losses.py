@@ -8,11 +8,13 @@ count only where the object is visible.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from sam_core.training.checks import Amount, Within
 from sam_core.training.mask_losses import dice_loss, focal_loss, mask_iou
 
 __all__ = ["FrameLoss", "LossWeights", "frame_loss", "grid_loss"]
@@ -29,15 +31,15 @@ class LossWeights:
     memories carried no mask and training on clips stopped improving.
     """
 
-    focal: float = 20.0
-    dice: float = 1.0
-    iou: float = 1.0
-    score: float = 1.0
-    absent: float = 1.0
-    auxiliary: float = 0.0
-    size: float = 0.0
-    alpha: float = 0.5
-    gamma: float = 2.0
+    focal: Amount = 20.0
+    dice: Amount = 1.0
+    iou: Amount = 1.0
+    score: Amount = 1.0
+    absent: Amount = 1.0
+    auxiliary: Amount = 0.0
+    size: Amount = 0.0
+    alpha: Annotated[float, Within(high=1)] = 0.5
+    gamma: Amount = 2.0
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import torch
 
+from sam_core.sam2.pixels import resized
 from sam_core.synthetic.sprites import Image
 from sam_core.training.generator import Clip
 
@@ -30,17 +32,21 @@ class PictureShape:
     keep_aspect: bool = False
 
     def fit(self, image: Image, labels: Image) -> tuple[Image, Image]:
-        """Bring an image (H, W, 3) and its object numbers (H, W), both uint8, to the square; padding is background."""
+        """Bring an image (H, W, 3) and its object numbers (H, W), both uint8, to the square; padding is background.
+
+        The image is resized as the model resizes those that it is used on.
+        """
         side, (height, width) = self.side, labels.shape
         if self.keep_aspect:
             scale = side / max(height, width)
             height, width = max(1, int(height * scale + 0.5)), max(1, int(width * scale + 0.5))
         else:
             height, width = side, side
-        inner = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
-        numbers = cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST)
+        pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None]
+        inner = resized(pixels, (height, width))[0].permute(1, 2, 0).numpy()
+        numbers = cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
         rim = (0, side - height, 0, side - width, cv2.BORDER_CONSTANT)
-        inner = cv2.copyMakeBorder(inner, *rim, value=_MEAN_COLOUR)
+        inner = cv2.copyMakeBorder(np.ascontiguousarray(inner), *rim, value=_MEAN_COLOUR)
         return np.asarray(inner, np.uint8), np.asarray(cv2.copyMakeBorder(numbers, *rim, value=0), np.uint8)
 
 

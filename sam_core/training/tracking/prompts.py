@@ -1,4 +1,7 @@
-"""Prompts drawn from the truth as a user would give them: clicks inside, loose boxes, masks, clicks on errors."""
+"""Prompts drawn from the truth as a user would give them: clicks inside, loose boxes, masks, clicks on errors.
+
+The generators are those of a CPU, so that a run draws the same on any device: numbers are drawn there, then moved.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +17,9 @@ def _draw(weight: Tensor, generator: torch.Generator | None) -> Tensor:
     height, width = weight.shape[-2:]
     flat = weight.flatten(1)
     empty = flat.sum(1) <= 0
-    flat = torch.where(empty[:, None], torch.ones_like(flat), flat)
-    index = torch.multinomial(flat, 1, generator=generator)[:, 0]
+    until = flat.double().cumsum(1)  # the inverse of this sum at a uniform number is a draw
+    uniform = torch.rand(len(flat), 1, generator=generator).to(flat.device)
+    index = torch.searchsorted(until, uniform * until[:, -1:], right=True).clamp(max=flat.shape[1] - 1)[:, 0]
     xy = torch.stack([index % width, index.div(width, rounding_mode="floor")], 1).float()
     return torch.where(empty[:, None], xy.new_tensor([width / 2, height / 2]), xy)
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Annotated, Any
 
 from sam_core.configuration import load_config
 from sam_core.sam1.build import sam1_names
+from sam_core.training.checks import Count, Share, Whole, Within, checked, make
 from sam_core.training.scenes import SceneSettings
 from sam_core.training.settings import RunSettings, Stage, compose
 from sam_core.training.tracking.interaction import PromptPlan
@@ -34,14 +35,14 @@ class ClipStage(Stage):
     """
 
     picture: PictureShape
-    clips: int
-    objects: int
+    clips: Count
+    objects: Count
     prompts: PromptPlan
     scenes: SceneSettings
     harder: SceneSettings | None
-    stills: float = 0.0
-    still_clips: int = 8
-    silent: int = 0
+    stills: Share = 0.0
+    still_clips: Count = 8
+    silent: Whole = 0
 
     @property
     def size(self) -> int:
@@ -59,12 +60,13 @@ class TrackingSettings(RunSettings):
     validation: str | None
     validation_split: str | None
     held_out: float
-    stride: int
+    stride: Count
+    smallest_object: Annotated[float, Within(1)]
     freeze: tuple[str, ...]
     initialise: bool
     checkpointing: bool
     loss: LossWeights
-    evaluate_clips: int
+    evaluate_clips: Count
     file_type: str
     file_dtype: str
     stages: tuple[ClipStage, ...]
@@ -100,12 +102,11 @@ def load_tracking_settings(name: str, overrides: Sequence[str] = ()) -> Tracking
     """Compose the settings of a run; arguments and errors as in `compose`."""
 
     def build(values: dict[str, Any]) -> TrackingSettings:
-        scenes = values.pop("scenes", {})
-        keep_aspect = values["model"] in sam1_names()
-        native = PictureShape(_image_size(values["model"], values["model_overrides"]), keep_aspect)
-        stages = tuple(_stage(dict(stage), scenes, native) for stage in values.pop("stages"))
-        loss = LossWeights(**values.pop("loss", {}))
-        return TrackingSettings(**{**values, "freeze": tuple(values["freeze"])}, stages=stages, loss=loss)
+        scenes, model = values.pop("scenes", {}), checked(str, values["model"], "model")
+        overrides = checked(tuple[str, ...], values["model_overrides"], "model_overrides")
+        native = PictureShape(_image_size(model, overrides), keep_aspect=model in sam1_names())
+        stages = [_stage(stage, scenes, native, f"stages.{k}") for k, stage in enumerate(values["stages"])]
+        return make(TrackingSettings, {**values, "stages": stages})
 
     return compose(name, overrides, build)
 
@@ -116,21 +117,19 @@ def _image_size(model: str, overrides: Sequence[str]) -> int:
     return int((config.tracker if "tracker" in config else config.model).image_size)
 
 
-def _stage(raw: dict[str, Any], common: dict[str, Any], native: PictureShape) -> ClipStage:
-    base = {**common, **raw.pop("scenes", {})}
-    harder = raw.pop("harder", None)
-    size = int(raw.pop("size", None) or native.side)
+def _stage(raw: dict[str, Any], common: dict[str, Any], native: PictureShape, where: str) -> dict[str, Any]:
+    """Return the values of a stage, those in common filled in."""
+    size = checked(Count | None, raw.get("size"), f"{where}.size") or native.side
     if size % 32 and size != native.side:
-        raise ValueError(f"stage {raw.get('name')!r}: size {size} is not a multiple of 32")
-    return ClipStage(
-        picture=replace(native, side=size),
-        prompts=PromptPlan(**raw.pop("prompts", {})),
-        scenes=_scenes(base, size),
-        harder=None if harder is None else _scenes({**base, **harder}, size),
+        raise ValueError(f"{where}: size {size} is not a multiple of 32")
+    scenes = {**common, **raw.get("scenes", {}), "size": size}
+    harder = raw.get("harder")
+    values = {
         **raw,
-    )
-
-
-def _scenes(raw: dict[str, Any], size: int) -> SceneSettings:
-    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in raw.items()}
-    return SceneSettings(**{**values, "size": size})
+        "picture": replace(native, side=size),
+        "prompts": raw.get("prompts", {}),
+        "scenes": scenes,
+        "harder": None if harder is None else {**scenes, **harder},
+    }
+    values.pop("size", None)
+    return values

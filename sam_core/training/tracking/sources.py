@@ -8,11 +8,12 @@ from dataclasses import replace
 import numpy as np
 
 from sam_core.training.scenes import SceneSettings
-from sam_core.training.tracking.batches import Batch, NoObjectError, collate, synthetic_batch
+from sam_core.training.tracking.batches import Batch, NoObjectError, SmallestAreas, areas, collate, synthetic_batch
 from sam_core.training.tracking.folder import ClipSource
+from sam_core.training.tracking.pictures import PictureShape
 from sam_core.training.tracking.settings import ClipStage
 
-__all__ = ["draw_batch", "scenes_at"]
+__all__ = ["count_objects", "draw_batch", "scenes_at"]
 
 _TRIES = 50
 
@@ -25,7 +26,12 @@ def scenes_at(stage: ClipStage, progress: float, rng: np.random.Generator) -> Sc
 
 
 def draw_batch(
-    rng: np.random.Generator, stage: ClipStage, progress: float, clips: Sequence[ClipSource] | None, stride: int
+    rng: np.random.Generator,
+    stage: ClipStage,
+    progress: float,
+    clips: Sequence[ClipSource] | None,
+    stride: int,
+    smallest_object: float,
 ) -> Batch:
     """Draw a batch.
 
@@ -35,6 +41,7 @@ def draw_batch(
         progress: 0 at its start, 1 at its end.
         clips: of a user's folder; None to generate.
         stride: largest step between two frames of a user's video.
+        smallest_object: of a user's clips, px of the model's image that it shows in the first frame.
 
     Raises:
         ValueError: a file is damaged, or no clip has an object in its first frame.
@@ -48,7 +55,20 @@ def draw_batch(
         chosen = [clips[int(k)] for k in rng.integers(0, len(clips), count)]
         try:
             drawn = [source.clip(rng, stage.picture, scenes.frames, stride) for source in chosen]
-            return collate(drawn, stage.objects, rng)
+            return collate(drawn, stage.objects, rng, SmallestAreas.of_annotated(smallest_object))
         except NoObjectError:
             continue
     raise ValueError(f"{_TRIES} times in a row no clip began with an object: are the masks empty, or is all too small?")
+
+
+def count_objects(clips: Sequence[ClipSource], picture: PictureShape, smallest_object: float) -> tuple[int, int]:
+    """Count the objects on the first frame of a user's clips, and those that are too small to begin with.
+
+    Args:
+        clips: of a user's folder.
+        picture: the model's image.
+        smallest_object: as for `draw_batch`.
+    """
+    rng = np.random.default_rng(0)
+    shown = np.concatenate([areas(clip.clip(rng, picture, 1, 1))[:, 0] for clip in clips])
+    return int((shown > 0).sum()), int(((shown > 0) & (shown < smallest_object)).sum())
