@@ -24,10 +24,10 @@ def draw_curve(history: list[dict[str, Any]], path: Path, figures: Mapping[str, 
     FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2)
     minutes = [r["minutes"] for r in history]
-    left.plot(minutes, [r.get("loss", float("nan")) for r in history], color="tab:blue", label="training loss")
+    left.plot(minutes, [r.get("loss", float("nan")) for r in history], ".-", color="tab:blue", label="training loss")
     left.set_ylabel("loss")
     for key, label in figures.items():
-        right.plot(minutes, [r.get(key, float("nan")) for r in history], label=label)
+        right.plot(minutes, [r.get(key, float("nan")) for r in history], ".-", label=label)
     right.set_ylim(0, 1)
     stages = [r["stage"] for r in history]
     for axis in (left, right):

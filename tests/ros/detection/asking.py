@@ -26,6 +26,7 @@ def parameters(weights: dict[str, Path], tracker: str = "tracker", **more: Any) 
         "cpu_threads": 1,
         "max_objects": PLACES,
         "detector": "sam3_toy",
+        "history_frames": 36,
         "detector_checkpoint": weights["detector"],
         "detector_queue": 2,
         "qos_overrides./seen.subscription.reliability": "reliable",
