@@ -113,11 +113,16 @@ def test_an_object_is_saved_loaded_and_found(client: Any, keeper: Keeper, pictur
         (cup, "red cup", TrackedObject.TRACK_LOST),
         (cup, "red cup", TrackedObject.TRACK_TRACKED),
     ]
-    events = client.call(ListEvents, "list_events").events[-2:]
-    assert [(event.id, event.reason) for event in events] == [
+    expected = [
         (cup, "remembered from before, and looked for"),
         (cup, "seen for the first time since it is looked for"),
     ]
+
+    def told() -> bool:  # an image's events come after its results
+        events = client.call(ListEvents, "list_events").events[-2:]
+        return [(event.id, event.reason) for event in events] == expected
+
+    client.until(told, "the events")
     taken = load(client, f"red_cup_{cup}.safetensors", keep_ids=True)
     assert not taken.success
     assert f"id {cup} is taken" in taken.message
