@@ -45,8 +45,8 @@ def main() -> None:
     """Train, resuming the run in the output folder."""
     parser = argparse.ArgumentParser(
         prog="sam-train",
-        description="Train a SAM 2 tracker or a SAM 3 detector on generated data, or fine-tune a tracker on a folder "
-        "in the layout of DAVIS or COCO. A run that was stopped continues from its output folder.",
+        description="Train a SAM 2 tracker or a SAM 3 detector on generated data, or fine-tune a tracker or SAM 1 on a "
+        "folder in the layout of DAVIS or COCO. A run that was stopped continues from its output folder.",
     )
     parser.add_argument("configuration", nargs="?", default="nano", help="a file of config/training (default: nano)")
     parser.add_argument("overrides", nargs="*", help="Hydra overrides, for instance lr=1e-4 folder=/data/my_videos")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -25,5 +25,4 @@ def make_average(model: nn.Module, decay: float) -> AveragedModel:
         count = int(steps)
         get_ema_multi_avg_fn(min(decay, (1 + count) / (10 + count)))(averaged, current, steps)
 
-    update_all: Callable[..., None] = update
-    return AveragedModel(model, multi_avg_fn=update_all).eval()
+    return AveragedModel(model, multi_avg_fn=update).eval()

@@ -102,3 +102,20 @@ def test_the_end_of_the_process_does_not_wait_for_a_transition(slow: Slow) -> No
     assert slow.settle(60.0)
     assert slow.ending
     assert slow._state_machine.current_state[1] == "inactive", "it goes no further"
+
+
+@pytest.mark.parametrize("raises", [False, True])
+def test_a_transition_that_the_state_does_not_allow_is_refused(
+    raises: bool, slow: Slow, make_client: Callable[..., Any]
+) -> None:
+    """Where rclpy answers, and where it raises, as that of ROS 2 Jazzy does."""
+    if raises:
+
+        def refuse(request: Any, response: Any) -> Any:
+            raise RuntimeError("Transition is not registered.")
+
+        slow._change_state = refuse
+    client = make_client("/slow", image="/slow/image")
+    activate = Transition(id=Transition.TRANSITION_ACTIVATE)
+    assert not client.call(ChangeState, "change_state", transition=activate).success
+    assert client.call(GetState, "get_state").current_state.label == "unconfigured"

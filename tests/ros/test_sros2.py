@@ -18,7 +18,7 @@ from xml.etree import ElementTree
 import pytest
 from rclpy.node import NodeNameNonExistentError
 
-from tests.ros.console_rig import UNDER_TEST, address_of
+from tests.ros.console.browser_rig import UNDER_TEST, address_of
 
 POLICY = Path(__file__).resolve().parents[2] / "config" / "sros2" / "policy.xml"
 # What an action consists of: the rule that allows an action, and what it comes to.

@@ -91,13 +91,13 @@ class Promptable(Protocol):
         self,
         embedding: Tensor,
         features: ImageFeatures,
-        points: Tensor | None = None,
-        labels: Tensor | None = None,
+        points: Tensor,
+        labels: Tensor,
         mask: Tensor | None = None,
         *,
         multimask: bool,
     ) -> SamOutput:
-        """Predict the masks of O objects; see `Sam2.decode`."""
+        """Predict the masks of O objects that are prompted; see `Sam2.decode`."""
 
 
 @dataclass(frozen=True)

@@ -22,15 +22,13 @@ class PromptableSam1(Sam1):
         self,
         embedding: Tensor,
         features: ImageFeatures,
-        points: Tensor | None = None,
-        labels: Tensor | None = None,
+        points: Tensor,
+        labels: Tensor,
         mask: Tensor | None = None,
         *,
         multimask: bool,
     ) -> SamOutput:
         """Predict the masks of O objects; see `Sam2.decode`. All prompts have a box, or none has."""
-        assert points is not None
-        assert labels is not None
         has_box = bool((labels[0] == 2).any())
         masks, ious = self.segment(features, PromptBatch(points, labels, has_box, mask), multimask=multimask)
         best = ious.argmax(1)

@@ -17,12 +17,12 @@ from sam_ros.console.ros.link import TrackerLink
 from sam_ros.console.web.dialogs import is_dialog_open
 from sam_ros.console.web.health_panel import HealthPanel
 from sam_ros.console.web.help import show_help
+from sam_ros.console.web.keyboard import press
 from sam_ros.console.web.objects_panel import ObjectsPanel
 from sam_ros.console.web.picture import Picture
 from sam_ros.console.web.prompt_bar import PromptBar
 from sam_ros.console.web.settings_panel import SettingsPanel
 from sam_ros.console.web.stream import Encoder
-from sam_ros.console.web.tools import TOOLS
 from sam_ros.console.web.view import View
 from sam_ros.console.web.words_panel import WordsPanel
 from sam_ros.conversions.outlines import Outline, outline_of
@@ -385,30 +385,8 @@ class ConsolePage:
         self.refresh()
 
     async def _on_key(self, event: KeyEventArguments) -> None:
-        if not event.action.keydown or event.action.repeat or is_dialog_open(self._client):
-            return
-        key = str(event.key)
-        plain = not (event.modifiers.ctrl or event.modifiers.meta or event.modifiers.alt)
-        if key.lower() == "z" and (plain or event.modifiers.ctrl or event.modifiers.meta):
-            await self.undo()
-        elif key == "?":
-            show_help()
-        elif key == "Escape":
-            self.cancel()
-        elif plain and key.lower() == "f":
-            self.toggle_freeze()
-        elif self.view.read_only or not plain:
-            return
-        elif key == "Enter":
-            await self.accept()
-        elif key.lower() == "x":
-            self.swap_sign()
-        elif key == "Delete" and self.view.selected:
-            await self.remove(self.view.selected)
-        elif key.lower() == "h" and self.view.selected:
-            self.hide(self.view.selected)
-        elif (tool := next((tool for tool in TOOLS if tool.key == key.upper()), None)) is not None:
-            self.use(tool.name)
+        if not is_dialog_open(self._client):  # else the keys are the dialog's
+            await press(self, event)
 
     def _swap_dark(self) -> None:
         self._dark.set_value(self._dark.value is not True)

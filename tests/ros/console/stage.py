@@ -14,7 +14,7 @@ from sensor_msgs.msg import Image
 
 from sam_ros.conversions.stamps import stamp_of
 from sam_ros.runtime.processes import Executable
-from tests.ros.console_rig import UNDER_TEST, Page, address_of, browser
+from tests.ros.console.browser_rig import UNDER_TEST, Page, address_of, browser
 
 SIZE = (320, 240)
 BACKGROUND, BLUE = 0, 4  # the blue circle's number in the truth: it never leaves the picture and nothing hides it

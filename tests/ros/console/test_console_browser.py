@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from sam_ros.runtime.processes import Executable
-from tests.ros.console_rig import CHROMIUM
-from tests.ros.console_stage import BACKGROUND, BLUE, ENOUGH, SIZE, Stage, running_stage
+from tests.ros.console.browser_rig import CHROMIUM
+from tests.ros.console.stage import BACKGROUND, BLUE, ENOUGH, SIZE, Stage, running_stage
 
 pytest.importorskip("nicegui")
 pytest.importorskip("playwright")

@@ -11,8 +11,8 @@ from lifecycle_msgs.srv import GetState
 from rcl_interfaces.srv import GetParameters
 from rclpy.parameter import parameter_value_to_python
 
-from tests.ros.console_rig import CHROMIUM, Page
-from tests.ros.console_stage import BACKGROUND, BLUE, ENOUGH, SIZE, Stage, running_stage
+from tests.ros.console.browser_rig import CHROMIUM, Page
+from tests.ros.console.stage import BACKGROUND, BLUE, ENOUGH, SIZE, Stage, running_stage
 
 pytest.importorskip("nicegui")
 pytest.importorskip("playwright")

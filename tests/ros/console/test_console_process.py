@@ -20,7 +20,7 @@ pytest.importorskip("nicegui")
 
 from sam_ros.console.console import NICENESS
 from sam_ros.runtime.processes import Executable
-from tests.ros.console_rig import UNDER_TEST, address_of
+from tests.ros.console.browser_rig import UNDER_TEST, address_of
 
 SOCKET = "/_nicegui_ws/socket.io/?EIO=4&transport=websocket"
 
